@@ -1,0 +1,1 @@
+"""pnct: the finite-temperature electron gas as a probabilistic program."""

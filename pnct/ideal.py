@@ -1,0 +1,86 @@
+r"""The canonical ideal gas, exactly: elementary symmetric polynomials of the Boltzmann factors, in log space.
+
+With the reduced energies b_m = (e_m - mu)/T of M orbitals in a fixed order, the suffix sums
+
+    T[m, q] = logaddexp(T[m+1, q], T[m+1, q-1] - b_m),   T[., 0] = 0
+
+give ln Z = T[0, N], the occupations <n_m> = -d ln Z/d b_m, and the conditionals of the ordered occupied list
+k_0 < k_1 < ... as a softmax over m > k_{i-1} of  l[i, m] = -b_m + T[m+1, N-1-i].  Every term is positive, so nothing cancels.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+UNREACHABLE = -1e30  # not -inf: the gradient of logaddexp(-inf, -inf) is nan
+
+
+class IdealGas(NamedTuple):
+    """Totals in hartree and k_B; `occupations` has one row per species, shape (2, M)."""
+
+    free_energy: float
+    energy: float
+    entropy: float
+    occupations: Float[np.ndarray, "2 M"]
+
+
+def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 n+1"]:
+    """T[m, q]: log of the summed Boltzmann factors of all ways to put q electrons into the orbitals m, m+1, ..., M-1."""
+    empty = jnp.full(n + 1, UNREACHABLE, b.dtype).at[0].set(0.0)
+
+    def add_orbital(row, b_m):
+        occupied = jnp.concatenate([jnp.full(1, UNREACHABLE, b.dtype), row[:-1] - b_m])
+        row = jnp.maximum(jnp.logaddexp(row, occupied), UNREACHABLE)
+        return row, row
+
+    _, rows = jax.lax.scan(add_orbital, empty, b, reverse=True)
+    return jnp.concatenate([rows, empty[None]])
+
+
+def conditional_table(b: Float[Array, " M"], n: int) -> Float[Array, "n M"]:
+    """l[i, m] = -b_m + T[m+1, n-1-i]: the i-th electron's logits, to be normalised over m > k_{i-1}."""
+    T = suffix_table(b, n)
+    return -b[None, :] + T[1:, n - 1 :: -1][:, :n].T
+
+
+def log_partition(b: Float[Array, " M"], n: int) -> Float[Array, ""]:
+    """ln Z of n electrons in orbitals of reduced energies b."""
+    return suffix_table(b, n)[0, n]
+
+
+@jax.jit(static_argnums=1)
+def _thermodynamics(b, n):
+    log_z, slope = jax.value_and_grad(log_partition)(b, n)
+    return log_z, -slope
+
+
+def canonical(b: Float[np.ndarray, " M"], n: int) -> tuple[float, Float[np.ndarray, " M"]]:
+    """ln Z and the occupations <n_m> in float64, whatever the global precision. Orbitals with b >= 1e3 count as absent."""
+    if n == 0:
+        return 0.0, np.zeros(len(b))
+    with jax.enable_x64(True):
+        log_z, occupations = _thermodynamics(jnp.asarray(b, jnp.float64), n)
+        return float(log_z), np.asarray(occupations)
+
+
+def entropy(b: Float[np.ndarray, " M"], n: int) -> float:
+    """S = ln Z + <b>, in k_B."""
+    log_z, occupations = canonical(b, n)
+    return log_z + float(np.sum(np.where(occupations > 0, occupations * b, 0.0)))
+
+
+def ideal_gas(gas) -> IdealGas:
+    """The exact canonical ensemble of the non-interacting gas, within the orbital table of `gas`.
+
+    Totals in hartree and k_B. At theta = 0 the entropy is the logarithm of the ground state's degeneracy.
+    """
+    e = np.asarray(gas.orbital_energies, float)
+    entropy_total, occupations = 0.0, []
+    for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True):
+        occupations.append(canonical(np.asarray(b, float), n)[1])
+        entropy_total += entropy(np.asarray(b, float), n) if n else 0.0
+    energy = float(sum(np.sum(e * occ) for occ in occupations))
+    return IdealGas(energy - float(gas.temperature) * entropy_total, energy, entropy_total, np.stack(occupations))

@@ -1,0 +1,71 @@
+r"""Plane waves  phi_m(r) = L^{-dim/2} exp(i k_m.r),  k_m = (2 pi / L)(n_m + twist),  in an order that no platform can change.
+
+Orbitals are listed by ascending |n + twist|^2 and, where that is equal, by ascending integer vector n (first axis first). The
+squares are compared after rounding to 1e-9, so the order does not depend on how a library happens to sort ties.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+
+class Cell(eqx.Module):
+    """The periodic box and who is in it: electron numbers (up, down), dimension, and side length `L` in units of r_s a_0."""
+
+    num_electrons: tuple[int, int] = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    L: float = eqx.field(static=True)
+
+    @property
+    def N(self) -> int:
+        return sum(self.num_electrons)
+
+    @property
+    def species(self) -> tuple[slice, ...]:
+        """Where the electrons of each occupied species stand, up first; an empty species has no slice."""
+        up, down = self.num_electrons
+        return tuple(s for s in (slice(0, up), slice(up, up + down)) if s.stop > s.start)
+
+
+class PlaneWaves(eqx.Module):
+    """A table of plane-wave orbitals in a cell, lowest energy first.
+
+    `indices`: (M, dim) float, n + twist in units of 2 pi / L.
+    """
+
+    indices: Float[np.ndarray, "M dim"]
+    cell: Cell
+
+    def __len__(self) -> int:
+        return self.indices.shape[0]
+
+    @property
+    def wavevectors(self) -> Float[np.ndarray, "M dim"]:
+        """k_m in units of 1/(r_s a_0)."""
+        return (2 * np.pi / self.cell.L) * self.indices
+
+    def occupied(self, K: Int[Array, " n"], dtype=None) -> Float[Array, "n dim"]:
+        """The wave vectors k_m of the occupied orbitals K."""
+        return jnp.asarray(self.wavevectors, dtype)[K]
+
+    def matrix(self, K: Int[Array, " n"], r: Float[Array, "n dim"]) -> Complex[Array, "n n"]:
+        """D_il = L^{-dim/2} exp(i k_l.r_i) for the orbitals K of one species, at the positions r."""
+        phase = r @ self.occupied(K, r.dtype).T
+        return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.cell.L ** (-self.cell.dim / 2)
+
+
+def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:
+    """All integer vectors n with |n + twist|^2 <= cutoff, in the order that the head of this file defines. Shape (M, dim)."""
+    reach = int(np.ceil(np.sqrt(cutoff) + max(abs(t) for t in twist))) + 1
+    axis = np.arange(-reach, reach + 1)
+    n = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    q = squared_norms(n, twist)
+    n, q = n[q <= cutoff + 1e-9], q[q <= cutoff + 1e-9]
+    return n[np.lexsort((*n.T[::-1], q))]
+
+
+def squared_norms(n: Int[np.ndarray, "M dim"], twist: tuple[float, ...]) -> Float[np.ndarray, " M"]:
+    """|n + twist|^2, rounded to 1e-9 so that degenerate orbitals compare equal."""
+    return np.round(np.sum((n + np.asarray(twist)) ** 2, axis=-1), 9)

@@ -1,0 +1,194 @@
+r"""The uniform electron gas:  H = -(1/2 r_s^2) sum_i nabla_i^2 + (1/r_s) V_Ewald,  energies in hartree, lengths in r_s a_0.
+
+The density fixes the cell, L^3 = 4 pi N/3 or L^2 = pi N, and the Fermi energy E_F = k_F^2/(2 r_s^2) of the majority species,
+k_F^3 = 6 pi^2 n (3D) or k_F^2 = 4 pi n (2D). Temperatures are given as theta = T/T_F.
+"""
+
+import math
+from functools import lru_cache
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.ideal import entropy
+from pnct.orbitals import Cell, PlaneWaves, integer_vectors, squared_norms
+
+ENTROPY_TOLERANCE = 1e-4  # k_B per electron that the default cutoff may leave out
+# A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps theta = 0 and float32 finite.
+LARGEST_REDUCED_ENERGY = 200.0
+
+
+class ElectronGas(eqx.Module):
+    """The uniform electron gas of `num_electrons` = (up, down) electrons in `dim` dimensions at r_s and theta = T/T_F.
+
+    rs: density parameter, > 0.  theta: temperature in units of the Fermi temperature of this polarisation, >= 0.
+    twist: boundary phase in units of 2 pi/L, one number for all axes or one per axis.
+    cutoff: largest |n + twist|^2 of the orbital table, in units of (2 pi/L)^2; by default large enough that the ideal
+    entropy per electron is converged to 1e-4 k_B.
+
+    rs and theta are pytree leaves, so a jitted function of the gas compiles once for all densities at one cutoff.
+    Raises ValueError with what was expected, what came, and what to do.
+    """
+
+    num_electrons: tuple[int, int] = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    rs: float
+    theta: float
+    twist: tuple[float, ...] = eqx.field(static=True)
+    cutoff: float = eqx.field(static=True)
+
+    def __init__(self, num_electrons=(7, 0), dim=3, rs=4.0, theta=0.25, twist=0.0, cutoff=None):
+        self.num_electrons = _checked_num_electrons(num_electrons)
+        if dim not in (2, 3):
+            raise ValueError(f"Expected dim = 2 or 3; got {dim!r}.")
+        self.dim = int(dim)
+        self.rs = _checked_number("rs", rs, lambda x: x > 0, "> 0")
+        self.theta = _checked_number("theta", theta, lambda x: x >= 0, ">= 0")
+        self.twist = _checked_twist(twist, self.dim)
+        if cutoff is None:
+            self.cutoff = default_cutoff(self.num_electrons, self.dim, self.theta, self.twist)
+        else:
+            self.cutoff = _checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
+        if len(self.orbitals) < max(self.num_electrons):
+            raise ValueError(
+                f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. "
+                "Raise `cutoff`."
+            )
+
+    @property
+    def N(self) -> int:
+        """The number of electrons."""
+        return sum(self.num_electrons)
+
+    @property
+    def L(self) -> float:
+        """The side of the cell, in units of r_s a_0."""
+        return _side(self.N, self.dim)
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.num_electrons, self.dim, self.L)
+
+    @property
+    def orbitals(self) -> PlaneWaves:
+        """The single-particle table, lowest energy first."""
+        n = _table(self.dim, self.twist, self.cutoff)
+        return PlaneWaves(n + np.asarray(self.twist), self.cell)
+
+    @property
+    def shells(self) -> Int[np.ndarray, " M"]:
+        """For each orbital, the number of its energy level: degenerate orbitals share one."""
+        q = squared_norms(_table(self.dim, self.twist, self.cutoff), self.twist)
+        return np.unique(q, return_inverse=True)[1]
+
+    @property
+    def orbital_energies(self) -> Float[Array, " M"]:
+        """k^2/(2 r_s^2), in hartree."""
+        return np.sum(self.orbitals.wavevectors**2, axis=-1) / (2 * self.rs**2)
+
+    @property
+    def E_F(self):
+        """The Fermi energy of the majority species at infinite size, in hartree."""
+        return _fermi_wavevector(self.num_electrons, self.dim) ** 2 / (2 * self.rs**2)
+
+    @property
+    def temperature(self):
+        """T = theta E_F, in hartree."""
+        return self.theta * self.E_F
+
+    @property
+    def beta(self):
+        """1/T, in 1/hartree; infinite at theta = 0."""
+        return np.inf if isinstance(self.theta, float) and self.theta == 0 else 1 / self.temperature
+
+    @property
+    def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+        """(e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills; bounded by +-200."""
+        q = squared_norms(_table(self.dim, self.twist, self.cutoff), self.twist)
+        return tuple(_reduced(q, n, self.L, self.dim, self.num_electrons, self.theta) for n in self.num_electrons)
+
+    @property
+    def ground_state(self) -> Int[np.ndarray, " N"]:
+        """K of the lowest orbitals, up then down; in an open shell, the first ones in the table's order."""
+        return np.concatenate([np.arange(n) for n in self.num_electrons])
+
+
+def default_cutoff(num_electrons: tuple[int, int], dim: int, theta: float, twist: tuple[float, ...]) -> float:
+    """The smallest closed shell whose ideal entropy per electron is within 1e-4 k_B of the infinite table's."""
+    L, n = _side(sum(num_electrons), dim), max(num_electrons)
+    fermi = (_fermi_wavevector(num_electrons, dim) * L / (2 * np.pi)) ** 2
+    ground = 1.0
+    while len(integer_vectors(dim, twist, ground)) < n + 1:
+        ground *= 1.5
+    # Beyond 25 T above the Fermi level all orbitals together hold less than 1e-8 electrons.
+    table = integer_vectors(dim, twist, max(fermi, ground) * (1 + 25 * theta) + 1)
+    q = squared_norms(table, twist)
+    levels = np.unique(q[n - 1 :])  # the ground state must fit
+    if theta == 0:
+        return float(levels[0])
+    masked = lambda level: np.where(q <= level, _reduced(q, n, L, dim, num_electrons, theta), 1e6)  # noqa: E731
+    exact = entropy(masked(levels[-1]), n)
+    low, high = 0, len(levels) - 1
+    while low < high:  # the entropy grows with the table
+        middle = (low + high) // 2
+        if exact - entropy(masked(levels[middle]), n) < ENTROPY_TOLERANCE * n:
+            high = middle
+        else:
+            low = middle + 1
+    return float(levels[low])
+
+
+def _reduced(q, n, L, dim, num_electrons, theta):
+    fermi = (_fermi_wavevector(num_electrons, dim) * L / (2 * np.pi)) ** 2
+    excess = (q - q[max(n, 1) - 1]) / fermi
+    xp = np if isinstance(theta, float) else jnp
+    b = excess / xp.maximum(theta, 1e-12)
+    return xp.clip(b, -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)
+
+
+def _side(N: int, dim: int) -> float:
+    return math.sqrt(math.pi * N) if dim == 2 else (4 * math.pi * N / 3) ** (1 / 3)
+
+
+def _fermi_wavevector(num_electrons: tuple[int, int], dim: int) -> float:
+    """k_F r_s a_0 of the majority species."""
+    share = max(num_electrons) / sum(num_electrons)
+    return 2 * math.sqrt(share) if dim == 2 else (9 * math.pi / 2 * share) ** (1 / 3)
+
+
+@lru_cache(maxsize=64)
+def _table(dim, twist, cutoff):
+    return integer_vectors(dim, twist, cutoff)
+
+
+def _checked_num_electrons(num_electrons) -> tuple[int, int]:
+    try:
+        up, down = (int(n) for n in num_electrons)
+        whole = all(int(n) == n for n in num_electrons)
+    except (TypeError, ValueError):
+        raise ValueError(f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}.") from None
+    if not whole or min(up, down) < 0 or up + down == 0:
+        raise ValueError(f"Expected num_electrons = (up, down) >= 0 and not both 0; got {num_electrons!r}.")
+    return up, down
+
+
+def _checked_number(name, x, accept, expected) -> float:
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        raise ValueError(f"Expected {name} to be one number {expected}; got {x!r}.") from None
+    if not (math.isfinite(value) and accept(value)):
+        raise ValueError(f"Expected {name} {expected}; got {x!r}.")
+    return value
+
+
+def _checked_twist(twist, dim) -> tuple[float, ...]:
+    try:
+        components = np.broadcast_to(np.asarray(twist, float), (dim,))
+    except ValueError:
+        raise ValueError(f"Expected twist to be one number, or one per axis ({dim}); got {twist!r}.") from None
+    if not np.all(np.isfinite(components)):
+        raise ValueError(f"Expected a finite twist; got {twist!r}.")
+    return tuple(float(t) for t in components)
