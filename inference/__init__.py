@@ -1,0 +1,10 @@
+"""How a program is run: the variational free energy, its optimisers, the samples and what to make of them."""
+
+from pnct.inference.arviz_export import to_arviz
+from pnct.inference.diagnostics import diagnose
+from pnct.inference.draws import Draws
+from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.metropolis import metropolis
+from pnct.inference.natural_gradient import natural_gradient
+
+__all__ = ["Draws", "VariationalFreeEnergy", "diagnose", "metropolis", "natural_gradient", "to_arviz"]

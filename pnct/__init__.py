@@ -1,1 +1,13 @@
 """pnct: the finite-temperature electron gas as a probabilistic program."""
+
+from pnct.backend import disable_concurrency_optimized_scheduler
+
+disable_concurrency_optimized_scheduler()
+
+from pnct.estimate import Estimate  # noqa: E402
+from pnct.hamiltonian import hamiltonian  # noqa: E402
+from pnct.ideal import ideal_gas  # noqa: E402
+from pnct.primitives import module, param, sample  # noqa: E402
+from pnct.system import ElectronGas  # noqa: E402
+
+__all__ = ["ElectronGas", "Estimate", "hamiltonian", "ideal_gas", "module", "param", "sample"]

@@ -18,7 +18,7 @@ class Estimate(NamedTuple):
             return f"{self.value:.6g}({self.error:.2g})"
         if self.error == 0:
             return f"{self.value:.6f}(0)"
-        decimals = 1 - math.floor(math.log10(self.error))
+        decimals = min(1 - math.floor(math.log10(self.error)), 300)  # beyond, 10**decimals is no float
         digits = round(self.error * 10**decimals)
         if digits == 100:  # 0.0996 rounds up to three digits: 0.10 has one decimal less
             decimals, digits = decimals - 1, 10
@@ -35,6 +35,8 @@ class Estimate(NamedTuple):
 
 
 def mean_of_independent(x) -> Estimate:
-    """The mean of independent samples x, shape (n,), with standard error std/sqrt(n)."""
+    """The mean of independent samples x, shape (n,), with standard error std/sqrt(n); nan for a single sample."""
     x = np.asarray(x, float)
+    if x.size < 2:
+        return Estimate(float(x.mean()), math.nan, float(x.size))
     return Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(x.size)), float(x.size))

@@ -1,0 +1,119 @@
+"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies per sample) and training (the history).
+
+    free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals, in hartree)
+
+ArviZ changed its container between 0.23 (InferenceData) and 1.0 (xarray.DataTree); the groups are the same in both, and
+`to_netcdf` and `arviz.from_netcdf` keep everything.
+"""
+
+from importlib.metadata import version
+
+import numpy as np
+
+from pnct.inference.draws import Draws
+
+VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
+
+
+def to_arviz(draws: Draws, history=None, num_chains: int = 4):
+    """The draws as an `arviz.InferenceData` (ArviZ 0.23) or an `xarray.DataTree` (ArviZ 1).
+
+    Independent samples have no chains, but R-hat and ESS need several: consecutive blocks of samples become chains.
+    Their number is the largest divisor of the number of samples that is <= num_chains, so that no sample is lost
+    (a prime number makes one chain). Metropolis samples, flattened chain by chain, keep their chains this way.
+
+    history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
+    Failed walkers stay, as nan. Attributes, on every group: temperature (hartree), num_electrons, born_site, versions.
+    """
+    import arviz  # takes 2-3 s
+    import xarray
+
+    if draws.born_site not in draws.samples:
+        raise ValueError(f"Expected born_site among the sites {sorted(draws.samples)}; got {draws.born_site!r}.")
+    if num_chains < 1:
+        raise ValueError(f"Expected num_chains >= 1; got {num_chains}.")
+    chains = largest_divisor(_num_samples(draws), num_chains)
+
+    posterior = {
+        name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains)) for name, x in draws.samples.items()
+    }
+    stats = {name: (("chain", "draw"), _dealt(x, chains)) for name, x in _sample_stats(draws).items()}
+    groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
+    groups = {name: _with_coordinates(group) for name, group in groups.items()}
+    if history is not None:
+        groups["training"] = xarray.Dataset(_training(history))
+
+    attrs = {
+        "temperature": float(draws.temperature),
+        "num_electrons": int(draws.num_electrons),
+        "born_site": draws.born_site,
+        **{f"{library}_version": version(library) for library in VERSIONED},
+    }
+    groups = {name: group.assign_attrs(attrs) for name, group in groups.items()}
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        tree = xarray.DataTree.from_dict(groups)
+        tree.attrs.update(attrs)
+        return tree
+    return arviz.InferenceData(attrs=attrs, warn_on_custom_groups=False, **groups)
+
+
+def largest_divisor(n: int, at_most: int) -> int:
+    """The largest divisor of n that is <= at_most."""
+    return max(d for d in range(1, at_most + 1) if n % d == 0)
+
+
+def _num_samples(draws):
+    fields = ("log_prob", "kinetic", "potential", "log_det_jacobian", "det_sign")
+    sizes = {name: len(getattr(draws, name)) for name in fields}
+    sizes |= {name: len(x) for name, x in draws.samples.items()}
+    if len(set(sizes.values())) != 1 or not min(sizes.values()):
+        raise ValueError(f"Expected draws with one number of samples, > 0, in every array; got {sizes}.")
+    return min(sizes.values())
+
+
+def _sample_stats(draws):
+    # ArviZ summaries know no complex numbers: real and imaginary parts go in separately.
+    kinetic, potential, log_prob = (np.asarray(x) for x in (draws.kinetic, draws.potential, draws.log_prob))
+    energy = kinetic.real + potential
+    return {
+        "energy": energy,
+        "energy_imag": kinetic.imag,
+        "kinetic": kinetic.real,
+        "potential": potential,
+        "log_prob": log_prob,
+        "free_energy": draws.temperature * log_prob + energy,
+        "log_det_jacobian": draws.log_det_jacobian,
+        "det_sign": draws.det_sign,
+    }
+
+
+def _event_dims(name, x, draws):
+    shape = np.shape(x)[1:]
+    if name == draws.born_site and len(shape) == 2:
+        return ("electron", "axis")
+    if shape == (draws.num_electrons,):
+        return ("electron",)
+    return tuple(f"{name}_dim_{i}" for i in range(len(shape)))
+
+
+def _dealt(x, chains):
+    x = np.asarray(x)
+    return x.reshape(chains, -1, *x.shape[1:])
+
+
+def _with_coordinates(group):
+    return group.assign_coords({dim: np.arange(size) for dim, size in group.sizes.items()})
+
+
+def _training(history):
+    fields = history if isinstance(history, dict) else history._asdict()
+    variables = {}
+    for name, x in fields.items():
+        x = np.asarray(x)
+        if x.ndim == 0:
+            raise ValueError(f"Expected history fields with the step as first axis; got a scalar {name!r}.")
+        dims = ("step", *(f"{name}_dim_{i}" for i in range(x.ndim - 1)))
+        if np.iscomplexobj(x):
+            variables[f"{name}_imag"] = (dims, x.imag)
+        variables[name] = (dims, x.real)
+    return variables

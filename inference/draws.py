@@ -1,0 +1,19 @@
+"""What `evaluate` returns: independent samples of rho = sum_K p(K) |Psi_K><Psi_K| and their local energies."""
+
+from typing import NamedTuple
+
+from jaxtyping import Array
+
+
+class Draws(NamedTuple):
+    """Independent samples of the density matrix at frozen parameters; every array has the sample as its first axis."""
+
+    samples: dict[str, Array]  # site name -> values, e.g. {"K": (S, N) int, "R": (S, N, dim)}
+    log_prob: Array  # (S,) ln p of all classical (unobserved) sites: ln p(K); zeros where K is conditioned
+    kinetic: Array  # (S,) complex, hartree, total
+    potential: Array  # (S,) hartree, total
+    log_det_jacobian: Array  # (S,) ln|det J|
+    det_sign: Array  # (S,) sign of det J
+    temperature: float  # hartree
+    num_electrons: int  # N
+    born_site: str  # which key of samples holds R

@@ -1,0 +1,257 @@
+r"""Minimises the variational free energy  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T ln Z.
+
+Every walker is drawn afresh at every step, ancestrally and exactly, so there is no Markov chain to burn in and F is an upper
+bound of the true free energy. The method is the neural canonical transformation (Xie, Zhang, Wang, arXiv 2105.08644, 2201.03156).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from pnct.inference import laws as law
+from pnct.inference.draws import Draws
+from pnct.inference.gradients import (
+    classical_scores,
+    complex_score,
+    gradient,
+    masked_mean,
+    quantum_scores,
+    real_score,
+)
+from pnct.inference.optimiser import as_optax
+from pnct.inference.progress import progress
+from pnct.inference.walkers import default_chunk_size, default_mesh, map_walkers
+
+
+class TrainState(NamedTuple):
+    """All that a step needs: the next step's numbers follow from it alone."""
+
+    params: law.Params
+    opt_state: Any
+    key: jax.Array
+    step: jax.Array
+
+
+class Info(NamedTuple):
+    """One training step's batch means: totals, hartree and k_B, before the update."""
+
+    free_energy: jax.Array
+    free_energy_error: jax.Array
+    energy: jax.Array
+    kinetic: jax.Array
+    potential: jax.Array
+    entropy: jax.Array
+    smallest_log_det: jax.Array  # of |det J|
+    num_negative_det: jax.Array
+    num_failed: jax.Array  # walkers left out because a number was not finite
+    updated: jax.Array  # False where the update was not finite and so not made
+
+
+class RunResult(NamedTuple):
+    """What `run` returns; history is an Info of arrays, one entry per step."""
+
+    params: law.Params
+    state: TrainState
+    history: Info
+
+
+class VariationalFreeEnergy(eqx.Module):
+    """The inference routine for a model with one Born site, under a Hamiltonian.
+
+    model: a NumPyro program of one walker.  hamiltonian: (born, R) -> LocalEnergy, with `temperature` and `energy_unit`, hartree.
+    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_unit, and `scores` if it asks for them.
+    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device; any integer.
+    sharding: a mesh with one axis named "walkers"; by default all devices.
+    """
+
+    model: Callable = eqx.field(static=True)
+    hamiltonian: Callable
+    optim: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    num_walkers: int = eqx.field(static=True)
+    chunk_size: int = eqx.field(static=True)
+    sharding: Mesh | None = eqx.field(static=True)
+
+    def __init__(self, model, hamiltonian, optim, num_walkers=512, chunk_size=None, sharding=None):
+        if not callable(model):
+            raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
+        if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
+            raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
+        self.model, self.hamiltonian, self.optim = model, hamiltonian, as_optax(optim)
+        self.num_walkers = _whole("num_walkers", num_walkers, 2)
+        self.chunk_size = default_chunk_size() if chunk_size is None else _whole("chunk_size", chunk_size, 1)
+        self.sharding = default_mesh() if sharding is None else sharding
+
+    def init(self, key, *args) -> TrainState:
+        """The state before the first step. Raises ValueError where the model is not a density matrix."""
+        init_key, key = jax.random.split(_checked_key(key))
+        law.check_observed(self.model, args)
+        params = _init_params(self.model, init_key, _as_arrays(args))
+        law.read_laws(self.model, params, args)
+        return TrainState(params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
+
+    @eqx.filter_jit
+    def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
+        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters."""
+        args = _as_arrays(args)
+        structure = law.read_laws(self.model, state.params, args)
+        key, subkey = jax.random.split(state.key)
+        one = lambda shared, key: _walker_with_scores(self.model, structure, *shared, key)  # noqa: E731
+        keys = jax.random.split(subkey, self.num_walkers)
+        shared = (self.hamiltonian, state.params, args)
+        walker, rows = map_walkers(one, shared, keys, self.chunk_size, self.sharding)
+
+        temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
+        energy = walker.kinetic + walker.potential
+        valid = jnp.isfinite(energy) & jnp.isfinite(walker.log_prob) & walker.finite_scores
+        scores = {}
+        if structure.classical_params:
+            scores["classical"] = classical_scores(
+                rows["classical"], walker.log_prob, energy / unit, temperature / unit, valid
+            )
+        if structure.quantum_params:
+            scores["quantum"] = quantum_scores(rows["quantum"], walker.log_prob, energy / unit, valid)
+
+        grads = jax.tree.map(jnp.zeros_like, state.params)
+        for block in scores.values():
+            grads |= {name: jax.tree.map(jnp.add, grads[name], g) for name, g in gradient(block).items()}
+        updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
+        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
+        params = keep(optax.apply_updates(state.params, updates), state.params)
+
+        info = _info(walker, temperature, valid, finite)
+        return TrainState(params, keep(opt_state, state.opt_state), key, state.step + 1), info
+
+    def run(self, key, num_steps: int, *args, init_state: TrainState | None = None, progress_bar=True) -> RunResult:
+        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise."""
+        num_steps = _whole("num_steps", num_steps, 0)
+        state = self.init(key, *args) if init_state is None else init_state
+        infos, structure = [], law.read_laws(self.model, state.params, args)
+        with progress(num_steps, progress_bar, structure.num_electrons) as report:
+            for step in range(1, num_steps + 1):
+                state, info = self.update(state, *args)
+                infos.append(jax.device_get(info))
+                report(step, infos[-1])
+        history = jax.tree.map(lambda *x: np.stack(x), *infos) if infos else Info(*[np.zeros(0)] * len(Info._fields))
+        return RunResult(state.params, state, history)
+
+    def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
+        """num_samples fresh independent samples at frozen parameters, as host arrays.
+
+        With standard_error (of the total F, hartree) it stops as soon as that is reached; num_samples is then the most it draws.
+        """
+        num_samples = _whole("num_samples", num_samples, 2)
+        key, batches, drawn = _checked_key(key), [], 0
+        while drawn < num_samples:
+            keys = jax.random.split(jax.random.fold_in(key, len(batches)), self.num_walkers)
+            batches.append(jax.device_get(self._draw(params, keys, *args)))
+            drawn += self.num_walkers
+            if standard_error is not None and _error_of(batches, self.hamiltonian.temperature) <= standard_error:
+                break
+        structure, walker = law.read_laws(self.model, params, args), _concatenate(batches)
+        walker = jax.tree.map(lambda x: x[:num_samples], walker)
+        return Draws(
+            samples=walker.values,
+            log_prob=walker.log_prob,
+            kinetic=walker.kinetic,
+            potential=walker.potential,
+            log_det_jacobian=walker.log_det_jacobian,
+            det_sign=walker.det_sign,
+            temperature=float(self.hamiltonian.temperature),
+            num_electrons=structure.num_electrons,
+            born_site=structure.born,
+        )
+
+    @eqx.filter_jit
+    def _draw(self, params, keys, *args):
+        args = _as_arrays(args)
+        structure = law.read_laws(self.model, params, args)
+        one = lambda shared, key: _walker(self.model, structure, *shared, key)[0]  # noqa: E731
+        return map_walkers(one, (self.hamiltonian, params, args), keys, self.chunk_size, self.sharding)
+
+
+class _Sample(NamedTuple):
+    values: dict[str, Any]
+    log_prob: jax.Array
+    kinetic: jax.Array
+    potential: jax.Array
+    log_det_jacobian: jax.Array
+    det_sign: jax.Array
+    finite_scores: Any = True
+
+
+def _walker(model, structure, hamiltonian, params, args, key):
+    drawn = law.draw(model, structure, params, key, args)
+    e = hamiltonian(drawn.born, drawn.values[structure.born])
+    return _Sample(drawn.values, drawn.log_prob, *e), drawn
+
+
+def _walker_with_scores(model, structure, hamiltonian, params, args, key):
+    sample, _ = _walker(model, structure, hamiltonian, params, args, key)
+    values = sample.values
+    classical = {name: params[name] for name in structure.classical_params}
+    quantum = {name: params[name] for name in structure.quantum_params}
+    rows = {
+        "classical": real_score(lambda p: law.log_prob(model, structure, {**params, **p}, values, args), classical),
+        "quantum": complex_score(lambda p: law.log_psi(model, structure, {**params, **p}, values, args), quantum),
+    }
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(rows)]))
+    return sample._replace(values={}, finite_scores=finite), rows
+
+
+def _info(walker, temperature, valid, updated) -> Info:
+    energy = (walker.kinetic + walker.potential).real
+    free_energy = temperature * walker.log_prob + energy
+    mean = masked_mean(free_energy, valid)
+    count = jnp.maximum(jnp.sum(valid), 2)
+    variance = masked_mean((free_energy - mean) ** 2, valid)
+    return Info(
+        free_energy=mean,
+        free_energy_error=jnp.sqrt(variance / (count - 1)),
+        energy=masked_mean(energy, valid),
+        kinetic=masked_mean(walker.kinetic.real, valid),
+        potential=masked_mean(walker.potential, valid),
+        entropy=-masked_mean(walker.log_prob, valid),
+        smallest_log_det=jnp.min(jnp.where(valid, walker.log_det_jacobian, jnp.inf)),
+        num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
+        num_failed=jnp.sum(~valid),
+        updated=updated,
+    )
+
+
+@eqx.filter_jit
+def _init_params(model, key, args):
+    return law.init_params(model, key, args)
+
+
+def _as_arrays(args):
+    """Numbers become arrays, so that another r_s or theta does not compile the program again."""
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
+
+
+def _concatenate(batches):
+    return jax.tree.map(lambda *x: np.concatenate(x), *batches)
+
+
+def _error_of(batches, temperature) -> float:
+    walker = _concatenate(batches)
+    f = temperature * walker.log_prob + (walker.kinetic + walker.potential).real
+    return float(np.nanstd(f) / np.sqrt(f.size))
+
+
+def _whole(name, value, least) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"Expected {name} to be a whole number >= {least}; got {value!r}.")
+    return int(value)
+
+
+def _checked_key(key):
+    if not (isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"Expected a typed random key, jax.random.key(0); got {key!r}.")
+    return key

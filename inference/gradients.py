@@ -1,0 +1,95 @@
+r"""Gradients of F = E[T ln p(K) + E_loc] from per-walker scores.
+
+    dF/d phi   = E[ (F_loc - b) O_c ],                     O_c = d ln p(K)/d phi,     F_loc = T ln p(K) + Re E_loc
+    dF/d theta = 2 Re E[ (E_loc - E_K)^* (O_q - <O_q>) ],  O_q = d ln Psi_K(R)/d theta
+
+Both have the form  (1/B) sum_r rows[r] residual[r]  with real rows: a complex score gives two, its real and its imaginary part.
+Residuals are clipped here, and only here: reported values never are.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+CLIP = 5.0  # mean absolute deviations
+
+
+class Scores(NamedTuple):
+    """Rows and residuals of one law, B walkers: its gradient is  tensordot(residual, rows)/num_walkers.
+
+    rows: a pytree like the law's parameters, each leaf with a leading axis of rows; residual: (rows,).
+    """
+
+    rows: Any
+    residual: Float[Array, " rows"]
+    num_walkers: Array
+
+
+def real_score(f: Callable, params):
+    """d f/d params for real f: one row."""
+    return jax.tree.map(lambda g: g[None], jax.grad(f)(params))
+
+
+def complex_score(f: Callable, params):
+    """d f/d params for complex f: two rows, of the real and of the imaginary part."""
+
+    def parts(p):
+        value = f(p)
+        return jnp.stack([value.real, value.imag])
+
+    return jax.jacrev(parts)(params)
+
+
+def clipped(x: Float[Array, " B"], valid, width: float) -> Float[Array, " B"]:
+    """x - mean(x), limited to `width` mean absolute deviations; 0 where not valid."""
+    centred = jnp.where(valid, x - masked_mean(x, valid), 0.0)
+    scale = width * masked_mean(jnp.abs(centred), valid)
+    return jnp.where(valid, jnp.clip(centred, -scale, scale), 0.0)
+
+
+def masked_mean(x, valid):
+    """The mean over the valid walkers."""
+    return jnp.sum(jnp.where(valid, x, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+
+
+def detrended(x, regressor, valid):
+    """x minus the fitted slope times the regressor: what is left of x when a linear baseline is taken off."""
+    r = jnp.where(valid, regressor - masked_mean(regressor, valid), 0.0)
+    y = jnp.where(valid, x - masked_mean(x, valid), 0.0)
+    variance = jnp.sum(r * r)
+    slope = jnp.where(variance > 0, jnp.sum(r * y) / jnp.where(variance > 0, variance, 1.0), 0.0)
+    return x - slope * r
+
+
+def classical_scores(
+    rows, log_prob, energy: Complex[Array, " B"], temperature, valid, clip: float = CLIP
+) -> Scores:
+    """The scores of p(K); the baseline is the mean."""
+    return _centred(rows, clipped(temperature * log_prob + energy.real, valid, clip)[:, None], valid)
+
+
+def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], valid, clip: float = CLIP) -> Scores:
+    """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy of the state."""
+    real = clipped(detrended(energy.real, log_prob, valid), valid, clip)
+    imag = clipped(energy.imag, valid, clip)
+    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), valid)
+
+
+def _centred(rows, residual, valid) -> Scores:
+    """Takes the mean off each kind of row, silences failed walkers, and merges walkers and kinds into one axis."""
+
+    def centre(leaf):  # (B, kinds, ...)
+        mask = valid.reshape(-1, *[1] * (leaf.ndim - 1))
+        leaf = jnp.where(mask, leaf, 0.0)
+        mean = leaf.sum(0) / jnp.maximum(valid.sum(), 1)
+        return jnp.where(mask, leaf - mean, 0.0).reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
+
+    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), jnp.maximum(valid.sum(), 1))
+
+
+def gradient(scores: Scores):
+    """(1/B) sum_r residual[r] rows[r], a pytree like the law's parameters."""
+    return jax.tree.map(lambda leaf: jnp.tensordot(scores.residual, leaf, 1) / scores.num_walkers, scores.rows)

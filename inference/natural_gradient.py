@@ -1,0 +1,97 @@
+r"""Natural gradient, one block per law, as an optax transformation:  (O^T O/B + damping) delta = O^T e/B.
+
+Solved on the smaller side: in parameter space by Cholesky, or in sample space, delta = O^T (O O^T + B damping)^{-1} e
+(MinSR: Chen and Heyl 2024). Each block has its own step size, limited so that delta^T (O^T O/B) delta <= max_norm^2: the
+step moves the law by a bounded distance whatever its parameters, so one setting serves all densities and temperatures.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from pnct.inference.gradients import Scores
+
+Schedule = float | Callable[[jax.Array], jax.Array]
+
+
+class NaturalGradientState(NamedTuple):
+    """The number of updates made."""
+
+    count: jax.Array
+
+
+def default_norm(count):
+    """The bound on a step's length, 0.1 at first: slow enough for noise, and decreasing so that it averages out."""
+    return 0.1 / (1 + 0.02 * count)
+
+
+def natural_gradient(
+    learning_rate: dict[str, Schedule] | Schedule | None = None,
+    damping: float = 1e-3,
+    max_norm: dict[str, Schedule] | Schedule = default_norm,
+) -> optax.GradientTransformationExtraArgs:
+    """An optax transformation whose update takes `scores`: {law: Scores}, the parameters of a law being the rows' keys.
+
+    learning_rate, max_norm: one value or schedule, or one per law. Parameters that no law holds do not move.
+    """
+    learning_rate = {"classical": 1.0, "quantum": 4.0} if learning_rate is None else learning_rate
+
+    def init(params):
+        del params
+        return NaturalGradientState(jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None, *, scores: dict[str, Scores], **extra):
+        del params, extra
+        steps = jax.tree.map(jnp.zeros_like, updates)
+        for law, block in scores.items():
+            rate, bound = (_at(_of(law, s), state.count) for s in (learning_rate, max_norm))
+            step = _limited(solve(block, damping), block, rate, bound)
+            for name, delta in step.items():
+                steps[name] = jax.tree.map(lambda total, d: total - d, steps[name], delta)
+        return steps, NaturalGradientState(state.count + 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def solve(scores: Scores, damping: float):
+    """delta of one block, on the side with fewer unknowns. A pytree like the block's parameters."""
+    matrix, unravel = _matrix(scores)
+    rows, parameters = matrix.shape
+    if parameters <= rows:
+        metric = matrix.T @ matrix / scores.num_walkers + damping * jnp.eye(parameters, dtype=matrix.dtype)
+        force = matrix.T @ scores.residual / scores.num_walkers
+        return unravel(_positive_solve(metric, force))
+    gram = matrix @ matrix.T + scores.num_walkers * damping * jnp.eye(rows, dtype=matrix.dtype)
+    return unravel(matrix.T @ _positive_solve(gram, scores.residual))
+
+
+def _positive_solve(matrix, right):
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix), right)
+
+
+def _limited(delta, scores: Scores, rate, bound):
+    """rate * delta, shortened where its length in the metric would exceed `bound`."""
+    matrix, _ = _matrix(scores)
+    flat, unravel = ravel_pytree(delta)
+    length = rate * jnp.linalg.norm(matrix @ flat) / jnp.sqrt(scores.num_walkers)
+    return unravel(flat * rate * jnp.minimum(1.0, bound / jnp.maximum(length, jnp.finfo(flat.dtype).tiny)))
+
+
+def _matrix(scores: Scores):
+    one = jax.tree.map(lambda leaf: leaf[0], scores.rows)
+    leaves = jax.tree.leaves(scores.rows)
+    matrix = jnp.concatenate([leaf.reshape(leaf.shape[0], math.prod(leaf.shape[1:])) for leaf in leaves], axis=1)
+    return matrix, ravel_pytree(one)[1]
+
+
+def _of(law, setting):
+    return setting[law] if isinstance(setting, dict) else setting
+
+
+def _at(setting, count):
+    return setting(count) if callable(setting) else setting

@@ -1,0 +1,43 @@
+"""Maps a function of one walker over all walkers: in chunks, so that memory is bounded, and over all devices of a mesh.
+
+Walker i always gets the i-th key, so results depend neither on the chunk size nor on the number of devices.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+AXIS = "walkers"
+
+
+def default_mesh() -> Mesh | None:
+    """All devices on one axis; None where there is only one."""
+    return jax.make_mesh((jax.device_count(),), (AXIS,)) if jax.device_count() > 1 else None
+
+
+def default_chunk_size() -> int:
+    """Walkers that go through the program together: few on a CPU, where a walker should stay in the cache."""
+    return 8 if jax.default_backend() == "cpu" else 512
+
+
+def map_walkers(f: Callable, shared, keys, chunk_size: int, mesh: Mesh | None):
+    """f(shared, key) for every key, shape (B,); results stacked along a leading axis of length B.
+
+    `shared` (parameters, arguments) is the same for all walkers. At most chunk_size walkers per device are alive at once.
+    """
+    num_walkers, num_devices = keys.shape[0], 1 if mesh is None else mesh.size
+    chunk_size = min(chunk_size, -(-num_walkers // num_devices))
+    padded = -(-num_walkers // (chunk_size * num_devices)) * chunk_size * num_devices
+    keys = keys[jnp.arange(padded) % num_walkers]
+
+    def mapped(shared, keys):
+        chunks = keys.reshape(-1, chunk_size)
+        results = jax.lax.map(jax.vmap(lambda key: f(shared, key)), chunks)
+        return jax.tree.map(lambda leaf: leaf.reshape(keys.shape[0], *leaf.shape[2:]), results)
+
+    if mesh is not None:
+        spec = PartitionSpec(AXIS)
+        mapped = jax.shard_map(mapped, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False)
+    return jax.tree.map(lambda leaf: leaf[:num_walkers], mapped(shared, keys))

@@ -1,0 +1,119 @@
+r"""The Coulomb energy of N unit charges in a periodic cell with a neutralising background (Ewald 1921).
+
+In units of the side L, with s_ij = (r_i - r_j)/L, rho_m = sum_i exp(2 pi i m.s_i) and a splitting parameter kappa,
+
+    E L = sum_{i<j} sum_n erfc(kappa |s_ij + n|)/|s_ij + n|  +  sum_{m != 0} w_m |rho_m|^2
+          + (N/2) sum_{n != 0} erfc(kappa |n|)/|n|  -  N kappa/sqrt(pi)  -  N^2 c
+
+    3D:  w_m = exp(-(pi m/kappa)^2)/(2 pi m^2),   c = pi/(2 kappa^2)
+    2D:  w_m = erfc(pi m/kappa)/(2 m),            c = sqrt(pi)/kappa
+
+E does not depend on kappa. It includes the energy N xi/2 of the charges with their own images and background, where
+xi = 2 E(N = 1) is the Madelung constant. The 2D sum is that of point charges 1/r confined to the plane (Parry 1975).
+"""
+
+import math
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.special import erfc
+
+from pnct.orbitals import Cell
+
+
+class Ewald(eqx.Module):
+    """R -> potential energy of the electrons in units of hartree/r_s, Madelung term included."""
+
+    cell: Cell
+    splitting: float = eqx.field(static=True)
+    constant: float = eqx.field(static=True)
+    images: Float[np.ndarray, "images dim"]
+    waves: Float[np.ndarray, "waves dim"]
+    weights: Float[np.ndarray, " waves"]
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        if R.shape != (self.cell.N, self.cell.dim):
+            raise ValueError(f"Expected R of shape ({self.cell.N}, {self.cell.dim}); got {R.shape}.")
+        s = R / self.cell.L
+        return (self._near(s) + self._far(s) + self.constant) / self.cell.L
+
+    def _near(self, s):
+        i, j = np.triu_indices(self.cell.N, 1)
+        s_ij = s[i] - s[j]
+        s_ij = s_ij - jnp.round(s_ij)
+        distance = jnp.linalg.norm(s_ij[:, None, :] + jnp.asarray(self.images, s.dtype), axis=-1)
+        return jnp.sum(jax.scipy.special.erfc(self.splitting * distance) / distance)
+
+    def _far(self, s):
+        # A cell's shift multiplies exp(2 pi i m.s) by one, and float32 keeps more of a small phase.
+        s = s - jnp.round(s)
+        phase = 2 * np.pi * jnp.matmul(s, jnp.asarray(self.waves, s.dtype).T, precision="highest")
+        structure = jnp.sum(jnp.cos(phase), axis=0) ** 2 + jnp.sum(jnp.sin(phase), axis=0) ** 2
+        return jnp.sum(jnp.asarray(self.weights, s.dtype) * structure)
+
+
+def ewald(cell: Cell, splitting: float | None = None, accuracy: float = 1e-12) -> Ewald:
+    """The Ewald sum of `cell`, truncated where terms fall below `accuracy`.
+
+    `splitting`: kappa in units of 1/L; by default the cheapest one.
+    Raises ValueError unless splitting > 0 and 0 < accuracy < 1.
+    """
+    if not 0 < accuracy < 1:
+        raise ValueError(f"Expected 0 < accuracy < 1; got {accuracy}.")
+    if splitting is None:
+        splitting = _cheapest_splitting(cell.N, cell.dim, accuracy)
+    if not splitting > 0:
+        raise ValueError(f"Expected splitting > 0; got {splitting}.")
+    images, waves, weights = _terms(cell.dim, splitting, accuracy)
+    return Ewald(cell, splitting, _constant(cell.N, cell.dim, splitting, images), images, waves, weights)
+
+
+@lru_cache
+def madelung(dim: int) -> float:
+    """xi L: -2.837297 for the simple cubic lattice, -3.900265 for the square one."""
+    # At N = 1 every |rho_m| is one.
+    images, _, weights = _terms(dim, 3.0, 1e-17)
+    return 2 * (_constant(1, dim, 3.0, images) + float(np.sum(weights)))
+
+
+def _terms(dim, kappa, accuracy):
+    """Lattice vectors n within reach of a minimum-image pair, half of the waves m, and their weights 2 w_m."""
+    x = math.sqrt(-math.log(accuracy))  # erfc(x) and exp(-x^2) are below the accuracy
+    reach, largest = x / kappa, x * kappa / np.pi
+
+    n = _lattice(dim, math.ceil(reach + 0.5))
+    images = n[np.linalg.norm(np.maximum(np.abs(n) - 0.5, 0), axis=-1) < reach]
+
+    m = _lattice(dim, math.ceil(largest))
+    m = m[len(m) // 2 + 1 :]  # the list is odd under m -> -m, with m = 0 in its middle
+    norm = np.linalg.norm(m, axis=-1)
+    waves, norm = m[norm <= largest], norm[norm <= largest]
+    if dim == 2:
+        weights = erfc(np.pi * norm / kappa) / norm
+    else:
+        weights = np.exp(-((np.pi * norm / kappa) ** 2)) / (np.pi * norm**2)
+    return images, waves, weights
+
+
+def _constant(N, dim, kappa, images):
+    background = math.sqrt(math.pi) / kappa if dim == 2 else math.pi / (2 * kappa**2)
+    norm = np.linalg.norm(images, axis=-1)
+    own_images = np.sum(erfc(kappa * norm[norm > 0]) / norm[norm > 0])
+    return float(N / 2 * own_images - N * kappa / math.sqrt(math.pi) - N**2 * background)
+
+
+def _cheapest_splitting(N, dim, accuracy):
+    def cost(kappa):
+        images, waves, _ = _terms(dim, kappa, accuracy)
+        return N * (N - 1) / 2 * len(images) + 2 * N * len(waves)
+
+    return min(np.arange(2.0, 12.0, 0.5).tolist(), key=cost)
+
+
+def _lattice(dim, reach):
+    axis = np.arange(-reach, reach + 1.0)
+    return np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)

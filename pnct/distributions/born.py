@@ -1,0 +1,68 @@
+r"""The Born law of the electrons,  R ~ |Psi_K(R)|^2:  quasi-particles drawn exactly and carried over by the flow.
+
+    ln Psi_K(R) = ln Phi_K(zeta) + (1/2) ln|det d zeta/d R|,    zeta = T(R)
+
+The Psi_K of different K are orthonormal, because the change of variables is unitary. R = T^{-1}(zeta) with zeta ~
+|Phi_K|^2 is an independent sample: no Markov chain.
+"""
+
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Int
+
+from pnct import slater
+from pnct.distributions.determinantal import Determinantal
+from pnct.flows import CanonicalTransformation, jacobian
+from pnct.orbitals import PlaneWaves
+
+
+class Born(distrax.Transformed):
+    """R ~ |Psi_K|^2, shape (N, dim), normalised over the cell in ordered coordinates.
+
+    orbitals: PlaneWaves.  K: (N,) occupied orbitals, up then down.  flow: R -> zeta, whose dtype the samples take.
+    A sample whose inversion did not converge is nan. Samples carry no gradient; log_psi and log_prob do, at given R.
+    """
+
+    def __init__(self, orbitals: PlaneWaves, K: Int[Array, " N"], flow: Callable):
+        dtype = jnp.result_type(*jax.tree.leaves(flow)) if jax.tree.leaves(flow) else None
+        quasi_particles = Determinantal(orbitals, K, dtype)
+        super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
+
+    @property
+    def orbitals(self) -> PlaneWaves:
+        return self.distribution.orbitals
+
+    @property
+    def K(self) -> Int[Array, " N"]:
+        return self.distribution.K
+
+    @property
+    def flow(self) -> Callable:
+        return self.bijector.bijector.flow
+
+    @property
+    def event_shape(self) -> tuple[int, int]:
+        return self.distribution.event_shape
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def dtype(self):
+        return self.distribution.dtype
+
+    def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
+        """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
+        zeta, J = jacobian(self.flow, R)
+        return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * jnp.linalg.slogdet(J)[1]
+
+    def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
+        """2 Re ln Psi_K(R)."""
+        log_prob = lambda R: 2 * jnp.real(self.log_psi(R))  # noqa: E731
+        for _ in range(value.ndim - 2):
+            log_prob = jax.vmap(log_prob)
+        return log_prob(value)

@@ -1,0 +1,97 @@
+r"""The determinantal law  zeta ~ |Phi_K(zeta)|^2  of plane waves: exact independent samples of free electrons.
+
+|det D|^2 is a projection determinantal point process. Its electrons can be drawn one after the other: propose r
+uniform in the cell, v_l = exp(i k_l.r)/sqrt(n), and accept with probability
+
+    1 - |Q v|^2,    Q = the orthonormal vectors of the electrons placed so far,
+
+then append the normalised residual of v to Q. The uniform envelope is exact, since the density n/V of plane waves is
+uniform; n electrons take n (1 + 1/2 + ... + 1/n) proposals on average. Each configuration advances at its own pace,
+by at most one electron in every round of several proposals. Species are independent.
+
+Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
+"""
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from pnct import slater
+
+PROPOSALS = 8  # per round
+MAX_ROUNDS = 64  # per electron: the chance to need more is exp(-512)
+
+
+class Determinantal(distrax.Distribution):
+    """zeta ~ |Phi_K|^2, shape (N, dim), in the cell [0, L)^dim.
+
+    orbitals: PlaneWaves.  K: (N,) occupied orbitals, up then down.  dtype: of the samples, by default jax's own.
+    If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
+    """
+
+    def __init__(self, orbitals, K: Int[Array, " N"], dtype=None):
+        self.orbitals = orbitals
+        self.K = K
+        self._dtype = dtype
+
+    @property
+    def event_shape(self) -> tuple[int, int]:
+        return (self.orbitals.cell.N, self.orbitals.cell.dim)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def dtype(self):
+        return jax.dtypes.canonicalize_dtype(self._dtype or float)
+
+    def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
+        """ln |Phi_K|^2, normalised over ordered coordinates in the cell."""
+        log_prob = lambda zeta: 2 * jnp.real(slater.log_det(self.orbitals, self.K, zeta))  # noqa: E731
+        for _ in range(value.ndim - 2):
+            log_prob = jax.vmap(log_prob)
+        return log_prob(value)
+
+    def _sample_n(self, key, n):
+        return jax.vmap(self._sample_one)(jax.random.split(key, n))
+
+    def _sample_one(self, key):
+        k = self.orbitals.occupied(self.K, self.dtype)
+        species = self.orbitals.cell.species
+        keys = jax.random.split(key, len(species))
+        return jnp.concatenate([sample(key, k[i], self.orbitals.cell.L) for key, i in zip(keys, species, strict=True)])
+
+
+def sample(key: Array, k: Float[Array, "n dim"], L: float, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:
+    """n electrons of one species in the plane waves k: an exact sample of |det exp(i k_l.r_i)|^2; nan if it cannot end."""
+    n, dim = k.shape
+    everyone = jnp.arange(n)
+
+    def unfinished(state):
+        _, _, placed, iteration = state
+        return (placed < n) & (iteration < MAX_ROUNDS * n)
+
+    def advance(state):
+        r, Q, placed, iteration = state
+        u = jax.random.uniform(jax.random.fold_in(key, iteration), (proposals, dim + 1), k.dtype)
+        proposed, threshold = L * u[:, :dim], u[:, dim]
+
+        phase = proposed @ k.T
+        v = jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) / n**0.5
+        overlap = v @ Q.conj().T
+        accepted = threshold < 1 - jnp.sum(jnp.abs(overlap) ** 2, axis=1)
+        first = jnp.argmax(accepted)
+
+        residual = v[first] - overlap[first] @ Q
+        residual -= (Q.conj() @ residual) @ Q  # once more, against rounding
+        here = jnp.any(accepted) & (everyone == placed)
+        r = jnp.where(here[:, None], proposed[first], r)
+        Q = jnp.where(here[:, None], residual / jnp.linalg.norm(residual), Q)
+        return r, Q, placed + jnp.any(accepted), iteration + 1
+
+    Q = jnp.zeros((n, n), jnp.result_type(k.dtype, jnp.complex64))
+    start = jnp.full((n, dim), jnp.nan, k.dtype), Q, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+    r, _, placed, _ = jax.lax.while_loop(unfinished, advance, start)
+    return jnp.where(placed == n, r, jnp.nan)

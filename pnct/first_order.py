@@ -1,0 +1,65 @@
+r"""The first-order bound (Gibbs, Peierls, Bogoliubov):  F <= F_0 + <V>_0, the average of V in the exact canonical ideal gas.
+
+    <V>_0 = (1/r_s) [ N xi/(2 L) - (1/2) sum_{m != m', same spin} <n_m n_m'> v(k_m - k_m') ],
+    v(q) = 4 pi/(L^3 q^2) in 3D,  2 pi/(L^2 q) in 2D,   <n_m n_m'> = d^2 ln Z/(d b_m d b_m') + <n_m><n_m'>.
+
+This is the free energy of the untrained program: identity flow and ideal-gas p(K). Training can only lower it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from pnct.coulomb import madelung
+from pnct.ideal import canonical, ideal_gas, log_partition
+
+
+class FirstOrder(NamedTuple):
+    """Totals in hartree and k_B."""
+
+    free_energy: float
+    energy: float
+    kinetic: float
+    potential: float
+    entropy: float
+
+
+def first_order_bound(gas) -> FirstOrder:
+    """The free energy of the electron gas to first order in the interaction, an upper bound. Exact, no sampling."""
+    ideal = ideal_gas(gas)
+    exchange = sum(
+        np.sum(pair_occupations(np.asarray(b, float), n) * _exchange_integrals(gas))
+        for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True)
+        if n
+    )
+    potential = (gas.N * madelung(gas.dim) / (2 * gas.L) - exchange / 2) / float(gas.rs)
+    energy = ideal.energy + potential
+    return FirstOrder(ideal.free_energy + potential, energy, ideal.energy, potential, ideal.entropy)
+
+
+def pair_occupations(b: Float[np.ndarray, " M"], n: int) -> Float[np.ndarray, "M M"]:
+    """<n_m n_m'> of the canonical ideal gas, in float64; <n_m> on the diagonal."""
+    occupations = canonical(b, n)[1]
+    with jax.enable_x64(True):
+        covariance = np.asarray(_covariance(jnp.asarray(b, jnp.float64), n))
+    pairs = covariance + np.outer(occupations, occupations)
+    np.fill_diagonal(pairs, occupations)
+    return pairs
+
+
+@jax.jit(static_argnums=1)
+def _covariance(b, n):
+    slope = jax.grad(log_partition)
+    row = lambda direction: jax.jvp(lambda x: slope(x, n), (b,), (direction,))[1]  # noqa: E731
+    return jax.lax.map(row, jnp.eye(b.shape[0], dtype=b.dtype), batch_size=32)
+
+
+def _exchange_integrals(gas) -> Float[np.ndarray, "M M"]:
+    """v(k_m - k_m'), zero on the diagonal."""
+    k = gas.orbitals.wavevectors
+    q2 = np.sum((k[:, None] - k[None]) ** 2, axis=-1)
+    np.fill_diagonal(q2, np.inf)
+    return 4 * np.pi / (gas.L**3 * q2) if gas.dim == 3 else 2 * np.pi / (gas.L**2 * np.sqrt(q2))

@@ -1,0 +1,50 @@
+r"""A flow as a distrax bijector:  forward(R) = T(R),  ln|det d zeta/d R|,  inverse by damped Newton."""
+
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pnct.flows.inverse import newton
+from pnct.flows.jacobian import jacobian
+
+
+class CanonicalTransformation(distrax.Bijector):
+    """R -> zeta by the flow T. Events are configurations (N, dim).
+
+    An inverse that did not converge is nan in all entries, so that it is never mistaken for a sample.
+    """
+
+    def __init__(self, flow: Callable):
+        super().__init__(event_ndims_in=2)
+        self.flow = flow
+
+    def forward(self, x: Float[Array, "*batch N dim"]) -> Float[Array, "*batch N dim"]:
+        return _over_batch(self.flow, x)
+
+    def forward_and_log_det(self, x):
+        def one(R):
+            zeta, J = jacobian(self.flow, R)
+            return zeta, jnp.linalg.slogdet(J)[1]
+
+        return _over_batch(one, x)
+
+    def inverse(self, y: Float[Array, "*batch N dim"]) -> Float[Array, "*batch N dim"]:
+        def one(zeta):
+            inversion = newton(self.flow, zeta)
+            return jnp.where(inversion.converged, inversion.R, jnp.nan)
+
+        return _over_batch(one, y)
+
+    def inverse_and_log_det(self, y):
+        R = self.inverse(y)
+        _, log_det = self.forward_and_log_det(R)
+        return R, -log_det
+
+
+def _over_batch(function, x):
+    for _ in range(x.ndim - 2):
+        function = jax.vmap(function)
+    return function(x)

@@ -1,0 +1,150 @@
+r"""The FermiNet flow  zeta = T(R):  a displacement of every electron by a permutation-equivariant network.
+
+With the relations g of electrons i and j (same spin, opposite spin), a layer of the single and of the pair stream is
+
+    z_i    = h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g + sum_g (1/N) sum_{j != i in g(i)} h_ij W_g + b
+    h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   each added to its input where the shapes match
+    zeta_i = x_i + h_i W_out
+
+from h_i = (nothing) and h_ij = features(r_ij). The sum of h_j over the same spin includes i itself. W_out starts at
+zero, T at the identity. A shift of all electrons alike would change Psi by a phase only, so there is no b_out.
+
+Because h_ij depends on r_ij alone, its derivative has `dim` numbers per feature, not N dim: `jacobian` scatters those,
+dz_i/dx_j = -tau_ij, dz_i/dx_i = sum_j tau_ij, and multiplies matrices along the single stream.
+
+Network: Pfau, Spencer, Matthews, Foulkes, Phys. Rev. Research 2, 033429 (2020); as a flow: Xie, Zhang, Wang,
+SciPost Phys. 14, 154 (2023), whose networks have the fields of this class.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pnct.flows.layers import random_weight, softplus
+from pnct.flows.pairs import displacements, features, members, related_pairs, relations
+from pnct.orbitals import Cell
+
+
+class SingleLayer(NamedTuple):
+    """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G relations."""
+
+    own: Float[Array, "H W"]
+    mean: Float[Array, "G H W"]
+    pair: Float[Array, "G F W"]
+    bias: Float[Array, " W"]
+
+
+class PairLayer(NamedTuple):
+    """W', b' of one layer of the pair stream, F -> W numbers per pair, in each of G relations."""
+
+    weight: Float[Array, "G F W"]
+    bias: Float[Array, "G W"]
+
+
+class FermiNet(eqx.Module):
+    """T: (N, dim) -> (N, dim), lengths in r_s a_0. `single` has one layer more than `pair`.
+
+    `features(r, L)`: a module-level function of the displacements (..., dim), periodic in L, -> (..., F).
+    """
+
+    single: tuple[SingleLayer, ...]
+    pair: tuple[PairLayer, ...]
+    out: Float[Array, "H dim"]
+    cell: Cell = eqx.field(static=True)
+    features: Callable = eqx.field(static=True, default=features)
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        h = jnp.zeros((R.shape[0], 0), R.dtype)
+        for layer, h_pair in zip(self.single, self.pair_stream(displacements(R)), strict=True):
+            z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
+            h = residual(h, softplus(z))
+        return R + h @ self.out
+
+    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+        """zeta and J = d zeta/d R, in the order of R.ravel(). Differentiable in R and in the parameters."""
+        N, dim = R.shape
+        h_pairs, tangent = jax.linearize(self.pair_stream, displacements(R))
+        axes = jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, None, :], (dim, N, N, dim))
+        dh_pairs = jax.vmap(tangent, out_axes=2)(axes)  # one axis of r_ij at a time, for all pairs at once
+
+        h, dh = jnp.zeros((N, 0), R.dtype), jnp.zeros((N, N * dim, 0), R.dtype)
+        for layer, h_pair, dh_pair in zip(self.single, h_pairs, dh_pairs, strict=True):
+            z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
+            dz = self.mix(layer, dh) + scatter(self.pair_terms(layer, dh_pair))
+            h, dh = residual(h, softplus(z)), residual(dh, jax.nn.sigmoid(z)[:, None, :] * dz)
+
+        dzeta = jnp.swapaxes(dh @ self.out, 1, 2).reshape(N * dim, N * dim)
+        return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
+
+    def pair_stream(self, r: Float[Array, "N N dim"]) -> list[Float[Array, "N N F"]]:
+        """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
+        stream = [self.features(r, self.cell.L)]
+        for layer in self.pair:
+            z = [stream[-1] @ weight + bias for weight, bias in zip(layer.weight, layer.bias, strict=True)]
+            stream.append(residual(stream[-1], softplus(self.by_relation(z))))
+        return stream
+
+    def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
+        """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for derivatives."""
+        tau = self.by_relation([h @ weight for weight in layer.pair]) / self.cell.N
+        return jnp.where(_expand(np.eye(self.cell.N, dtype=bool), tau), 0, tau)
+
+    def by_relation(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
+        """For each pair the element of the choice that belongs to its relation."""
+        if len(choices) == 1:
+            return choices[0]
+        return jnp.where(_expand(related_pairs(self.cell)[0], choices[0]), *choices)
+
+    def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"]:
+        """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
+        member = members(self.cell).astype(h.dtype)
+        total = jnp.tensordot(member, h, 1) / self.cell.N
+        means = [
+            jnp.tensordot(related.astype(h.dtype), total @ weight, 1)
+            for related, weight in zip(relations(self.cell), layer.mean, strict=True)
+        ]
+        return h @ layer.own + jnp.tensordot(member.T, sum(means), 1)
+
+
+def ferminet(cell: Cell, depth: int = 2, width: int = 16, features: Callable = features) -> Callable[[Array], FermiNet]:
+    """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron and pair."""
+    if depth < 1 or width < 1:
+        raise ValueError(f"Expected depth >= 1 and width >= 1; got depth = {depth}, width = {width}.")
+    G, F = len(relations(cell)), features(np.zeros((1, cell.dim)), cell.L).shape[-1]
+
+    def make(key: Array) -> FermiNet:
+        single, pair = [], []
+        for level in range(depth):
+            H, pair_width = (0, F) if level == 0 else (width, width)
+            fan_in = H + G * (H + pair_width)
+            *keys, key = jax.random.split(key, 5)
+            shapes = (H, width), (G, H, width), (G, pair_width, width)
+            weights = [random_weight(k, shape, fan_in) for k, shape in zip(keys, shapes, strict=False)]
+            single.append(SingleLayer(*weights, jnp.zeros(width)))
+            if level < depth - 1:
+                weight = random_weight(keys[3], (G, pair_width, width), pair_width)
+                pair.append(PairLayer(weight, jnp.zeros((G, width))))
+        return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, cell.dim)), cell, features)
+
+    return make
+
+
+def residual(h: Array, new: Array) -> Array:
+    """new, added to h where the shapes match."""
+    return h + new if h.shape == new.shape else new
+
+
+def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
+    """The derivative of sum_j f(r_ij) by all coordinates, from tau = df/dr_ij: -tau_ij at j, sum_j tau_ij at i."""
+    N, _, d, H = tau.shape
+    own = jnp.where(_expand(np.eye(N, dtype=bool), tau), jnp.sum(tau, axis=1, keepdims=True), 0)
+    return (own - tau).reshape(N, N * d, H)
+
+
+def _expand(mask, like):
+    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

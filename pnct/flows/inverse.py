@@ -1,0 +1,59 @@
+r"""The inverse of a flow by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started at R = zeta.
+
+T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be wrapped.
+The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from pnct.flows.jacobian import jacobian
+
+TOLERANCE = 64  # units of rounding of a coordinate of size L
+
+
+class Inversion(NamedTuple):
+    """R with T(R) = zeta where `converged`; `iterations` counts Jacobians."""
+
+    R: Float[Array, "N dim"]
+    converged: Bool[Array, ""]
+    iterations: Int[Array, ""]
+
+
+def newton(
+    flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None
+) -> Inversion:
+    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance.
+
+    The default tolerance is 64 rounding errors of the largest |coordinate|: 1e-13 (float64), 8e-5 (float32) at 10.
+    Constant under differentiation: gradients of expectations over |Psi|^2 are taken at fixed R (score functions), and a
+    derivative through the iteration would be wrong to use there.
+    """
+    flow, zeta = jax.lax.stop_gradient((flow, zeta))
+    if tolerance is None:
+        tolerance = TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
+
+    def unfinished(state):
+        _, _, size, _, iteration = state
+        return (size > tolerance) & (iteration < max_iterations)
+
+    def step(state):
+        R, error, size, t, iteration = state
+        _, J = jacobian(flow, R)
+        R_new = R - t * jnp.linalg.solve(J, error.ravel()).reshape(R.shape)
+        error_new = flow(R_new) - zeta
+        size_new = jnp.max(jnp.abs(error_new))
+        better = size_new < size  # not so for nan
+        R, error, size = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old), (R_new, error_new, size_new), (R, error, size)
+        )
+        return R, error, size, jnp.where(better, jnp.minimum(2 * t, 1), t / 2), iteration + 1
+
+    error = flow(zeta) - zeta
+    start = zeta, error, jnp.max(jnp.abs(error)), jnp.ones((), zeta.dtype), jnp.zeros((), jnp.int32)
+    R, _, size, _, iterations = jax.lax.while_loop(unfinished, step, start)
+    return Inversion(R, size <= tolerance, iterations)

@@ -1,0 +1,21 @@
+"""What the networks of the flows are made of."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.custom_jvp
+def softplus(x: Array) -> Array:
+    """ln(1 + e^x), with derivatives that stay exact and finite to any order."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _(primals, tangents):
+    return softplus(primals[0]), jax.nn.sigmoid(primals[0]) * tangents[0]
+
+
+def random_weight(key: Array, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
+    """Normal, of variance 1/fan_in, in the default float dtype."""
+    return jax.random.normal(key, shape) / max(fan_in, 1) ** 0.5

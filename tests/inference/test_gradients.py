@@ -1,0 +1,167 @@
+"""Gradients of F against exact enumeration over K and quadrature over R, for two electrons in a smooth potential."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas
+from pnct.distributions.transformer import transformer
+from pnct.flows import backflow
+from pnct.hamiltonian import Hamiltonian
+from pnct.inference import laws as law
+from pnct.inference.gradients import (
+    classical_scores,
+    complex_score,
+    detrended,
+    gradient,
+    masked_mean,
+    quantum_scores,
+    real_score,
+)
+
+GAS = ElectronGas((2, 0), dim=2, rs=2.0, theta=0.5, twist=(0.1, 0.25), cutoff=1.0)
+GRID = 24
+
+
+class Cosine(eqx.Module):
+    """A smooth periodic pair potential, so that quadrature converges fast; lopsided, so that wrong signs show."""
+
+    L: float
+
+    def __call__(self, R):
+        x, y = 2 * np.pi * (R[0] - R[1]) / self.L
+        return 0.3 * jnp.cos(x) + 0.2 * jnp.cos(y) * jnp.cos(x)
+
+
+def model(gas):
+    occupation = pnct.module("occupation", transformer(gas, layers=1, width=8, heads=2))
+    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=4))
+    K = pnct.sample("K", dist.Occupation(gas, occupation))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
+
+
+def energies(gas):
+    return Hamiltonian(gas.temperature, gas.E_F, 1 / (2 * gas.rs**2), Cosine(gas.L))
+
+
+@pytest.fixture(scope="module")
+def setting():
+    """Randomised parameters, the laws, all K, and relative positions: everything depends on r_1 - r_2 alone."""
+    params = law.init_params(model, jax.random.key(1), (GAS,))
+    flat, unravel = ravel_pytree(params)
+    params = unravel(flat + 0.15 * jax.random.normal(jax.random.key(2), flat.shape))
+    M = len(GAS.orbitals)
+    K = jnp.array([(i, j) for i in range(M) for j in range(i + 1, M)])
+    axis = (np.arange(GRID) + 0.5) * GAS.L / GRID
+    r = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    R = jnp.stack([r, np.zeros_like(r)], axis=1)
+    return params, law.read_laws(model, params, (GAS,)), K, R
+
+
+def exact_values(params, laws, K, R):
+    """ln p(K), |Psi_K(R)|^2 as a weight, E_loc: arrays (K,), (K, R), (K, R)."""
+
+    def one(K, R):
+        values = {"K": K, "R": R}
+        born = law.sites_of(model, params, values, (GAS,))["R"]["fn"].distribution
+        e = energies(GAS)(born, R)
+        return jnp.exp(2 * born.log_psi(R).real), e.kinetic + e.potential
+
+    log_prob = jax.vmap(lambda K: law.log_prob(model, laws, params, {"K": K, "R": R[0]}, (GAS,)))(K)
+    weight, energy = jax.vmap(lambda K: jax.lax.map(lambda R: one(K, R), R, batch_size=64))(K)
+    # r_1 runs over the cell on the grid, r_2 over its volume.
+    return log_prob, weight * GAS.L**2 * (GAS.L / GRID) ** 2, energy
+
+
+@jax.jit
+def exact_free_energy(params, K, R):
+    laws = law.read_laws(model, params, (GAS,))
+    log_prob, weight, energy = exact_values(params, laws, K, R)
+    E_K = jnp.sum(weight * energy.real, axis=1) / jnp.sum(weight, axis=1)
+    return jnp.sum(jnp.exp(log_prob) * (GAS.temperature * log_prob + E_K))
+
+
+def test_laws_are_read_off_the_model(setting):
+    _, laws, _, _ = setting
+    assert laws == law.Laws("R", ("K",), (), ("occupation",), ("flow",), 2)
+
+
+def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
+    params, laws, K, R = setting
+
+    @jax.jit
+    def score_gradient(params):
+        log_prob, weight, energy = exact_values(params, laws, K, R)
+        p = jnp.exp(log_prob)
+
+        def scores(K):
+            classical = jax.grad(lambda q: law.log_prob(model, laws, q, {"K": K, "R": R[0]}, (GAS,)))(params)
+
+            def quantum(R):
+                f = lambda q: law.log_psi(model, laws, q, {"K": K, "R": R}, (GAS,))  # noqa: E731
+                return ravel_pytree(complex_score(f, params))[1](
+                    ravel_pytree(complex_score(f, params))[0]
+                )
+
+            return classical, jax.lax.map(quantum, R, batch_size=64)
+
+        classical, quantum = jax.lax.map(scores, K)
+        E_K = jnp.sum(weight * energy.real, axis=1)
+        F_K = GAS.temperature * log_prob + E_K
+        joint = (p[:, None] * weight)[..., None] * 2 * jnp.stack([energy.real - E_K[:, None], energy.imag], -1)
+        return jax.tree.map(
+            lambda c, q: jnp.tensordot(p * F_K, c, 1) + jnp.tensordot(joint, q, 3), classical, quantum
+        )
+
+    expected, _ = ravel_pytree(jax.grad(exact_free_energy)(params, K, R))
+    found, _ = ravel_pytree(score_gradient(params))
+    assert np.linalg.norm(expected) > 1e-2
+    np.testing.assert_allclose(found, expected, atol=2e-3 * np.linalg.norm(expected))
+
+
+def test_sampled_gradient_agrees_with_the_exact_one(setting):
+    """Without clipping, the mean of many walkers' gradients is the exact gradient within 5 sigma."""
+    params, laws, K, R = setting
+    expected, unravel = ravel_pytree(jax.grad(exact_free_energy)(params, K, R))
+
+    @jax.jit
+    def batch(key):
+        def walker(key):
+            drawn = law.draw(model, laws, params, key, (GAS,))
+            e = energies(GAS)(drawn.born, drawn.values["R"])
+            classical = {"occupation": params["occupation"]}
+            quantum = {"flow": params["flow"]}
+            return (
+                drawn.log_prob,
+                e.kinetic + e.potential,
+                real_score(lambda p: law.log_prob(model, laws, params | p, drawn.values, (GAS,)), classical),
+                complex_score(lambda p: law.log_psi(model, laws, params | p, drawn.values, (GAS,)), quantum),
+            )
+
+        log_prob, energy, rows_c, rows_q = jax.vmap(walker)(jax.random.split(key, 512))
+        valid = jnp.ones(512, bool)
+        c = gradient(classical_scores(rows_c, log_prob, energy, GAS.temperature, valid, clip=np.inf))
+        q = gradient(quantum_scores(rows_q, log_prob, energy, valid, clip=np.inf))
+        return ravel_pytree(c | q)[0]
+
+    batches = np.stack([batch(key) for key in jax.random.split(jax.random.key(3), 40)])
+    # Baselines fitted to the same walkers take 1/512 of the gradient away.
+    error = batches.std(0, ddof=1) / np.sqrt(len(batches))
+    same_order, _ = ravel_pytree({name: unravel(expected)[name] for name in ("occupation", "flow")})
+    pull = (batches.mean(0) - same_order) / np.maximum(error, 1e-12)
+    moving = np.abs(same_order) > 1e-10
+    assert np.max(np.abs(pull[moving])) < 5
+    assert np.mean(pull[moving] ** 2) < 2
+
+
+def test_detrending_removes_a_linear_baseline_and_ignores_failed_walkers():
+    x = jnp.array([1.0, 2.0, 4.0, 7.0])
+    valid = jnp.array([True, True, True, False])
+    y = detrended(3 * x + 1, x, valid)
+    assert float(jnp.ptp(y[:3])) < 1e-12
+    assert float(masked_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False]))) == 2.0

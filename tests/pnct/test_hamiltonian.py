@@ -1,0 +1,98 @@
+"""The local energy: published values, the ideal gas, units, and finite differences of Psi itself."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference_network import load
+from small_flow import random_positions, small_flow
+
+from pnct import slater
+from pnct.coulomb import ewald
+from pnct.hamiltonian import hamiltonian
+from pnct.system import ElectronGas
+
+
+class Law(NamedTuple):
+    """What the Hamiltonian reads off the law of R."""
+
+    orbitals: Any
+    K: Any
+    flow: Any
+
+
+@jax.jit
+def local_energy(hamiltonian, law, R):
+    return hamiltonian(law, R)
+
+
+@pytest.mark.parametrize("rs", [1.0, 10.0])
+def test_trained_networks(reference, rs):
+    """The published energies are in Ry/rs^2 = Ha/(2 rs^2); their Madelung constant is good to 1e-11."""
+    net = load(reference, rs)
+    golden = np.load(reference / "trained_2d_gas" / f"golden_n29_rs{rs}.npz")
+    H = hamiltonian(ElectronGas((29, 0), 2, rs, 0.15, 0.25))
+    for R, V in zip(golden["x"], golden["V_ewald_total"], strict=True):
+        np.testing.assert_allclose(H.potential(R) * 2 * rs**2, V, rtol=1e-10)
+    found = local_energy(H, Law(net.orbitals, golden["state_idx"][1], net.flow), golden["x"][1])
+    np.testing.assert_allclose(found.kinetic * 2 * rs**2, golden["kinetic"][1], rtol=1e-11)
+    np.testing.assert_allclose(found.total * 2 * rs**2, golden["eloc"][1], rtol=1e-9)
+
+
+def test_eigenstates_have_no_variance():
+    """The ideal gas with the identity flow: every configuration has the energy of the occupied orbitals."""
+    gas = ElectronGas((2, 3), 2, 3.0, 0.5, 0.25, cutoff=5.0)
+    K = np.array([1, 4, 0, 2, 5])
+    H = hamiltonian(gas, coulomb=False)
+    for seed in range(3):
+        found = local_energy(H, Law(gas.orbitals, K, small_flow(gas.cell, size=0.0)), random_positions(gas.cell, seed))
+        assert np.isclose(found.total, np.sum(np.asarray(gas.orbital_energies)[K]), rtol=1e-9)
+        assert found.potential == 0
+
+
+def test_is_the_hamiltonian_applied_to_psi():
+    """(H Psi)/Psi by finite differences of Psi, with H written out in hartree."""
+    gas = ElectronGas((2, 1), 3, 2.5, 0.5, (0.1, 0.2, 0.3), cutoff=3.0)
+    K, R, flow, h = np.array([0, 3, 1]), random_positions(gas.cell), small_flow(gas.cell), 2e-3
+
+    def psi(R):
+        J = jax.jacfwd(flow)(R).reshape(R.size, R.size)
+        return jnp.exp(slater.log_det(gas.orbitals, K, flow(R))) * jnp.sqrt(jnp.linalg.det(J))
+
+    steps = h * np.eye(R.size).reshape(-1, *R.shape)
+    batch = np.concatenate([R[None] + c * steps for c in (-2, -1, 0, 1, 2)])
+    values = np.asarray(jax.jit(jax.vmap(psi))(batch)).reshape(5, -1)
+    laplacian = np.sum(np.array([-1, 16, -30, 16, -1]) @ values) / (12 * h**2)
+
+    found = local_energy(hamiltonian(gas), Law(gas.orbitals, K, flow), R)
+    assert np.isclose(found.kinetic, -laplacian / (2 * gas.rs**2) / psi(R), rtol=1e-6)
+    assert np.isclose(found.potential, ewald(gas.cell)(R) / gas.rs, rtol=1e-12)
+    assert found.total == found.kinetic + found.potential
+
+
+def test_scaling_with_density():
+    """At fixed R in units of r_s a_0 the kinetic energy scales as 1/r_s^2 and the potential as 1/r_s."""
+    R = random_positions(ElectronGas((3, 0), 2, cutoff=2.0).cell)
+
+    @jax.jit
+    def energy(gas):
+        return hamiltonian(gas)(Law(gas.orbitals, gas.ground_state, small_flow(gas.cell)), R)
+
+    near, far = (energy(ElectronGas((3, 0), 2, rs, 0.2, 0.25, cutoff=2.0)) for rs in (1.0, 4.0))
+    np.testing.assert_allclose(16 * far.kinetic, near.kinetic, rtol=1e-12)
+    np.testing.assert_allclose(4 * far.potential, near.potential, rtol=1e-12)
+
+
+def test_temperature_is_in_hartree():
+    gas = ElectronGas((7, 0), 3, 4.0, 0.25)
+    assert hamiltonian(gas).temperature == gas.theta * gas.E_F
+
+
+def test_float32():
+    gas = ElectronGas((3, 2), 3, 4.0, 0.25, 0.25, cutoff=3.0)
+    R, law = random_positions(gas.cell), Law(gas.orbitals, gas.ground_state, small_flow(gas.cell))
+    exact, single = (local_energy(hamiltonian(gas), law, r) for r in (R, R.astype(np.float32)))
+    assert {x.dtype.name for x in single} == {"complex64", "float32"}
+    np.testing.assert_allclose(single.total, exact.total, rtol=1e-3)

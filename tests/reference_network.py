@@ -1,0 +1,105 @@
+"""The published trained networks of the 2D gas, as a flow, an orbital table and ln p(K): for comparison only.
+
+Every definition is that of trained_2d_gas in the folder of reference values. Their energies are in Ry/rs^2.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pnct.orbitals import Cell, PlaneWaves
+
+
+class Linear(NamedTuple):
+    w: np.ndarray
+    b: np.ndarray
+
+    def __call__(self, x):
+        return x @ self.w + self.b
+
+
+class TrainedFlow(eqx.Module):
+    """zeta = R + two FermiNet layers with |sin(2 pi r/L)| as the distance."""
+
+    L: float = eqx.field(static=True)
+    first: Linear
+    pair: Linear
+    second: Linear
+    output: Linear
+
+    def __call__(self, R):
+        N = len(R)
+        different = ~np.eye(N, dtype=bool)[..., None]
+        angle = (2 * np.pi / self.L) * (R[:, None] - R[None, :])
+        square = jnp.sum(jnp.sin(angle) ** 2, axis=-1, keepdims=True)
+        distance = jnp.where(different, jnp.sqrt(jnp.where(different, square, 1.0)), 0.0)
+        h2 = jnp.concatenate([jnp.cos(angle), jnp.sin(angle), distance], axis=-1)
+
+        h1 = jax.nn.softplus(self.first(_features(jnp.zeros_like(R), h2)))
+        h2 = jax.nn.softplus(self.pair(h2))
+        h1 = h1 + jax.nn.softplus(self.second(_features(h1, h2)))
+        return R + self.output(h1)
+
+
+def _features(h1, h2):
+    mean = jnp.broadcast_to(jnp.mean(h1, axis=0), h1.shape)
+    return jnp.concatenate([h1, mean, jnp.mean(h2, axis=1)], axis=-1)
+
+
+class TrainedOccupation(NamedTuple):
+    """p(K) of strictly increasing indices: a causal transformer without layer norm or positions."""
+
+    weights: dict
+    orbitals: np.ndarray
+    num_electrons: int
+
+    def log_prob(self, K):
+        logits, M, N = self.logits(K), len(self.orbitals), self.num_electrons
+        total = 0.0
+        for t in range(N):
+            lower = K[t - 1] + 1 if t else 0
+            allowed = logits[t, lower : M - N + t + 1]
+            top = np.max(allowed)
+            total += logits[t, K[t]] - top - np.log(np.sum(np.exp(allowed - top)))
+        return total
+
+    def logits(self, K):
+        linear = lambda name, x: x @ self.weights[f"{name}/w"] + self.weights[f"{name}/b"]  # noqa: E731
+        h = np.tanh(linear("embedding_mlp", self.orbitals[K]))
+        for layer in ("layer0", "layer1"):
+            q, k, v = (_heads(linear(f"{layer}_attn/{part}", h)) for part in ("query", "key", "value"))
+            score = np.einsum("ihc,jhc->hij", q, k) / np.sqrt(q.shape[-1])
+            score = np.where(np.tril(np.ones(score.shape[1:], bool)), score, -np.inf)
+            attention = np.exp(score - score.max(-1, keepdims=True))
+            attention /= attention.sum(-1, keepdims=True)
+            h = h + linear(f"{layer}_attn/linear", np.einsum("hij,jhc->ihc", attention, v).reshape(h.shape))
+            h = h + linear(f"{layer}_mlp/linear_1", np.tanh(linear(f"{layer}_mlp/linear", h)))
+        out = linear("output_mlp", np.tanh(h))
+        return np.concatenate([self.weights["x1hat"][None], out[:-1]])
+
+
+def _heads(x):
+    return x.reshape(len(x), 4, 4)
+
+
+class Trained(NamedTuple):
+    flow: TrainedFlow
+    orbitals: PlaneWaves
+    occupation: TrainedOccupation
+    rs: float
+    R: np.ndarray
+
+
+def load(reference, rs) -> Trained:
+    """The network of N = 29 at this r_s (0.25, 0.5, 1.0, 3.0, 5.0, 10.0), with 64 of its walkers."""
+    data = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
+    linear = lambda name: Linear(data[f"flow/fermi_net/{name}/w"], data[f"flow/fermi_net/{name}/b"])  # noqa: E731
+    cell = Cell((int(data["meta/n"]), 0), int(data["meta/dim"]), float(data["meta/L"]))
+    flow = TrainedFlow(cell.L, linear("~/linear"), linear("~/linear_2"), linear("~/linear_1"), linear("linear"))
+    head = "van/transformer/"
+    van = {name.removeprefix(head): np.asarray(data[name], float) for name in data if name.startswith(head)}
+    occupation = TrainedOccupation(van, data["orbitals"], cell.N)
+    return Trained(flow, PlaneWaves(data["orbitals"], cell), occupation, float(rs), data["x"])

@@ -1,0 +1,35 @@
+"""A small smooth flow with random weights: periodic, equivariant, not the identity. A test object, not a model."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pnct.orbitals import Cell
+
+
+class SmallFlow(eqx.Module):
+    """zeta_i = r_i + sum_{j != i} tanh(features(r_ij) A) B, with one A for like and one for unlike electrons."""
+
+    A: Float[np.ndarray, "2 2dim H"]
+    B: Float[np.ndarray, "H dim"]
+    cell: Cell = eqx.field(static=True)
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        angle = (2 * np.pi / self.cell.L) * (R[:, None] - R[None, :])
+        features = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+        down = np.arange(self.cell.N) >= self.cell.num_electrons[0]
+        like = (down[:, None] == down[None, :])[..., None]
+        z = jnp.where(like, features @ self.A[0].astype(R.dtype), features @ self.A[1].astype(R.dtype))
+        others = ~np.eye(self.cell.N, dtype=bool)[..., None]
+        return R + jnp.sum(jnp.where(others, jnp.tanh(z), 0), axis=1) @ self.B.astype(R.dtype)
+
+
+def small_flow(cell: Cell, seed: int = 0, size: float = 0.3) -> SmallFlow:
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(2, 2 * cell.dim, 5)) / np.sqrt(2 * cell.dim)
+    return SmallFlow(A, size * rng.normal(size=(5, cell.dim)) / cell.N, cell)
+
+
+def random_positions(cell: Cell, seed: int = 0) -> Float[np.ndarray, "N dim"]:
+    return np.random.default_rng(seed).uniform(0, cell.L, (cell.N, cell.dim))
