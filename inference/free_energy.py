@@ -134,7 +134,7 @@ class VariationalFreeEnergy(eqx.Module):
         state = self.init(key, *args) if init_state is None else init_state
         infos, structure = [], law.read_laws(self.model, state.params, args)
         with progress(num_steps, progress_bar, structure.num_electrons) as report:
-            for step in range(1, num_steps + 1):
+            for step in range(num_steps):
                 state, info = self.update(state, *args)
                 infos.append(jax.device_get(info))
                 report(step, infos[-1])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 AXIS = "walkers"
@@ -14,7 +15,7 @@ AXIS = "walkers"
 
 def default_mesh() -> Mesh | None:
     """All devices on one axis; None where there is only one."""
-    return jax.make_mesh((jax.device_count(),), (AXIS,)) if jax.device_count() > 1 else None
+    return Mesh(np.array(jax.devices()), (AXIS,)) if jax.device_count() > 1 else None
 
 
 def default_chunk_size() -> int:

@@ -45,7 +45,13 @@ def module(name: str, make: Callable):
             )
         return eqx.filter(make(key), eqx.is_inexact_array)
 
-    trainable = param(name, parameters)
-    skeleton = eqx.filter_eval_shape(make, jax.random.key(0))
-    constant = eqx.filter(skeleton, lambda leaf: not isinstance(leaf, jax.ShapeDtypeStruct))
-    return eqx.combine(trainable, constant)
+    return eqx.combine(param(name, parameters), _constants(name, make))
+
+
+def _constants(name, make):
+    """What is not trainable in the module that `make` makes: no parameter is computed for it."""
+    found = []
+    jax.eval_shape(lambda key: found.append(eqx.filter(make(key), eqx.is_inexact_array, inverse=True)), jax.random.key(0))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
+        raise ValueError(f"Expected integer constants of module '{name}' to be numpy arrays; got jax arrays.")
+    return found[0]

@@ -89,9 +89,14 @@ class ElectronGas(eqx.Module):
         return np.sum(self.orbitals.wavevectors**2, axis=-1) / (2 * self.rs**2)
 
     @property
+    def fermi_wavevector(self) -> float:
+        """k_F of the majority species at infinite size, in 1/(r_s a_0)."""
+        return _fermi_wavevector(self.num_electrons, self.dim)
+
+    @property
     def E_F(self):
         """The Fermi energy of the majority species at infinite size, in hartree."""
-        return _fermi_wavevector(self.num_electrons, self.dim) ** 2 / (2 * self.rs**2)
+        return self.fermi_wavevector**2 / (2 * self.rs**2)
 
     @property
     def temperature(self):
@@ -153,7 +158,7 @@ def _side(N: int, dim: int) -> float:
 
 
 def _fermi_wavevector(num_electrons: tuple[int, int], dim: int) -> float:
-    """k_F r_s a_0 of the majority species."""
+    """k_F in 1/(r_s a_0)."""
     share = max(num_electrons) / sum(num_electrons)
     return 2 * math.sqrt(share) if dim == 2 else (9 * math.pi / 2 * share) ** (1 / 3)
 

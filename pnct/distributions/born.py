@@ -58,7 +58,8 @@ class Born(distrax.Transformed):
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
         zeta, J = jacobian(self.flow, R)
-        return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * jnp.linalg.slogdet(J)[1]
+        with jax.default_matmul_precision("highest"):
+            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * jnp.linalg.slogdet(J)[1]
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

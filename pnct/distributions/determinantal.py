@@ -49,7 +49,11 @@ class Determinantal(distrax.Distribution):
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """ln |Phi_K|^2, normalised over ordered coordinates in the cell."""
-        log_prob = lambda zeta: 2 * jnp.real(slater.log_det(self.orbitals, self.K, zeta))  # noqa: E731
+
+        def log_prob(zeta):
+            with jax.default_matmul_precision("highest"):
+                return 2 * jnp.real(slater.log_det(self.orbitals, self.K, zeta))
+
         for _ in range(value.ndim - 2):
             log_prob = jax.vmap(log_prob)
         return log_prob(value)
@@ -61,11 +65,17 @@ class Determinantal(distrax.Distribution):
         k = self.orbitals.occupied(self.K, self.dtype)
         species = self.orbitals.cell.species
         keys = jax.random.split(key, len(species))
-        return jnp.concatenate([sample(key, k[i], self.orbitals.cell.L) for key, i in zip(keys, species, strict=True)])
+        L = self.orbitals.cell.L
+        # Accelerators round the factors of float32 products to ten bits unless told otherwise.
+        with jax.default_matmul_precision("highest"):
+            return jnp.concatenate([sample(key, k[i], L) for key, i in zip(keys, species, strict=True)])
 
 
 def sample(key: Array, k: Float[Array, "n dim"], L: float, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:
-    """n electrons of one species in the plane waves k: an exact sample of |det exp(i k_l.r_i)|^2; nan if it cannot end."""
+    """One exact sample of |det exp(i k_l.r_i)|^2, n electrons of one species in the plane waves k. Shape (n, dim).
+
+    nan if the rounds are used up, which happens where two of the k are equal.
+    """
     n, dim = k.shape
     everyone = jnp.arange(n)
 

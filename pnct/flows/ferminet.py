@@ -33,8 +33,8 @@ from pnct.orbitals import Cell
 class SingleLayer(NamedTuple):
     """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G relations."""
 
-    own: Float[Array, "H W"]
-    mean: Float[Array, "G H W"]
+    own: Float[Array, "H W"] | None  # the first layer has no h_i to act on
+    mean: Float[Array, "G H W"] | None
     pair: Float[Array, "G F W"]
     bias: Float[Array, " W"]
 
@@ -102,6 +102,8 @@ class FermiNet(eqx.Module):
 
     def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"]:
         """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
+        if layer.own is None:
+            return 0
         member = members(self.cell).astype(h.dtype)
         total = jnp.tensordot(member, h, 1) / self.cell.N
         means = [
@@ -120,15 +122,14 @@ def ferminet(cell: Cell, depth: int = 2, width: int = 16, features: Callable = f
     def make(key: Array) -> FermiNet:
         single, pair = [], []
         for level in range(depth):
-            H, pair_width = (0, F) if level == 0 else (width, width)
-            fan_in = H + G * (H + pair_width)
-            *keys, key = jax.random.split(key, 5)
-            shapes = (H, width), (G, H, width), (G, pair_width, width)
-            weights = [random_weight(k, shape, fan_in) for k, shape in zip(keys, shapes, strict=False)]
-            single.append(SingleLayer(*weights, jnp.zeros(width)))
+            first, k = level == 0, jax.random.split(jax.random.fold_in(key, level), 4)
+            inputs = F if first else width
+            fan_in = G * F if first else width + 2 * G * width
+            own = None if first else random_weight(k[0], (width, width), fan_in)
+            mean = None if first else random_weight(k[1], (G, width, width), fan_in)
+            single.append(SingleLayer(own, mean, random_weight(k[2], (G, inputs, width), fan_in), jnp.zeros(width)))
             if level < depth - 1:
-                weight = random_weight(keys[3], (G, pair_width, width), pair_width)
-                pair.append(PairLayer(weight, jnp.zeros((G, width))))
+                pair.append(PairLayer(random_weight(k[3], (G, inputs, width), inputs), jnp.zeros((G, width))))
         return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, cell.dim)), cell, features)
 
     return make

@@ -37,6 +37,10 @@ def newton(
     if tolerance is None:
         tolerance = TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 
+    def residual(R):
+        with jax.default_matmul_precision("highest"):
+            return flow(R) - zeta
+
     def unfinished(state):
         _, _, size, _, iteration = state
         return (size > tolerance) & (iteration < max_iterations)
@@ -45,7 +49,7 @@ def newton(
         R, error, size, t, iteration = state
         _, J = jacobian(flow, R)
         R_new = R - t * jnp.linalg.solve(J, error.ravel()).reshape(R.shape)
-        error_new = flow(R_new) - zeta
+        error_new = residual(R_new)
         size_new = jnp.max(jnp.abs(error_new))
         better = size_new < size  # not so for nan
         R, error, size = jax.tree.map(
@@ -53,7 +57,7 @@ def newton(
         )
         return R, error, size, jnp.where(better, jnp.minimum(2 * t, 1), t / 2), iteration + 1
 
-    error = flow(zeta) - zeta
+    error = residual(zeta)
     start = zeta, error, jnp.max(jnp.abs(error)), jnp.ones((), zeta.dtype), jnp.zeros((), jnp.int32)
     R, _, size, _, iterations = jax.lax.while_loop(unfinished, step, start)
     return Inversion(R, size <= tolerance, iterations)

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
 def jacobian(flow: Callable, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
     """zeta = T(R) and J[mu, nu] = d zeta_mu/d R_nu with mu, nu in the order of R.ravel(), D = N dim."""
-    if hasattr(flow, "jacobian"):
-        return flow.jacobian(R)
-    zeta, tangent = jax.linearize(flow, R)
-    directions = jax.numpy.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
-    return zeta, jax.vmap(tangent, out_axes=-1)(directions).reshape(R.size, R.size)
+    # Accelerators round the factors of float32 products to ten bits unless told otherwise.
+    with jax.default_matmul_precision("highest"):
+        if hasattr(flow, "jacobian"):
+            return flow.jacobian(R)
+        zeta, tangent = jax.linearize(flow, R)
+        directions = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
+        return zeta, jax.vmap(tangent, out_axes=-1)(directions).reshape(R.size, R.size)

@@ -18,4 +18,4 @@ def _(primals, tangents):
 
 def random_weight(key: Array, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
     """Normal, of variance 1/fan_in, in the default float dtype."""
-    return jax.random.normal(key, shape) / max(fan_in, 1) ** 0.5
+    return jax.random.normal(key, shape) / fan_in**0.5

@@ -10,7 +10,8 @@ from reference_network import load
 from small_flow import random_positions, small_flow
 
 from pnct import slater
-from pnct.kinetic import flow_derivatives, local_kinetic
+from pnct.flows.derivatives import flow_derivatives
+from pnct.kinetic import local_kinetic
 from pnct.system import ElectronGas
 
 GASES = {

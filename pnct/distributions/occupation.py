@@ -1,0 +1,163 @@
+r"""Which orbitals are occupied:  K ~ p(K),  one electron after the other, exactly the ideal gas before training.
+
+The i-th of n electrons of a species takes an orbital above the previous one and leaves room for the rest,
+
+    p(K) = prod_i softmax_m (l[i, m] + correction[i, m])_{k_i},    k_{i-1} < m <= M - n + i
+
+with the conditional table l of the canonical ideal gas (pnct.ideal) and the correction of a network, which sees all
+electrons before: those of the same species, and the up electrons for the down ones. Levels shifted by the network make l
+the table of Landau quasi-particles. Sampling inverts the cumulative distribution, with one uniform number per electron.
+"""
+
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.distributions.transformer import tokens
+from pnct.ideal import UNREACHABLE, conditional_table
+
+
+class Occupation(distrax.Distribution):
+    """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down electrons.
+
+    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas. The law has its dtype.
+    """
+
+    def __init__(self, gas, network: Callable | None = None):
+        self.gas = gas
+        self.network = network
+        shifts = getattr(network, "energy_shifts", None)
+        levels = int(gas.shells.max()) + 1
+        if shifts is not None and jnp.shape(shifts) != (levels,):
+            raise ValueError(f"Expected energy_shifts of shape ({levels},), one per level; got {jnp.shape(shifts)}.")
+
+    @property
+    def event_shape(self) -> tuple[int]:
+        return (self.gas.N,)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def dtype(self):
+        return jnp.dtype(jnp.int32)
+
+    def log_prob(self, value: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
+        """ln p(K); -inf where K is not an ascending list of orbitals of the table for each species."""
+        value = _integers(self.gas, value)
+        table = self._table()
+        log_prob = lambda K: self._log_prob_one(table, K)  # noqa: E731
+        for _ in range(value.ndim - 1):
+            log_prob = jax.vmap(log_prob)
+        return log_prob(value)
+
+    def check(self, K: Int[np.ndarray, " N"]) -> None:
+        """Raises ValueError unless K is a state of this gas."""
+        validate_occupation(self.gas, K)
+
+    def _sample_n(self, key, n):
+        table = self._table()
+        return jax.vmap(lambda key: self._sample_one(table, key))(jax.random.split(key, n))
+
+    def _log_prob_one(self, table, K):
+        first, last = _room(self.gas)
+        floor = jnp.where(first, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
+        possible = jnp.all(floor < K) & jnp.all(K <= last)
+
+        K = jnp.clip(K, 0, table.shape[1] - 1)
+        previous, electrons = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]]), jnp.arange(self.gas.N)
+        correction, _ = self._correction(previous, electrons, self._empty_cache())
+        log_p = log_conditionals(table + correction, floor, last)
+        return jnp.where(possible, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
+
+    def _sample_one(self, table, key):
+        first, last = _room(self.gas)
+        u = jax.random.uniform(key, (self.gas.N,), table.dtype)
+
+        def add_electron(state, step):
+            previous, cache = state
+            electron, logits, first, last, u = step
+            correction, cache = self._correction(previous[None], electron[None], cache)
+            floor = jnp.where(first, -1, previous)
+            log_p = log_conditionals(logits[None] + correction, floor[None], last[None])
+            k = inverse_cdf(jnp.exp(log_p[0]), u)
+            return (k, cache), k
+
+        start = jnp.zeros((), jnp.int32), self._empty_cache()
+        return jax.lax.scan(add_electron, start, (jnp.arange(self.gas.N), table, first, last, u))[1]
+
+    def _table(self) -> Float[Array, "N M"]:
+        """The logits of the ideal gas, or of the quasi-particles, for each electron."""
+        leaves = jax.tree.leaves(self.network)
+        dtype = jnp.result_type(*leaves) if leaves else jax.dtypes.canonicalize_dtype(float)
+        shifts = getattr(self.network, "energy_shifts", None)
+        rows = []
+        for b, n in zip(self.gas.reduced_energies, self.gas.num_electrons, strict=True):
+            b = jnp.asarray(b, dtype)
+            rows.append(conditional_table(b if shifts is None else b + shifts[self.gas.shells], n))
+        return jnp.concatenate(rows)
+
+    def _empty_cache(self):
+        return None if self.network is None else self.network.empty_cache(self.gas.N)
+
+    def _correction(self, previous, electrons, cache):
+        """The network's logits for these consecutive electrons. Shape (T, M), or a plain zero."""
+        if self.network is None:
+            return 0.0, cache
+        x = tokens(self.gas, previous, electrons, jnp.result_type(*jax.tree.leaves(self.network)))
+        correction, cache = self.network(x, electrons, cache)
+        if correction.shape[-1] != len(self.gas.orbitals):
+            raise ValueError(
+                f"Expected a network with {len(self.gas.orbitals)} outputs, one per orbital of the gas; "
+                f"got {correction.shape[-1]}."
+            )
+        return correction, cache
+
+
+def log_conditionals(
+    logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]
+) -> Float[Array, "T M"]:
+    """ln p over the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are finite."""
+    m = jnp.arange(logits.shape[1])
+    allowed = (m > floor[:, None]) & (m <= last[:, None])
+    return jax.nn.log_softmax(jnp.where(allowed, logits, UNREACHABLE), axis=-1)
+
+
+def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
+    """The first m with p_0 + ... + p_m > u, for u in [0, 1). Never one with p_m = 0, whatever the rounding."""
+    total = jnp.where(p > 0, jnp.cumsum(p), -1)
+    top = jnp.max(total)
+    return jnp.argmax(total > jnp.minimum(u * top, jnp.nextafter(top, jnp.zeros_like(top)))).astype(jnp.int32)
+
+
+def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
+    """Raises ValueError unless the concrete K is an ascending list of orbitals for each species of the gas."""
+    K, M = np.asarray(_integers(gas, K)), len(gas.orbitals)
+    if K.shape != (gas.N,):
+        raise ValueError(f"Expected one K of shape ({gas.N},); got shape {K.shape}.")
+    if K.min() < 0 or K.max() >= M:
+        raise ValueError(f"Expected orbitals 0 <= k < {M} in K; got {K.tolist()}. Raise `cutoff` to reach higher ones.")
+    for name, species in zip(("up", "down"), (K[: gas.num_electrons[0]], K[gas.num_electrons[0] :]), strict=True):
+        if np.any(np.diff(species) <= 0):
+            raise ValueError(f"Expected strictly ascending orbitals of the {name} electrons; got {species.tolist()}.")
+
+
+def _integers(gas, K) -> Int[Array, "*batch N"]:
+    if jnp.ndim(K) == 0 or jnp.shape(K)[-1] != gas.N:
+        raise ValueError(f"Expected K of shape (..., {gas.N}), one orbital per electron; got shape {jnp.shape(K)}.")
+    if not jnp.issubdtype(jnp.result_type(K), jnp.integer):
+        raise ValueError(f"Expected whole numbers in K; got dtype {jnp.result_type(K)}.")
+    return jnp.asarray(K, jnp.int32)
+
+
+def _room(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """For each electron: is it the first of its species, and the last orbital that leaves room for the others."""
+    M = len(gas.orbitals)
+    first = np.concatenate([np.arange(n) == 0 for n in gas.num_electrons])
+    last = np.concatenate([M - n + np.arange(n) for n in gas.num_electrons])
+    return first, last

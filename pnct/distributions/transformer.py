@@ -1,0 +1,141 @@
+r"""A causal transformer over electrons: the correction to the logits of the ideal gas.
+
+The token x_t of the t-th electron names the orbital taken before it, and the species of both. With h = tanh(x W + b),
+
+    h_t <- h_t + sum_{s <= t} softmax_s(q_t.k_s/sqrt(d)) v_s W_o
+    h_t <- h_t + tanh(h_t W_1 + b_1) W_2 + b_2                     in each layer
+    correction_t = tanh(h_t) W_out + b_out                         W_out = b_out = 0 at first
+
+so the law starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one call takes one electron
+or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for p(K): Xie, Zhang, Wang, SciPost Phys.
+14, 154 (2023).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.flows.layers import random_weight
+
+
+class Cache(NamedTuple):
+    """Keys and values of the electrons seen so far, one pair per layer; zero beyond."""
+
+    keys: Float[Array, "N heads d"]
+    values: Float[Array, "N heads d"]
+
+
+class Linear(NamedTuple):
+    """x W + b."""
+
+    weight: Float[Array, "A B"]
+    bias: Float[Array, " B"]
+
+    def __call__(self, x: Float[Array, "T A"]) -> Float[Array, "T B"]:
+        return x @ self.weight + self.bias
+
+
+class Layer(NamedTuple):
+    """Attention (W_q, W_k, W_v side by side) and the two maps after it."""
+
+    attention: Linear
+    mix: Linear
+    widen: Linear
+    narrow: Linear
+
+
+class Transformer(eqx.Module):
+    """Tokens of consecutive electrons -> corrections of their logits, one number per orbital.
+
+    `energy_shifts`: one per level of the gas, in units of T, added to the orbital energies; None where not learned.
+    """
+
+    embed: Linear
+    layers: tuple[Layer, ...]
+    out: Linear
+    energy_shifts: Float[Array, " levels"] | None
+    heads: int = eqx.field(static=True)
+
+    def empty_cache(self, N: int) -> tuple[Cache, ...]:
+        """The cache before the first of N electrons."""
+        width, dtype = self.embed.bias.shape[0], self.embed.bias.dtype
+        nothing = jnp.zeros((N, self.heads, width // self.heads), dtype)
+        return tuple(Cache(nothing, nothing) for _ in self.layers)
+
+    def __call__(
+        self, x: Float[Array, "T F"], electrons: Int[Array, " T"], caches: tuple[Cache, ...]
+    ) -> tuple[Float[Array, "T M"], tuple[Cache, ...]]:
+        """Corrections for the T consecutive electrons with the tokens x, and the cache that now knows them."""
+        h, new_caches = jnp.tanh(self.embed(x)), []
+        for layer, cache in zip(self.layers, caches, strict=True):
+            q, k, v = jnp.split(layer.attention(h).reshape(len(x), 3 * self.heads, -1), 3, axis=1)
+            cache = Cache(
+                *(jax.lax.dynamic_update_slice(*a, (electrons[0], 0, 0)) for a in zip(cache, (k, v), strict=True))
+            )
+            h = h + layer.mix(attend(q, cache, electrons).reshape(h.shape))
+            h = h + layer.narrow(jnp.tanh(layer.widen(h)))
+            new_caches.append(cache)
+        return self.out(jnp.tanh(h)), tuple(new_caches)
+
+
+def attend(q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T"]) -> Float[Array, "T heads d"]:
+    """Each electron looks at itself and at those before it."""
+    seen = jnp.arange(cache.keys.shape[0]) <= electrons[:, None]
+    scores = jnp.einsum("thd,shd->hts", q, cache.keys) / q.shape[-1] ** 0.5
+    weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
+    return jnp.einsum("hts,shd->thd", weights, cache.values)
+
+
+def transformer(
+    gas, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
+) -> Callable[[Array], Transformer]:
+    """A function key -> Transformer for the orbital table of `gas`, at first no correction to the ideal gas."""
+    if layers < 1 or heads < 1 or width < heads or width % heads:
+        raise ValueError(
+            "Expected layers >= 1, heads >= 1 and width a multiple of heads; "
+            f"got layers = {layers}, heads = {heads}, width = {width}."
+        )
+    M, num_features, num_levels = (
+        len(gas.orbitals),
+        tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1],
+        max(gas.shells) + 1,
+    )
+
+    def linear(key, fan_in, fan_out):
+        return Linear(random_weight(key, (fan_in, fan_out), fan_in), jnp.zeros(fan_out))
+
+    def make(key: Array) -> Transformer:
+        first, *keys = jax.random.split(key, 1 + layers)
+        shapes = (width, 3 * width), (width, width), (width, width), (width, width)
+        return Transformer(
+            embed=linear(first, num_features, width),
+            layers=tuple(
+                Layer(*(linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes, strict=True)))
+                for key in keys
+            ),
+            out=Linear(jnp.zeros((width, M)), jnp.zeros(M)),
+            energy_shifts=jnp.zeros(num_levels) if learn_energies else None,
+            heads=heads,
+        )
+
+    return make
+
+
+def tokens(gas, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None) -> Float[Array, "T F"]:
+    """What the network is told: k and k^2 of the orbital taken before, in units of (2 pi/L) n^(1/dim), and both species.
+
+    previous: that orbital; ignored for the very first electron, which has none.
+    """
+    up = gas.num_electrons[0]
+    order = np.arange(gas.N)
+    species = np.stack([order == 0, order > up, order >= up], axis=-1)  # nobody before, down before, down itself
+
+    k = gas.orbitals.indices / max(gas.num_electrons) ** (1 / gas.dim)
+    k = jnp.asarray(np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1), dtype)[previous]
+    k = jnp.where((electrons == 0)[:, None], 0, k)
+    return jnp.concatenate([k, jnp.asarray(species, k.dtype)[electrons]], axis=-1)

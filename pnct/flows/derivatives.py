@@ -1,0 +1,55 @@
+r"""The derivatives of a flow zeta = T(R) that the kinetic energy needs, by automatic differentiation.
+
+x = R in R^D, D = N dim;  J = d zeta/dx;  M = J^-1;  X_a = M d_a J.  One second-order jet of J along every axis a gives
+
+    g_a = d_a ln|det J| = tr X_a
+    Lap ln|det J| = T1 - T2,   T1 = sum_a tr(M d_a^2 J),   T2 = sum_a tr(X_a X_a)
+    Lap zeta_mu   = sum_a d_a J_{mu a}
+
+T1 is also sum M_{nu mu} d_nu (Lap zeta_mu): third derivatives of the flow enter here only.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pnct.flows.jacobian import jacobian
+
+
+class FlowDerivatives(NamedTuple):
+    """What the kinetic energy needs of a flow at one R. Coordinates are flattened electron by electron, D = N dim."""
+
+    zeta: Float[Array, "N dim"]
+    jacobian: Float[Array, "D D"]  # J
+    laplacian: Float[Array, " D"]  # Lap zeta
+    log_det: Float[Array, ""]  # ln|det J|
+    grad_log_det: Float[Array, " D"]  # g
+    lap_log_det: Float[Array, ""]  # T1 - T2
+    det_sign: Float[Array, ""]
+
+
+def flow_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
+    """The derivatives of any flow; by its own method `derivatives` where it has one."""
+    if hasattr(flow, "derivatives"):
+        return flow.derivatives(R)
+    return automatic_derivatives(flow, R)
+
+
+def automatic_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
+    """The derivatives of any smooth flow, at D times the cost of its Jacobian (structured, where the flow has its own)."""
+    zeta, J = jacobian(flow, R)
+    M = jnp.linalg.inv(J)
+
+    def along(axis):
+        slope = lambda R: jax.jvp(lambda R: jacobian(flow, R)[1], (R,), (axis,))[1]  # noqa: E731
+        d_J, dd_J = jax.jvp(slope, (R,), (axis,))
+        X = M @ d_J
+        return d_J @ axis.reshape(-1), jnp.trace(X), jnp.sum(M.T * dd_J), jnp.sum(X * X.T)
+
+    # One axis after another: no array is larger than D^2 times what the Jacobian takes.
+    axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
+    d_aJ_a, g, T1, T2 = jax.lax.map(along, axes)
+    det_sign, log_det = jnp.linalg.slogdet(J)
+    return FlowDerivatives(zeta, J, jnp.sum(d_aJ_a, axis=0), log_det, g, jnp.sum(T1) - jnp.sum(T2), det_sign)

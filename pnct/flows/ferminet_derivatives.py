@@ -1,0 +1,228 @@
+r"""The derivatives of a FermiNet flow, exactly, at any depth, and without a loop over coordinates.
+
+Jets run along the single stream h_i. For y = softplus(z), elementwise, with u = grad z, Q = Hess z, c = grad Lap z,
+
+    grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' |u|^2
+    grad Lap y = s' c + s'' (u Lap z + 2 Q u) + s''' u |u|^2
+
+and all else is linear. The Hessians of the N H numbers h_ik are never written out, but held as what they consist of: rank-one
+terms u u^T of the electron's own stream, blocks q_ij of its pair sums, and Hessians of means, which all electrons share.
+A pair term depends on r_ij alone and has jets of `dim` components. With them, the sum f_i = sum_j f(r_ij) has
+
+    grad f_i = -f'_ij at j, sum_j f'_ij at i          Hess f_i = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
+    Lap f_i = 2 sum_j Lap f_ij                        Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
+
+In the end zeta = x + h W has D full Hessians H_mu, and with M = J^-1, X = M H,
+
+    g_a = sum_n X_{n, n a},   T1 = sum M_{a mu} d_a (Lap zeta_mu),   T2 = sum X_{k, n a} X_{n, k a}.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pnct.flows.derivatives import FlowDerivatives
+from pnct.flows.ferminet import residual, scatter
+from pnct.flows.layers import softplus
+from pnct.flows.pairs import displacements, relations
+
+
+class PairJet(NamedTuple):
+    """f(r_ij) with its derivatives by r_ij."""
+
+    value: Float[Array, "N N F"]
+    grad: Float[Array, "N N d F"]
+    hess: Float[Array, "N N d d F"]
+    lap: Float[Array, "N N F"]
+    grad_lap: Float[Array, "N N d F"]
+
+
+class Jet(NamedTuple):
+    """Numbers h_ik of the electrons i with their derivatives by all D coordinates, but for the Hessians."""
+
+    value: Float[Array, "N H"]
+    grad: Float[Array, "N D H"]
+    lap: Float[Array, "N H"]
+    grad_lap: Float[Array, "N D H"]
+
+
+class Hessians(NamedTuple):
+    """Hess h_ik = sum_n rank_ink u_in u_in^T + (blocks pair_ij.. k) + sum_n share_ink mean_sn, for i in the species s."""
+
+    u: Float[Array, "N D n"]
+    rank: Float[Array, "N n H"]
+    pair: Float[Array, "N N d d H"]
+    mean: Float[Array, "S D D m"]
+    share: Float[Array, "N m H"]
+
+
+def derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
+    """All that the kinetic energy needs of a FermiNet flow at R."""
+    N, dim, species = *R.shape, flow.cell.species
+    D, S = N * dim, len(species)
+    zeros = lambda *shape: jnp.zeros(shape, R.dtype)  # noqa: E731
+
+    h = Jet(zeros(N, 0), zeros(N, D, 0), zeros(N, 0), zeros(N, D, 0))
+    hess = Hessians(zeros(N, D, 0), zeros(N, 0, 0), zeros(N, N, dim, dim, 0), zeros(S, D, D, 0), zeros(N, 0, 0))
+    total = zeros(S, D, D, 0)  # the sums of the Hessians over each species
+
+    for layer, pair in zip(flow.single, pair_jets(flow, R), strict=True):
+        f = PairJet(*(flow.pair_terms(layer, x) for x in pair))
+        z = Jet(
+            flow.mix(layer, h.value) + jnp.sum(f.value, axis=1) + layer.bias,
+            flow.mix(layer, h.grad) + scatter(f.grad),
+            flow.mix(layer, h.lap) + 2 * jnp.sum(f.lap, axis=1),
+            flow.mix(layer, h.grad_lap) + 2 * scatter(f.grad_lap),
+        )
+        own, mean = mixed(flow, layer, hess, total)
+        own = own._replace(pair=own.pair + f.hess)
+
+        slopes = softplus_derivatives(z.value)
+        Qu = times(own, z.grad, species) + mean_times(mean, z.grad, species)
+        h = Jet(*(residual(old, new) for old, new in zip(h, elementwise(z, Qu, slopes), strict=True)))
+        total = residual(total, total_elementwise(own, mean, z.grad, slopes, species))
+        hess = add_elementwise(hess, own, mean, z.grad, slopes)
+
+    return log_det_derivatives(
+        R + h.value @ flow.out,
+        jnp.eye(D, dtype=R.dtype) + flat(h.grad @ flow.out),
+        (h.lap @ flow.out).reshape(D),
+        flat(h.grad_lap @ flow.out),
+        dense(linear(hess, flow.out), species),
+    )
+
+
+def log_det_derivatives(zeta, J, laplacian, grad_laplacian, H) -> FlowDerivatives:
+    """g and T1 - T2 from J, Lap zeta (D,), d_a (Lap zeta_mu) (mu, a), and H (mu, n, a)."""
+    D = len(J)
+    M = jnp.linalg.inv(J)
+    X = (M @ H.reshape(D, D * D)).reshape(D, D, D)
+    g = jnp.einsum("nna->a", X)
+    T1 = jnp.sum(M.T * grad_laplacian)
+    T2 = jnp.einsum("kna,nka->", X, X)
+    det_sign, log_det = jnp.linalg.slogdet(J)
+    return FlowDerivatives(zeta, J, laplacian, log_det, g, T1 - T2, det_sign)
+
+
+def pair_jets(flow, R) -> list[PairJet]:
+    """The pair stream as every layer meets it: a common shift of all r_ij gives each its own derivative."""
+    r, axes = displacements(R), jnp.eye(R.shape[1], dtype=R.dtype)
+    along = lambda f, axis: lambda shift: jax.jvp(f, (shift,), (axis,))[1]  # noqa: E731
+    slopes = lambda f: lambda shift: jax.vmap(lambda axis: along(f, axis)(shift), out_axes=2)(axes)  # noqa: E731
+
+    stream = lambda shift: flow.pair_stream(r + shift)  # noqa: E731
+    curvature = lambda shift: jax.vmap(lambda axis: along(along(stream, axis), axis)(shift))(axes)  # noqa: E731
+    laplacian = lambda shift: [jnp.sum(x, axis=0) for x in curvature(shift)]  # noqa: E731
+
+    jets = [f(jnp.zeros_like(axes[0])) for f in (stream, slopes(stream), slopes(slopes(stream)))]
+    jets += [f(jnp.zeros_like(axes[0])) for f in (laplacian, slopes(laplacian))]
+    return [PairJet(*level) for level in zip(*jets, strict=True)]
+
+
+def softplus_derivatives(z: Float[Array, "N H"]) -> tuple[Float[Array, "N H"], ...]:
+    """s', s'', s'''."""
+    p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)  # q = 1 - p, without the cancellation
+    return p, p * q, p * q * (q - p)
+
+
+def elementwise(z: Jet, Qu, slopes) -> Jet:
+    """The jet of y = softplus(z), from that of z and Qu = (Hess z) grad z."""
+    s1, s2, s3 = slopes
+    u, square = z.grad, jnp.sum(z.grad**2, axis=1)
+    d1, d2, d3, lap = (x[:, None, :] for x in (s1, s2, s3 * square, z.lap))
+    return Jet(
+        softplus(z.value),
+        d1 * u,
+        s1 * z.lap + s2 * square,
+        d1 * z.grad_lap + d2 * (u * lap + 2 * Qu) + d3 * u,
+    )
+
+
+def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
+    """The Hessians of sum_k h_ik V_kl."""
+    return hess._replace(rank=hess.rank @ V, pair=hess.pair @ V, share=hess.share @ V)
+
+
+def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"]]:
+    """The Hessians of flow.mix(layer, h): of the own stream, and of the means, the same for all electrons of a species."""
+    groups, width = relations(flow.cell), layer.bias.size
+    if layer.own is None:
+        return linear(hess, jnp.zeros((0, width), total.dtype)), jnp.zeros((*total.shape[:3], width), total.dtype)
+    means = [
+        jnp.tensordot(related.astype(total.dtype), total @ weight, 1) / flow.cell.N
+        for related, weight in zip(groups, layer.mean, strict=True)
+    ]
+    return linear(hess, layer.own), sum(means)
+
+
+def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
+    """The Hessians of h + softplus(z), or softplus(z), from those of z: `own`, and `mean` of the means in its argument."""
+    s1, s2, _ = slopes
+    diagonal = lambda x: x[:, :, None] * jnp.eye(x.shape[1], dtype=x.dtype)  # noqa: E731
+    extended = lambda x: jnp.pad(x, ((0, 0), (0, u.shape[2]), (0, 0)))  # noqa: E731
+    join = lambda *parts, axis: jnp.concatenate(parts, axis=axis)  # noqa: E731
+    return Hessians(
+        join(hess.u, u, axis=2),
+        residual(extended(hess.rank), join(own.rank * s1[:, None, :], diagonal(s2), axis=1)),
+        residual(hess.pair, own.pair * s1[:, None, None, None, :]),
+        join(hess.mean, mean, axis=3),
+        residual(extended(hess.share), join(own.share * s1[:, None, :], diagonal(s1), axis=1)),
+    )
+
+
+def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N D H"]:
+    """(Hess h_ik) w_ik."""
+    N, _, dim, _, H = hess.pair.shape
+    rank = jnp.einsum("iDn,ink->iDk", hess.u, hess.rank * jnp.einsum("iDn,iDk->ink", hess.u, w))
+
+    w_ij = w.reshape(N, N, dim, H)
+    w_ii = w_ij[jnp.arange(N), jnp.arange(N)][:, None]
+    pair = scatter(jnp.sum(hess.pair * (w_ii - w_ij)[:, :, None], axis=3))
+
+    share = [jnp.einsum("DEn,ink,iEk->iDk", hess.mean[s], hess.share[i], w[i]) for s, i in enumerate(species)]
+    return rank + pair + jnp.concatenate(share)
+
+
+def mean_times(mean, w, species) -> Float[Array, "N D H"]:
+    return jnp.concatenate([jnp.einsum("DEk,iEk->iDk", mean[s], w[i]) for s, i in enumerate(species)])
+
+
+def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "S D D H"]:
+    """The sums over each species of the Hessians of softplus(z)."""
+    s1, s2, _ = slopes
+
+    def total(s, i):
+        rank = jnp.einsum("iDn,ink,iEn->DEk", own.u[i], own.rank[i] * s1[i, None, :], own.u[i])
+        new_rank = jnp.einsum("iDk,ik,iEk->DEk", u[i], s2[i], u[i])
+        share = own.mean[s] @ jnp.einsum("ink,ik->nk", own.share[i], s1[i])
+        q = jnp.zeros_like(own.pair).at[i].set(own.pair[i] * s1[i, None, None, None, :])
+        pair = pair_laplacian(q + jnp.swapaxes(q, 0, 1))
+        return rank + new_rank + share + mean[s] * jnp.sum(s1[i], axis=0) + pair
+
+    return jnp.stack([total(s, i) for s, i in enumerate(species)])
+
+
+def dense(hess: Hessians, species) -> Float[Array, "D D D"]:
+    """The Hessians of the components of zeta, (mu, n, a)."""
+    N, D, _ = hess.u.shape
+    rank = jnp.einsum("iDn,ina,iEn->iaDE", hess.u, hess.rank, hess.u)
+    share = jnp.concatenate([jnp.einsum("DEn,ina->iaDE", hess.mean[s], hess.share[i]) for s, i in enumerate(species)])
+
+    at_i = jnp.eye(N, dtype=hess.u.dtype)[:, :, None, None, None, None]
+    star = at_i * hess.pair[:, None] + jnp.swapaxes(at_i, 1, 2) * hess.pair[:, :, None]
+    pair = jnp.moveaxis(jax.vmap(pair_laplacian)(star), -1, 1)
+    return (rank + share + pair).reshape(D, D, D)
+
+
+def pair_laplacian(q: Float[Array, "N N d d H"]) -> Float[Array, "D D H"]:
+    """Hess of sum f(r_ij) over pairs: -q_ij at (ij), sum_j q_ij at (ii), for q symmetric in i and j and zero for i = j."""
+    N, _, d, _, H = q.shape
+    eye = jnp.eye(N, dtype=q.dtype)[:, :, None, None, None]
+    return jnp.swapaxes(eye * jnp.sum(q, axis=1, keepdims=True) - q, 1, 2).reshape(N * d, N * d, H)
+
+
+def flat(x: Float[Array, "N D d"]) -> Float[Array, "D D"]:
+    """(i, a, component) -> (mu, a)."""
+    return jnp.swapaxes(x, 1, 2).reshape(x.shape[1], x.shape[1])

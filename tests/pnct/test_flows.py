@@ -1,0 +1,322 @@
+"""Laws that every flow obeys. A new flow is tested by one line in FLOWS."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import random
+
+from pnct.distributions.born import Born
+from pnct.flows import CanonicalTransformation, FermiNet, backflow, ferminet, jacobian, newton
+from pnct.flows.ferminet import PairLayer, SingleLayer
+from pnct.flows.layers import softplus
+from pnct.flows.pairs import features
+from pnct.orbitals import Cell, PlaneWaves
+from pnct.system import ElectronGas
+
+# name -> constructor, and the spread of the random parameters that the laws are tried with
+FLOWS = {
+    "ferminet": (lambda cell: ferminet(cell, depth=2, width=6), 0.3),
+    "ferminet depth 1": (lambda cell: ferminet(cell, depth=1, width=5), 0.3),
+    "ferminet depth 3": (lambda cell: ferminet(cell, depth=3, width=4), 0.2),
+    "backflow": (lambda cell: backflow(cell, depth=2, width=5), 0.02),
+}
+CELLS = {
+    "polarised 2D": ElectronGas((4, 0), 2).cell,
+    "polarised 3D": ElectronGas((3, 0), 3).cell,
+    "unpolarised 2D": ElectronGas((2, 3), 2).cell,
+    "unpolarised 3D": ElectronGas((2, 2), 3).cell,
+    "one of each": ElectronGas((1, 1), 2).cell,
+}
+# every flow in 2D and 3D, polarised and not, without all combinations: compiling takes the time
+CASES = [
+    ("ferminet", "polarised 3D"),
+    ("ferminet", "unpolarised 2D"),
+    ("ferminet", "one of each"),
+    ("ferminet depth 1", "unpolarised 3D"),
+    ("ferminet depth 3", "polarised 2D"),
+    ("backflow", "polarised 2D"),
+    ("backflow", "unpolarised 3D"),
+]
+every_flow = pytest.mark.parametrize(("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES])
+
+
+@lru_cache
+def example(flow, cell, seed=0):
+    """A flow with random parameters, and a configuration."""
+    make, spread = FLOWS[flow]
+    leaves, tree = jax.tree.flatten(make(CELLS[cell])(random.key(seed)))
+    keys = random.split(random.key(seed + 1), len(leaves))
+    leaves = [leaf + spread * random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, leaves), configuration(CELLS[cell], seed)
+
+
+def configuration(cell, seed=0):
+    return random.uniform(random.key(seed + 2), (cell.N, cell.dim)) * cell.L
+
+
+evaluate = jax.jit(lambda flow, R: flow(R))
+structured = jax.jit(jacobian)
+dense = jax.jit(lambda flow, R: jax.jacfwd(flow)(R).reshape(R.size, R.size))
+invert = jax.jit(newton)
+
+
+@every_flow
+def test_is_the_identity_at_initialisation(flow, cell):
+    R = configuration(CELLS[cell])
+    made = FLOWS[flow][0](CELLS[cell])(random.key(0))
+    assert all(isinstance(leaf, jax.Array) and leaf.size for leaf in jax.tree.leaves(made))
+    np.testing.assert_array_equal(evaluate(made, R), R)
+
+
+@every_flow
+def test_examples_are_not_trivial(flow, cell):
+    T, R = example(flow, cell)
+    _, J = structured(T, R)
+    assert np.max(np.abs(J - np.eye(R.size))) > 0.02
+    assert np.linalg.det(J) > 0
+
+
+@every_flow
+def test_structured_jacobian_is_the_derivative(flow, cell):
+    T, R = example(flow, cell)
+    zeta, J = structured(T, R)
+    np.testing.assert_allclose(zeta, evaluate(T, R), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(J, dense(T, R), rtol=0, atol=1e-13)
+
+
+@every_flow
+def test_scores_of_the_log_determinant(flow, cell):
+    """Reverse mode in the parameters, against a central difference along a random direction: error 1e-8."""
+    T, R = example(flow, cell)
+    leaves, tree = jax.tree.flatten(T)
+    keys = random.split(random.key(9), len(leaves))
+    along = jax.tree.unflatten(tree, [random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+    score = jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jacobian(T, R)[1])[1]))(T)
+    h, moved = 1e-5, lambda h: jax.tree.map(lambda x, dx: x + h * dx, T, along)
+    log_det = lambda T: np.linalg.slogdet(dense(T, R))[1]  # noqa: E731
+    expected = (log_det(moved(h)) - log_det(moved(-h))) / (2 * h)
+    ours = sum(np.sum(g * dx) for g, dx in zip(jax.tree.leaves(score), jax.tree.leaves(along), strict=True))
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_scores_of_the_log_determinant_are_exact():
+    T, R = example("ferminet", "unpolarised 2D")
+    by = lambda jac: jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jac(T))[1]))(T)  # noqa: E731
+    ours = by(lambda T: jacobian(T, R)[1])
+    theirs = by(lambda T: jax.jacfwd(T)(R).reshape(R.size, R.size))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+@every_flow
+def test_inverse(flow, cell):
+    T, R = example(flow, cell)
+    inversion = invert(T, evaluate(T, R))
+    assert inversion.converged and 1 <= inversion.iterations <= 12
+    np.testing.assert_allclose(inversion.R, R, rtol=0, atol=1e-11)
+
+
+@every_flow
+def test_periodic(flow, cell):
+    T, R = example(flow, cell)
+    lattice = CELLS[cell].L * random.randint(random.key(5), R.shape, -2, 3)
+    np.testing.assert_allclose(evaluate(T, R + lattice), evaluate(T, R) + lattice, rtol=0, atol=1e-12)
+
+
+@every_flow
+def test_equivariant_under_permutations_within_a_species(flow, cell):
+    T, R = example(flow, cell)
+    order = np.concatenate([np.roll(np.arange(CELLS[cell].N)[s], 1) for s in CELLS[cell].species])
+    np.testing.assert_allclose(evaluate(T, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
+
+
+@every_flow
+def test_equivariant_under_translations(flow, cell):
+    T, R = example(flow, cell)
+    shift = jnp.arange(1.0, R.shape[1] + 1) / 3
+    np.testing.assert_allclose(evaluate(T, R + shift), evaluate(T, R) + shift, rtol=0, atol=1e-13)
+
+
+@every_flow
+def test_float32_is_close_to_float64_and_stays_float32(flow, cell):
+    T, R = example(flow, cell)
+    to32 = lambda tree: jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)  # noqa: E731
+    zeta, J = structured(T, R)
+    zeta32, J32 = structured(to32(T), to32(R))
+    inversion = invert(to32(T), zeta32)
+    assert zeta32.dtype == J32.dtype == evaluate(to32(T), to32(R)).dtype == inversion.R.dtype == jnp.float32
+    np.testing.assert_allclose(zeta32, zeta, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(J32, J, rtol=0, atol=1e-5)
+    assert inversion.converged
+    np.testing.assert_allclose(inversion.R, R, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("flow", ["ferminet", "backflow"])
+def test_symmetric_under_exchange_of_the_names_of_the_species(flow):
+    make, _ = FLOWS[flow]
+    T, R = example(flow, "unpolarised 2D")
+    swapped = jax.tree.unflatten(
+        jax.tree.structure(make(ElectronGas((3, 2), 2).cell)(random.key(0))), jax.tree.leaves(T)
+    )
+    order = np.array([2, 3, 4, 0, 1])
+    np.testing.assert_allclose(evaluate(swapped, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("flow", ["ferminet", "backflow"])
+def test_spin_matters(flow):
+    T, R = example(flow, "unpolarised 2D")
+    order = np.array([2, 1, 0, 3, 4])
+    assert np.max(np.abs(evaluate(T, R[order]) - evaluate(T, R)[order])) > 1e-3
+
+
+@pytest.mark.parametrize("flow", ["ferminet", "backflow"])
+def test_single_electron(flow):
+    cell = ElectronGas((1, 0), 2).cell
+    T, R = FLOWS[flow][0](cell)(random.key(0)), jnp.array([[0.3, 0.7]])
+    np.testing.assert_array_equal(evaluate(T, R), R)
+    np.testing.assert_array_equal(structured(T, R)[1], np.eye(2))
+
+
+@pytest.mark.parametrize("flow", ["ferminet", "backflow"])
+def test_three_derivatives_are_finite(flow):
+    T, R = example(flow, "unpolarised 2D")
+    along = random.normal(random.key(3), R.shape)
+    derivative = lambda f: lambda R: jax.jvp(f, (R,), (along,))[1]  # noqa: E731
+    third = jax.jit(derivative(derivative(derivative(T))))
+    h = 1e-4
+    second = jax.jit(derivative(derivative(T)))
+    expected = (second(R + h * along) - second(R - h * along)) / (2 * h)
+    np.testing.assert_allclose(third(R), expected, rtol=1e-4, atol=1e-4)
+    # finite also where electrons meet
+    assert np.all(np.isfinite(third(R.at[0].set(R[3]))))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_features_are_periodic_with_a_cusp_at_zero_only(dim):
+    L, r = 3.0, random.normal(random.key(0), (5, dim))
+    np.testing.assert_allclose(features(r + L, L), features(r, L), rtol=0, atol=1e-13)
+    assert features(r, L).shape == (5, 3 * dim + 1)
+    edge = jnp.full(dim, L / 2)
+    slope = jax.jacfwd(lambda r: features(r, L))
+    np.testing.assert_allclose(slope(edge - 1e-7), slope(edge + 1e-7), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("x", [-800.0, -30.0, -1e-9, 0.0, 0.5, 30.0, 800.0])
+def test_softplus_derivatives(x):
+    # the logistic function s and its derivatives, in the form that does not overflow
+    s = np.exp(-np.logaddexp(0, -x))
+    c = np.exp(-np.logaddexp(0, x))
+    derivatives = [np.logaddexp(x, 0), s, s * c, s * c * (c - s)]
+    f = softplus
+    for expected in derivatives:
+        np.testing.assert_allclose(f(x), expected, rtol=1e-12, atol=1e-15)
+        f = jax.grad(f)
+
+
+def test_newton_says_when_it_has_not_converged():
+    T, R = example("ferminet", "polarised 2D")
+    assert not newton(T, R, max_iterations=1).converged
+    fold = lambda R: R + 10 * jnp.sin(R)  # noqa: E731 - not a bijection
+    stuck = newton(lambda R: jnp.abs(fold(R)), -jnp.ones((2, 2)))
+    assert not stuck.converged and stuck.iterations <= 40
+    np.testing.assert_array_equal(CanonicalTransformation(lambda R: jnp.abs(R)).inverse(-jnp.ones((2, 2))), np.nan)
+
+
+def test_newton_is_damped():
+    # undamped Newton steps overshoot here for ever: arctan has the steps -(1 + x^2) arctan x
+    steep = lambda R: jnp.arctan(R)  # noqa: E731
+    zeta = jnp.arctan(jnp.array([[1.45]]))
+    R = newton(lambda R: steep(R + 3.0), zeta)
+    assert R.converged
+    np.testing.assert_allclose(R.R + 3, 1.45, rtol=1e-11)
+
+
+def test_newton_under_vmap_and_without_gradient():
+    T, R = example("ferminet", "unpolarised 2D")
+    batch = jnp.stack([evaluate(T, R), evaluate(T, R + 0.1 * random.normal(random.key(0), R.shape)), R])
+    together = jax.jit(jax.vmap(newton, in_axes=(None, 0)))(T, batch)
+    for i, zeta in enumerate(batch):
+        np.testing.assert_allclose(together.R[i], invert(T, zeta).R, rtol=0, atol=1e-12)
+    gradient = jax.jit(jax.grad(lambda T, zeta: jnp.sum(newton(T, zeta).R), argnums=(0, 1)))(T, R)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def test_bijector():
+    T, R = example("ferminet", "unpolarised 2D")
+    bijector = CanonicalTransformation(T)
+    batch = jnp.stack([R, R + 0.1])
+    zeta, log_det = jax.jit(lambda b, x: b.forward_and_log_det(x))(bijector, batch)
+    back, inverse_log_det = jax.jit(lambda b, y: b.inverse_and_log_det(y))(bijector, zeta)
+    np.testing.assert_allclose(zeta[0], evaluate(T, R), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(log_det[0], np.linalg.slogdet(dense(T, R))[1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(back, batch, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(inverse_log_det, -log_det, rtol=0, atol=1e-10)
+
+
+def test_sizes_are_checked():
+    for make in (ferminet, backflow):
+        with pytest.raises(ValueError, match=r"Expected depth >= 1 and width >= 1; got depth = 0"):
+            make(CELLS["polarised 2D"], depth=0)
+
+
+def published_features(r, L):
+    """[cos, sin, |sin(2 pi r/L)|]: what the networks of Xie, Zhang, Wang were trained with."""
+    sine = jnp.sin((2 * np.pi / L) * r)
+    q = jnp.sum(sine**2, axis=-1, keepdims=True)
+    return jnp.concatenate(
+        [jnp.cos((2 * np.pi / L) * r), sine, jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)], axis=-1
+    )
+
+
+def published_flow(weights, cell) -> FermiNet:
+    """Their mean over j includes j = i, a constant row per layer, which goes into our biases."""
+    w = {name.removeprefix("flow/fermi_net/"): jnp.asarray(weights[name]) for name in weights.files if "flow" in name}
+    d, H = cell.dim, w["linear/w"].shape[0]
+    first, second = w["~/linear/w"][2 * d :], w["~/linear_1/w"]
+    pair = PairLayer(w["~/linear_2/w"][None], w["~/linear_2/b"][None])
+    own_features = jnp.concatenate([jnp.ones(d), jnp.zeros(d + 1)])
+    own_pair = softplus(own_features @ pair.weight[0] + pair.bias[0])
+    return FermiNet(
+        single=(
+            SingleLayer(None, None, first[None], w["~/linear/b"] + own_features @ first / cell.N),
+            SingleLayer(
+                second[:H],
+                second[None, H : 2 * H],
+                second[None, 2 * H :],
+                w["~/linear_1/b"] + own_pair @ second[2 * H :] / cell.N,
+            ),
+        ),
+        pair=(pair,),
+        out=w["linear/w"],
+        cell=cell,
+        features=published_features,
+    )
+
+
+@pytest.mark.parametrize("rs", ["1.0", "10.0"])
+def test_published_networks(reference, rs):
+    """Pointwise values of an independent program, to rounding: zeta, half ln|det J|, ln Psi; and Newton on the way back."""
+    weights = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
+    golden = np.load(reference / "trained_2d_gas" / f"golden_n29_rs{rs}.npz")
+    cell = Cell((29, 0), 2, float(golden["L"]))
+    flow, shift = published_flow(weights, cell), weights["flow/fermi_net/linear/b"]
+    orbitals = PlaneWaves(weights["orbitals"], cell)
+    log_psi = jax.jit(lambda K, R: Born(orbitals, K, flow).log_psi(R))
+
+    for K, R, z, half, psi in zip(*(golden[n] for n in ("state_idx", "x", "z", "half_logdetJ", "lnpsi")), strict=True):
+        zeta, J = structured(flow, jnp.asarray(R))
+        np.testing.assert_allclose(zeta + shift, z, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(0.5 * np.linalg.slogdet(J)[1], half, rtol=0, atol=1e-12)
+        # a common shift is a phase, and their determinant is not divided by sqrt(N!)
+        phase = np.sum(orbitals.wavevectors[K] @ shift)
+        ratio = np.exp(
+            log_psi(jnp.asarray(K), jnp.asarray(R)) + 0.5 * np.sum(np.log(np.arange(1, 30))) + 1j * phase - psi
+        )
+        np.testing.assert_allclose(ratio, 1, rtol=0, atol=1e-10)
+
+        inversion = invert(flow, zeta)
+        assert inversion.converged and inversion.iterations <= 8
+        np.testing.assert_allclose(inversion.R, R, rtol=0, atol=1e-11)
