@@ -26,7 +26,7 @@ from pnct.inference.gradients import (
 )
 from pnct.inference.optimiser import as_optax
 from pnct.inference.progress import progress
-from pnct.inference.walkers import default_chunk_size, default_mesh, map_walkers
+from pnct.inference.walkers import default_chunk_size, default_mesh, map_walkers, replicated
 
 
 class TrainState(NamedTuple):
@@ -93,7 +93,8 @@ class VariationalFreeEnergy(eqx.Module):
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, _as_arrays(args))
         law.read_laws(self.model, params, args)
-        return TrainState(params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
+        state = TrainState(params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
+        return replicated(state, self.sharding)
 
     @eqx.filter_jit
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:

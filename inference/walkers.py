@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "walkers"
 
@@ -21,6 +21,11 @@ def default_mesh() -> Mesh | None:
 def default_chunk_size() -> int:
     """Walkers that go through the program together: few on a CPU, where a walker should stay in the cache."""
     return 8 if jax.default_backend() == "cpu" else 512
+
+
+def replicated(state, mesh: Mesh | None):
+    """The same arrays on every device of the mesh, as the first step finds them and every step leaves them."""
+    return state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
 
 def map_walkers(f: Callable, shared, keys, chunk_size: int, mesh: Mesh | None):

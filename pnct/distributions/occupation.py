@@ -5,8 +5,8 @@ The i-th of n electrons of a species takes an orbital above the previous one and
     p(K) = prod_i softmax_m (l[i, m] + correction[i, m])_{k_i},    k_{i-1} < m <= M - n + i
 
 with the conditional table l of the canonical ideal gas (pnct.ideal) and the correction of a network, which sees all
-electrons before: those of the same species, and the up electrons for the down ones. Levels shifted by the network make l
-the table of Landau quasi-particles. Sampling inverts the cumulative distribution, with one uniform number per electron.
+electrons before: those of the same species, and the up electrons for the down ones. Shifted levels make l the table of
+Landau quasi-particles. Sampling inverts the cumulative distribution, with one uniform number per electron.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from pnct.ideal import UNREACHABLE, conditional_table
 class Occupation(distrax.Distribution):
     """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down electrons.
 
-    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas. The law has its dtype.
+    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas.
     """
 
     def __init__(self, gas, network: Callable | None = None):
@@ -67,7 +67,7 @@ class Occupation(distrax.Distribution):
     def _log_prob_one(self, table, K):
         first, last = _room(self.gas)
         floor = jnp.where(first, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
-        possible = jnp.all(floor < K) & jnp.all(K <= last)
+        possible = jnp.all((floor < K) & (last >= K))
 
         K = jnp.clip(K, 0, table.shape[1] - 1)
         previous, electrons = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]]), jnp.arange(self.gas.N)

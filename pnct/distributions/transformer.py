@@ -6,9 +6,9 @@ The token x_t of the t-th electron names the orbital taken before it, and the sp
     h_t <- h_t + tanh(h_t W_1 + b_1) W_2 + b_2                     in each layer
     correction_t = tanh(h_t) W_out + b_out                         W_out = b_out = 0 at first
 
-so the law starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one call takes one electron
-or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for p(K): Xie, Zhang, Wang, SciPost Phys.
-14, 154 (2023).
+so the law starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one call takes one
+electron or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for p(K): Xie, Zhang, Wang,
+SciPost Phys. 14, 154 (2023).
 """
 
 from collections.abc import Callable
@@ -74,13 +74,16 @@ class Transformer(eqx.Module):
         h, new_caches = jnp.tanh(self.embed(x)), []
         for layer, cache in zip(self.layers, caches, strict=True):
             q, k, v = jnp.split(layer.attention(h).reshape(len(x), 3 * self.heads, -1), 3, axis=1)
-            cache = Cache(
-                *(jax.lax.dynamic_update_slice(*a, (electrons[0], 0, 0)) for a in zip(cache, (k, v), strict=True))
-            )
+            cache = Cache(place(cache.keys, k, electrons[0]), place(cache.values, v, electrons[0]))
             h = h + layer.mix(attend(q, cache, electrons).reshape(h.shape))
             h = h + layer.narrow(jnp.tanh(layer.widen(h)))
             new_caches.append(cache)
         return self.out(jnp.tanh(h)), tuple(new_caches)
+
+
+def place(old: Float[Array, "N heads d"], new: Float[Array, "T heads d"], start) -> Float[Array, "N heads d"]:
+    """`old` with the rows from `start` on replaced by `new`."""
+    return jax.lax.dynamic_update_slice(old, new, (start, 0, 0))
 
 
 def attend(q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T"]) -> Float[Array, "T heads d"]:
@@ -100,11 +103,8 @@ def transformer(
             "Expected layers >= 1, heads >= 1 and width a multiple of heads; "
             f"got layers = {layers}, heads = {heads}, width = {width}."
         )
-    M, num_features, num_levels = (
-        len(gas.orbitals),
-        tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1],
-        max(gas.shells) + 1,
-    )
+    M, num_levels = len(gas.orbitals), int(gas.shells.max()) + 1
+    num_features = tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1]
 
     def linear(key, fan_in, fan_out):
         return Linear(random_weight(key, (fan_in, fan_out), fan_in), jnp.zeros(fan_out))
@@ -127,7 +127,7 @@ def transformer(
 
 
 def tokens(gas, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None) -> Float[Array, "T F"]:
-    """What the network is told: k and k^2 of the orbital taken before, in units of (2 pi/L) n^(1/dim), and both species.
+    """What the network is told: k and k^2 of the orbital taken before, k in (2 pi/L) n^(1/dim), and both species.
 
     previous: that orbital; ignored for the very first electron, which has none.
     """

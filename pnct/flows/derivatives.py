@@ -38,7 +38,7 @@ def flow_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
 
 
 def automatic_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
-    """The derivatives of any smooth flow, at D times the cost of its Jacobian (structured, where the flow has its own)."""
+    """The derivatives of any smooth flow, at a few D times the cost of `jacobian`."""
     zeta, J = jacobian(flow, R)
     M = jnp.linalg.inv(J)
 

@@ -5,9 +5,9 @@ Jets run along the single stream h_i. For y = softplus(z), elementwise, with u =
     grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' |u|^2
     grad Lap y = s' c + s'' (u Lap z + 2 Q u) + s''' u |u|^2
 
-and all else is linear. The Hessians of the N H numbers h_ik are never written out, but held as what they consist of: rank-one
-terms u u^T of the electron's own stream, blocks q_ij of its pair sums, and Hessians of means, which all electrons share.
-A pair term depends on r_ij alone and has jets of `dim` components. With them, the sum f_i = sum_j f(r_ij) has
+and all else is linear. The Hessians of the N H numbers h_ik are never written out, but held as what they consist of:
+rank-one terms u u^T of the electron's own stream, blocks q_ij of its pair sums, and Hessians of means, which all electrons
+of a species share. A pair term depends on r_ij alone and has jets of `dim` components. With them, the sum f_i = sum_j f(r_ij) has
 
     grad f_i = -f'_ij at j, sum_j f'_ij at i          Hess f_i = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
     Lap f_i = 2 sum_j Lap f_ij                        Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
@@ -49,7 +49,7 @@ class Jet(NamedTuple):
 
 
 class Hessians(NamedTuple):
-    """Hess h_ik = sum_n rank_ink u_in u_in^T + (blocks pair_ij.. k) + sum_n share_ink mean_sn, for i in the species s."""
+    """Hess h_ik = sum_n rank_ink u_in u_in^T + sum_n share_ink mean_sn + (blocks pair_ij..k), i in species s."""
 
     u: Float[Array, "N D n"]
     rank: Float[Array, "N n H"]
@@ -146,7 +146,7 @@ def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
 
 
 def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"]]:
-    """The Hessians of flow.mix(layer, h): of the own stream, and of the means, the same for all electrons of a species."""
+    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species."""
     groups, width = relations(flow.cell), layer.bias.size
     if layer.own is None:
         return linear(hess, jnp.zeros((0, width), total.dtype)), jnp.zeros((*total.shape[:3], width), total.dtype)
@@ -158,7 +158,7 @@ def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S
 
 
 def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
-    """The Hessians of h + softplus(z), or softplus(z), from those of z: `own`, and `mean` of the means in its argument."""
+    """The Hessians of h + softplus(z), or of softplus(z) alone, from those of z, `own` + `mean`."""
     s1, s2, _ = slopes
     diagonal = lambda x: x[:, :, None] * jnp.eye(x.shape[1], dtype=x.dtype)  # noqa: E731
     extended = lambda x: jnp.pad(x, ((0, 0), (0, u.shape[2]), (0, 0)))  # noqa: E731
@@ -217,7 +217,7 @@ def dense(hess: Hessians, species) -> Float[Array, "D D D"]:
 
 
 def pair_laplacian(q: Float[Array, "N N d d H"]) -> Float[Array, "D D H"]:
-    """Hess of sum f(r_ij) over pairs: -q_ij at (ij), sum_j q_ij at (ii), for q symmetric in i and j and zero for i = j."""
+    """The Hessian of a sum over pairs: -q_ij at (ij), sum_j q_ij at (ii), for q_ij = q_ji and q_ii = 0."""
     N, _, d, _, H = q.shape
     eye = jnp.eye(N, dtype=q.dtype)[:, :, None, None, None]
     return jnp.swapaxes(eye * jnp.sum(q, axis=1, keepdims=True) - q, 1, 2).reshape(N * d, N * d, H)

@@ -7,6 +7,7 @@ The step t is halved until the residual falls, and doubled, up to 1, after each 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -33,7 +34,7 @@ def newton(
     Constant under differentiation: gradients of expectations over |Psi|^2 are taken at fixed R (score functions), and a
     derivative through the iteration would be wrong to use there.
     """
-    flow, zeta = jax.lax.stop_gradient((flow, zeta))
+    flow, zeta = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, (flow, zeta))
     if tolerance is None:
         tolerance = TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 

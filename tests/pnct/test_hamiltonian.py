@@ -1,5 +1,6 @@
 """The local energy: published values, the ideal gas, units, and finite differences of Psi itself."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from small_flow import random_positions, small_flow
 from pnct import slater
 from pnct.coulomb import ewald
 from pnct.hamiltonian import hamiltonian
+from pnct.kinetic import local_kinetic
 from pnct.system import ElectronGas
 
 
@@ -28,17 +30,32 @@ def local_energy(hamiltonian, law, R):
     return hamiltonian(law, R)
 
 
+@jax.jit
+def local_energy_and_log_psi(hamiltonian, law, R):
+    return hamiltonian(law, R), local_kinetic(law.orbitals, law.K, law.flow, R)
+
+
 @pytest.mark.parametrize("rs", [1.0, 10.0])
 def test_trained_networks(reference, rs):
-    """The published energies are in Ry/rs^2 = Ha/(2 rs^2); their Madelung constant is good to 1e-11."""
+    """N = 29. The published energies are in Ry/rs^2 = Ha/(2 rs^2), and their Madelung constant is good to 1e-11."""
     net = load(reference, rs)
     golden = np.load(reference / "trained_2d_gas" / f"golden_n29_rs{rs}.npz")
     H = hamiltonian(ElectronGas((29, 0), 2, rs, 0.15, 0.25))
-    for R, V in zip(golden["x"], golden["V_ewald_total"], strict=True):
+    for K, R, V, log_p in zip(*(golden[x] for x in ("state_idx", "x", "V_ewald_total", "lnp_K")), strict=True):
         np.testing.assert_allclose(H.potential(R) * 2 * rs**2, V, rtol=1e-10)
-    found = local_energy(H, Law(net.orbitals, golden["state_idx"][1], net.flow), golden["x"][1])
-    np.testing.assert_allclose(found.kinetic * 2 * rs**2, golden["kinetic"][1], rtol=1e-11)
-    np.testing.assert_allclose(found.total * 2 * rs**2, golden["eloc"][1], rtol=1e-9)
+        np.testing.assert_allclose(net.occupation.log_prob(K), log_p, rtol=1e-11)
+
+    for b in (0, 3):
+        law = Law(net.orbitals, golden["state_idx"][b], net.flow)
+        energy, psi = local_energy_and_log_psi(H, law, golden["x"][b])
+        log_psi = psi.log_psi + math.lgamma(30) / 2  # theirs is without 1/sqrt(N!)
+        np.testing.assert_allclose(log_psi.real, golden["lnpsi"][b].real, rtol=1e-11)
+        np.testing.assert_allclose(np.exp(1j * (log_psi - golden["lnpsi"][b]).imag), 1, rtol=1e-11)
+        np.testing.assert_allclose(psi.log_det_jacobian / 2, golden["half_logdetJ"][b], rtol=1e-11)
+        np.testing.assert_allclose(psi.gradient, golden["grad_lnpsi"][b], rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(psi.laplacian, golden["lap_lnpsi"][b], rtol=1e-11)
+        np.testing.assert_allclose(energy.kinetic * 2 * rs**2, golden["kinetic"][b], rtol=1e-11)
+        np.testing.assert_allclose(energy.total * 2 * rs**2, golden["eloc"][b], rtol=1e-9)
 
 
 def test_eigenstates_have_no_variance():
@@ -91,7 +108,7 @@ def test_temperature_is_in_hartree():
 
 
 def test_float32():
-    gas = ElectronGas((3, 2), 3, 4.0, 0.25, 0.25, cutoff=3.0)
+    gas = ElectronGas((2, 1), 3, 2.5, 0.5, (0.1, 0.2, 0.3), cutoff=3.0)
     R, law = random_positions(gas.cell), Law(gas.orbitals, gas.ground_state, small_flow(gas.cell))
     exact, single = (local_energy(hamiltonian(gas), law, r) for r in (R, R.astype(np.float32)))
     assert {x.dtype.name for x in single} == {"complex64", "float32"}

@@ -1,0 +1,264 @@
+"""p(K): normalised, exactly the ideal gas at first, sampled as it is written, differentiable everywhere."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import random
+
+from pnct import ElectronGas, ideal_gas
+from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, validate_occupation
+from pnct.distributions.transformer import transformer
+
+GASES = {
+    "polarised": ElectronGas((4, 0), dim=2, rs=3.0, theta=0.4, twist=(0.1, 0.3), cutoff=3.0),
+    "partly polarised": ElectronGas((2, 1), dim=2, rs=3.0, theta=0.4, twist=(0.1, 0.3), cutoff=3.0),
+    "unpolarised": ElectronGas((2, 2), dim=3, rs=3.0, theta=0.8, cutoff=1.0),
+    "all down": ElectronGas((0, 3), dim=2, rs=3.0, theta=0.6, twist=0.25, cutoff=2.5),
+    "full table": ElectronGas((5, 1), dim=2, rs=3.0, theta=0.6, cutoff=1.0),
+}
+GAS = GASES["partly polarised"]
+gases = pytest.mark.parametrize("gas", GASES.values(), ids=GASES.keys())
+
+
+def all_states(gas):
+    up, down = (list(itertools.combinations(range(len(gas.orbitals)), n)) for n in gas.num_electrons)
+    return np.array([a + b for a in up for b in down], np.int32)
+
+
+def randomised(network, seed=0, size=0.5):
+    """Every parameter moved at random: a law far from the ideal gas, with moved levels."""
+    leaves, structure = jax.tree.flatten(network)
+    keys = random.split(random.key(seed), len(leaves))
+    return structure.unflatten(
+        [x + size * random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]
+    )
+
+
+def network_of(gas, **settings):
+    return transformer(gas, **{"layers": 2, "width": 8, "heads": 2, **settings})(random.key(0))
+
+
+def canonical_log_prob(gas, K, shifts=0.0):
+    """ln p of the ideal gas, by summing over all states."""
+    up = gas.num_electrons[0]
+    b_up, b_down = (b + shifts for b in gas.reduced_energies)
+    action = b_up[K[:, :up]].sum(1) + b_down[K[:, up:]].sum(1)
+    return -action - np.log(np.sum(np.exp(-action)))
+
+
+log_prob = jax.jit(Occupation.log_prob)
+
+
+@gases
+def test_probabilities_sum_to_one(gas):
+    law = Occupation(gas, randomised(network_of(gas)))
+    p = np.exp(log_prob(law, all_states(gas)))
+    assert p.sum() == pytest.approx(1, abs=1e-12)
+    assert np.max(np.abs(np.log(p) - canonical_log_prob(gas, all_states(gas)))) > 0.3 or gas is GASES["full table"]
+
+
+@gases
+def test_starts_exactly_at_the_ideal_gas(gas):
+    K = all_states(gas)
+    ideal = log_prob(Occupation(gas), K)
+    np.testing.assert_array_equal(log_prob(Occupation(gas, network_of(gas)), K), ideal)
+    np.testing.assert_allclose(ideal, canonical_log_prob(gas, K), atol=1e-11)
+    assert -np.sum(np.exp(ideal) * ideal) == pytest.approx(ideal_gas(gas).entropy, abs=1e-11)
+
+
+@gases
+def test_shifted_levels_are_the_ideal_gas_of_the_shifted_energies(gas):
+    network, K = network_of(gas), all_states(gas)
+    shifts = np.random.default_rng(0).normal(size=network.energy_shifts.shape)
+    shifted = eqx.tree_at(lambda n: n.energy_shifts, network, jnp.asarray(shifts))
+    np.testing.assert_allclose(
+        log_prob(Occupation(gas, shifted), K), canonical_log_prob(gas, K, shifts[gas.shells]), atol=1e-11
+    )
+
+
+@gases
+def test_samples_follow_log_prob(gas):
+    """Pearson's chi-square of 20 000 samples over states with 5 or more expected, below its mean + 5 sigma."""
+    law, states, num_samples = Occupation(gas, randomised(network_of(gas), seed=1)), all_states(gas), 20_000
+    K, given = jax.jit(lambda law, key: law.sample_and_log_prob(seed=key, sample_shape=num_samples))(law, random.key(1))
+    assert K.dtype == jnp.int32
+    assert K.shape == (num_samples, gas.N)
+    np.testing.assert_allclose(given, log_prob(law, K), rtol=1e-13)
+
+    place = {tuple(k): i for i, k in enumerate(states.tolist())}
+    counts = np.bincount([place[tuple(k)] for k in K.tolist()], minlength=len(states))
+    expected = num_samples * np.exp(log_prob(law, states))
+    rare = expected < 5
+    counts = np.append(counts[~rare], counts[rare].sum())
+    expected = np.append(expected[~rare], max(expected[rare].sum(), 1e-9))
+    chi_square, freedom = np.sum((counts - expected) ** 2 / expected), len(counts) - 1
+    assert chi_square < freedom + 5 * np.sqrt(2 * freedom)
+
+
+@gases
+def test_score_has_mean_zero(gas):
+    network, K = randomised(network_of(gas)), all_states(gas)
+
+    @jax.jit
+    def mean_score(network):
+        p = jnp.exp(Occupation(gas, network).log_prob(K))
+        return jax.grad(lambda n: jnp.sum(p * Occupation(gas, n).log_prob(K)))(network)
+
+    for g in jax.tree.leaves(mean_score(network)):
+        np.testing.assert_allclose(g, 0, atol=1e-12)
+
+
+@gases
+def test_one_electron_at_a_time_is_all_at_once(gas):
+    """The cached steps and the full pass give the same corrections."""
+    law, K = Occupation(gas, randomised(network_of(gas))), jnp.asarray(gas.ground_state)
+    previous, cache, steps = jnp.concatenate([jnp.zeros(1, int), K[:-1]]), law._empty_cache(), []
+    full, _ = law._correction(previous, jnp.arange(gas.N), cache)
+    for t in range(gas.N):
+        correction, cache = law._correction(previous[t : t + 1], jnp.arange(t, t + 1), cache)
+        steps.append(correction[0])
+    np.testing.assert_allclose(jnp.stack(steps), full, atol=1e-13)
+
+
+def test_corrections_are_causal():
+    """An electron's correction depends on all electrons before it, the up ones included, and on no later one."""
+    gas = GASES["unpolarised"]
+    law, electrons = Occupation(gas, randomised(network_of(gas))), jnp.arange(gas.N)
+    correction = lambda previous: law._correction(previous, electrons, law._empty_cache())[0]  # noqa: E731
+    before = correction(jnp.array([0, 1, 2, 3]))
+    for t in range(1, gas.N):
+        moved = np.any(correction(jnp.array([0, 1, 2, 3]).at[t].set(5)) != before, axis=1)
+        np.testing.assert_array_equal(moved, np.arange(gas.N) >= t)
+
+
+def test_impossible_states_have_probability_zero_and_finite_gradients():
+    network, M = randomised(network_of(GAS)), len(GAS.orbitals)
+    K = np.array(
+        [[1, 0, 0], [2, 2, 0], [-1, 0, 0], [0, 1, M], [0, M, 1], [M - 1, M - 1, 0], [M - 1, 0, M - 1], [0, 1, -1]]
+    )
+    log_p = jax.jit(jax.vmap(jax.value_and_grad(lambda n, k: Occupation(GAS, n).log_prob(k)), (None, 0)))
+    values, gradients = log_p(network, K)
+    np.testing.assert_array_equal(values, -np.inf)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients))
+    assert np.isfinite(log_prob(Occupation(GAS, network), np.array([0, M - 1, M - 1])))
+
+
+@pytest.mark.parametrize("theta", [0.0, 0.05, 5.0])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_gradients_are_finite_at_every_temperature(theta, dtype):
+    gas = ElectronGas((5, 3), dim=3, rs=1.0, theta=theta, cutoff=3.0)
+    network = jax.tree.map(lambda x: x.astype(dtype), randomised(network_of(gas), size=0.1))
+    K = jnp.asarray([gas.ground_state, np.array([*range(2, 12, 2), 1, 5, 9])])
+    of = lambda n, k: Occupation(gas, n).log_prob(k)  # noqa: E731
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(of), (None, 0)))(network, K)
+    assert values.dtype == dtype
+    assert np.isfinite(values).all()
+    for g, x in zip(jax.tree.leaves(gradients), jax.tree.leaves(network), strict=True):
+        assert g.dtype == x.dtype == dtype
+        assert np.isfinite(g).all()
+
+
+def test_zero_temperature_is_uniform_over_the_ground_states():
+    """Three electrons in 2D: one at k = 0, two of the four of the next level."""
+    gas = ElectronGas((3, 0), dim=2, theta=0.0, cutoff=2.0)
+    p = np.exp(log_prob(Occupation(gas), all_states(gas)))
+    ground = (all_states(gas)[:, 0] == 0) & (all_states(gas)[:, 2] <= 4)
+    np.testing.assert_allclose(p[ground], 1 / 6, rtol=1e-12)
+    np.testing.assert_allclose(p[~ground], 0, atol=1e-12)
+    K = Occupation(gas).sample(seed=random.key(0), sample_shape=200)
+    assert np.all(K[:, 0] == 0) and np.all(K[:, 2] <= 4) and len(np.unique(K, axis=0)) == 6
+
+
+def test_single_precision_agrees():
+    gas = ElectronGas((13, 0), dim=2, rs=3.0, theta=0.15, twist=0.25)
+    double = randomised(network_of(gas), size=0.2)
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), double)
+    K = Occupation(gas, single).sample(seed=random.key(2), sample_shape=50)
+    log_p = log_prob(Occupation(gas, single), K)
+    assert log_p.dtype == jnp.float32
+    np.testing.assert_allclose(log_p, log_prob(Occupation(gas, double), K), atol=2e-4)
+
+
+def test_walkers_built_inside_vmap_and_map():
+    """Also under lax.map, and with a traced temperature; the draws do not depend on how walkers are mapped."""
+    network, keys = randomised(network_of(GAS)), random.split(random.key(3), 6)
+
+    def walker(network, theta, key):
+        gas = eqx.tree_at(lambda g: g.theta, GAS, theta)
+        law = Occupation(gas, network)
+        K = law.sample(seed=key)
+        return K, law.log_prob(K), law
+
+    together = jax.jit(jax.vmap(walker, (None, None, 0)))
+    K, log_p, _ = together(network, GAS.theta, keys)
+    mapped = jax.jit(lambda n, keys: jax.lax.map(lambda key: walker(n, GAS.theta, key)[:2], keys))(network, keys)
+    np.testing.assert_array_equal(mapped[0], K)
+    np.testing.assert_allclose(mapped[1], log_p, atol=1e-12)
+    np.testing.assert_array_equal(jnp.stack([walker(network, GAS.theta, key)[0] for key in keys[:2]]), K[:2])
+    np.testing.assert_allclose(log_prob(Occupation(GAS, network), K), log_p, atol=1e-12)
+
+    together(network, 2 * GAS.theta, keys)
+    assert together._cache_size() == 1
+
+
+def test_the_law_is_a_pytree():
+    law = Occupation(GAS, randomised(network_of(GAS)))
+    leaves, structure = jax.tree.flatten(law)
+    assert len(leaves) == len(jax.tree.leaves(law.network))
+    K = jnp.asarray(GAS.ground_state)
+    assert jax.tree.unflatten(structure, leaves).log_prob(K) == law.log_prob(K)
+    assert (law.event_shape, law.batch_shape, law.dtype) == ((3,), (), jnp.int32)
+    assert law.log_prob(jnp.broadcast_to(K, (2, 4, 3))).shape == (2, 4)
+
+
+def test_all_parameters_are_arrays_and_the_shifts_are_optional():
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(network_of(GAS)))
+    assert network_of(GAS, learn_energies=False).energy_shifts is None
+    law = Occupation(GAS, randomised(network_of(GAS, learn_energies=False)))
+    assert np.exp(log_prob(law, all_states(GAS))).sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_inverse_cdf_never_takes_an_impossible_orbital(dtype):
+    rng, last = np.random.default_rng(0), 1 - jnp.finfo(dtype).epsneg
+    for u in (0.0, 0.5, last):
+        logits = jnp.asarray(rng.normal(size=(500, 75)), dtype)
+        p = jnp.exp(log_conditionals(logits, jnp.full(500, 9), jnp.full(500, 60)))
+        k = jax.vmap(inverse_cdf, (0, None))(p, jnp.asarray(u, dtype))
+        assert np.all((k > 9) & (k <= 60))
+    assert inverse_cdf(jnp.asarray([0, 0, 1, 0], dtype), jnp.zeros((), dtype)) == 2
+    assert inverse_cdf(jnp.asarray([0, 0.5, 0, 0.5, 0], dtype), last.astype(dtype)) == 3
+    assert inverse_cdf(jnp.asarray([0, 0.5, 0, 0.5, 0], dtype), jnp.asarray(0.5, dtype)) == 3
+
+
+def test_errors_say_what_was_expected():
+    law = Occupation(GAS)
+    with pytest.raises(ValueError, match=r"Expected K of shape \(\.\.\., 3\).*got shape \(4,\)"):
+        law.log_prob(jnp.zeros(4, jnp.int32))
+    with pytest.raises(ValueError, match="Expected whole numbers in K; got dtype float"):
+        law.log_prob(jnp.zeros(3))
+    larger = ElectronGas((2, 1), dim=2, twist=(0.1, 0.3), cutoff=6.0)
+    with pytest.raises(ValueError, match="Expected energy_shifts of shape"):
+        Occupation(GAS, network_of(larger))
+    with pytest.raises(ValueError, match="Expected a network with 10 outputs"):
+        Occupation(GAS, network_of(larger, learn_energies=False)).log_prob(jnp.asarray(GAS.ground_state))
+    with pytest.raises(ValueError, match="width a multiple of heads; got layers = 2, heads = 3, width = 16"):
+        transformer(GAS, heads=3)
+
+
+def test_validation_of_a_conditioned_state():
+    M = len(GAS.orbitals)
+    Occupation(GAS).check(GAS.ground_state)
+    validate_occupation(GAS, [0, M - 1, M - 1])
+    with pytest.raises(ValueError, match=r"strictly ascending orbitals of the up electrons; got \[1, 1\]"):
+        validate_occupation(GAS, [1, 1, 0])
+    with pytest.raises(ValueError, match=r"strictly ascending orbitals of the down electrons; got \[1, 0\]"):
+        validate_occupation(GASES["unpolarised"], [0, 1, 1, 0])
+    with pytest.raises(ValueError, match=f"0 <= k < {M} in K; got .* Raise `cutoff`"):
+        validate_occupation(GAS, [0, M, 0])
+    with pytest.raises(ValueError, match="Expected one K"):
+        validate_occupation(GAS, np.zeros((2, 3), int))
