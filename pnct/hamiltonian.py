@@ -1,7 +1,6 @@
 r"""The local energy  (H Psi_K)(R)/Psi_K(R) = -(1/2 r_s^2) [Lap ln Psi + (grad ln Psi)^2] + V(R),  in hartree.
 
-The square of the complex gradient is taken without conjugation. The kinetic part is complex; its imaginary part averages to
-zero.
+The square of the complex gradient is taken without conjugation. The imaginary part averages to zero.
 """
 
 from collections.abc import Callable

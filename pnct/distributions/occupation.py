@@ -49,7 +49,7 @@ class Occupation(distrax.Distribution):
 
     def log_prob(self, value: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
         """ln p(K); -inf where K is not an ascending list of orbitals of the table for each species."""
-        value = _integers(self.gas, value)
+        value = _checked(self.gas, jnp.asarray(value)).astype(jnp.int32)
         table = self._table()
         log_prob = lambda K: self._log_prob_one(table, K)  # noqa: E731
         for _ in range(value.ndim - 1):
@@ -137,7 +137,7 @@ def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
 
 def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
     """Raises ValueError unless the concrete K is an ascending list of orbitals for each species of the gas."""
-    K, M = np.asarray(_integers(gas, K)), len(gas.orbitals)
+    K, M = _checked(gas, np.asarray(K)), len(gas.orbitals)
     if K.shape != (gas.N,):
         raise ValueError(f"Expected one K of shape ({gas.N},); got shape {K.shape}.")
     if K.min() < 0 or K.max() >= M:
@@ -147,12 +147,12 @@ def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
             raise ValueError(f"Expected strictly ascending orbitals of the {name} electrons; got {species.tolist()}.")
 
 
-def _integers(gas, K) -> Int[Array, "*batch N"]:
-    if jnp.ndim(K) == 0 or jnp.shape(K)[-1] != gas.N:
-        raise ValueError(f"Expected K of shape (..., {gas.N}), one orbital per electron; got shape {jnp.shape(K)}.")
-    if not jnp.issubdtype(jnp.result_type(K), jnp.integer):
-        raise ValueError(f"Expected whole numbers in K; got dtype {jnp.result_type(K)}.")
-    return jnp.asarray(K, jnp.int32)
+def _checked(gas, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
+    if K.ndim == 0 or K.shape[-1] != gas.N:
+        raise ValueError(f"Expected K of shape (..., {gas.N}), one orbital per electron; got shape {K.shape}.")
+    if not jnp.issubdtype(K.dtype, jnp.integer):
+        raise ValueError(f"Expected whole numbers in K; got dtype {K.dtype}.")
+    return K
 
 
 def _room(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
