@@ -82,7 +82,7 @@ class VariationalFreeEnergy(eqx.Module):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
             raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
-        self.model, self.hamiltonian, self.optim = model, hamiltonian, as_optax(optim)
+        self.model, self.hamiltonian, self.optim = model, _as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = _whole("num_walkers", num_walkers, 2)
         self.chunk_size = default_chunk_size() if chunk_size is None else _whole("chunk_size", chunk_size, 1)
         self.sharding = default_mesh() if sharding is None else sharding
@@ -96,10 +96,12 @@ class VariationalFreeEnergy(eqx.Module):
         state = TrainState(params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
         return replicated(state, self.sharding)
 
-    @eqx.filter_jit
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
-        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters."""
-        args = _as_arrays(args)
+        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters. Compiled once."""
+        return self._update(state, *_as_arrays(args))
+
+    @eqx.filter_jit
+    def _update(self, state, *args):
         structure = law.read_laws(self.model, state.params, args)
         key, subkey = jax.random.split(state.key)
         one = lambda shared, key: _walker_with_scores(self.model, structure, *shared, key)  # noqa: E731
@@ -151,7 +153,7 @@ class VariationalFreeEnergy(eqx.Module):
         key, batches, drawn = _checked_key(key), [], 0
         while drawn < num_samples:
             keys = jax.random.split(jax.random.fold_in(key, len(batches)), self.num_walkers)
-            batches.append(jax.device_get(self._draw(params, keys, *args)))
+            batches.append(jax.device_get(self._draw(params, keys, *_as_arrays(args))))
             drawn += self.num_walkers
             if standard_error is not None and _error_of(batches, self.hamiltonian.temperature) <= standard_error:
                 break
@@ -171,7 +173,6 @@ class VariationalFreeEnergy(eqx.Module):
 
     @eqx.filter_jit
     def _draw(self, params, keys, *args):
-        args = _as_arrays(args)
         structure = law.read_laws(self.model, params, args)
         one = lambda shared, key: _walker(self.model, structure, *shared, key)[0]  # noqa: E731
         return map_walkers(one, (self.hamiltonian, params, args), keys, self.chunk_size, self.sharding)

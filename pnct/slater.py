@@ -1,7 +1,7 @@
 r"""Slater determinants of one configuration: ln Phi_K(zeta) and its exact first and second derivatives in zeta.
 
-With D_il = phi_l(zeta_i) for the electrons i and occupied orbitals l of one species, and the derivatives D^a, D^ab of the
-orbitals along the axes a, b (for plane waves D^a = D diag(i k^a)),
+With D_il = phi_l(zeta_i) for the electrons i and occupied orbitals l of one species, and the derivatives D^a, D^ab
+of the orbitals along the axes a, b (for plane waves D^a = D diag(i k^a)),
 
     X^a = D^a D^-1,   Y^ab = D^ab D^-1
     s_ia = X^a_ii,    S_{ia, jb} = delta_ij Y^ab_ii - X^a_ij X^b_ji

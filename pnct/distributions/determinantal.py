@@ -31,6 +31,8 @@ class Determinantal(distrax.Distribution):
     """
 
     def __init__(self, orbitals, K: Int[Array, " N"], dtype=None):
+        if jnp.shape(K) != (orbitals.cell.N,):
+            raise ValueError(f"Expected K of shape ({orbitals.cell.N},), one orbital per electron; got {jnp.shape(K)}.")
         self.orbitals = orbitals
         self.K = K
         self._dtype = dtype

@@ -7,7 +7,8 @@ Jets run along the single stream h_i. For y = softplus(z), elementwise, with u =
 
 and all else is linear. The Hessians of the N H numbers h_ik are never written out, but held as what they consist of:
 rank-one terms u u^T of the electron's own stream, blocks q_ij of its pair sums, and Hessians of means, which all the
-electrons of a species share. A pair term depends on r_ij alone: its jets have `dim` components, and f_i = sum_j f(r_ij) has
+electrons of a species share. A pair term depends on r_ij alone: its jets have `dim` components, and f_i = sum_j f(r_ij)
+has
 
     grad f_i = -f'_ij at j, sum_j f'_ij at i          Hess f_i = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
     Lap f_i = 2 sum_j Lap f_ij                        Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i

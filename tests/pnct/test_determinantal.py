@@ -108,7 +108,7 @@ def test_pair_correlation():
 
 
 def test_three_body_correlation():
-    """N = 3: the mean of cos(q.r_12) cos(p.r_23 + 0.3) against quadrature; pair statistics alone would not see a third."""
+    """N = 3: the mean of cos(q.r_12) cos(p.r_23 + 0.3) against quadrature: pairs alone would not tell."""
     gas = ElectronGas((3, 0), 2, twist=0.1, cutoff=2.0)
     law = Determinantal(gas.orbitals, jnp.array([0, 1, 3]))
     q, p = 2 * np.pi / gas.L * np.array([[1, 0], [0, 1]])
@@ -148,7 +148,7 @@ def test_the_law_does_not_depend_on_the_proposals_per_round(proposals):
 
 
 def test_samples_do_not_depend_on_the_batch():
-    gas = ElectronGas((4, 3), 2, cutoff=4.0)
+    gas = ElectronGas((4, 0), 2, cutoff=4.0)
     law = Determinantal(gas.orbitals, jnp.asarray(gas.ground_state))
     alone, together = draw(law, 16, chunk=1), draw(law, 16, chunk=16)
     np.testing.assert_allclose(alone, together, rtol=0, atol=1e-12)

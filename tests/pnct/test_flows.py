@@ -20,8 +20,8 @@ from pnct.system import ElectronGas
 FLOWS = {
     "ferminet": (lambda cell: ferminet(cell, depth=2, width=6), 0.3),
     "ferminet depth 1": (lambda cell: ferminet(cell, depth=1, width=5), 0.3),
-    "ferminet depth 3": (lambda cell: ferminet(cell, depth=3, width=4), 0.2),
-    "backflow": (lambda cell: backflow(cell, depth=2, width=5), 0.02),
+    "ferminet depth 3": (lambda cell: ferminet(cell, depth=3, width=4), 0.3),
+    "backflow": (lambda cell: backflow(cell, depth=2, width=5), 0.12),
 }
 CELLS = {
     "polarised 2D": ElectronGas((4, 0), 2).cell,
@@ -29,6 +29,7 @@ CELLS = {
     "unpolarised 2D": ElectronGas((2, 3), 2).cell,
     "unpolarised 3D": ElectronGas((2, 2), 3).cell,
     "one of each": ElectronGas((1, 1), 2).cell,
+    "one": ElectronGas((1, 0), 2).cell,
 }
 # every flow in 2D and 3D, polarised and not, without all combinations: compiling takes the time
 CASES = [
@@ -40,21 +41,20 @@ CASES = [
     ("backflow", "unpolarised 3D"),
 ]
 every_flow = pytest.mark.parametrize(("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES])
-some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[2], CASES[5]])
+some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5]])
 
 
 @lru_cache
-def example(flow, cell, seed=0):
+def example(flow, cell):
     """A flow with random parameters, and a configuration."""
     make, spread = FLOWS[flow]
-    leaves, tree = jax.tree.flatten(make(CELLS[cell])(random.key(seed)))
-    keys = random.split(random.key(seed + 1), len(leaves))
-    leaves = [leaf + spread * random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, leaves), configuration(CELLS[cell], seed)
+    rng = np.random.default_rng(7)
+    empty = jax.eval_shape(make(CELLS[cell]), random.key(0))
+    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), empty), configuration(CELLS[cell])
 
 
-def configuration(cell, seed=0):
-    return random.uniform(random.key(seed + 2), (cell.N, cell.dim)) * cell.L
+def configuration(cell):
+    return jnp.asarray(np.random.default_rng(8).uniform(0, cell.L, (cell.N, cell.dim)))
 
 
 evaluate = jax.jit(lambda flow, R: flow(R))
@@ -64,20 +64,12 @@ invert = jax.jit(newton)
 log_psi = jax.jit(lambda born, R: born.log_psi(R))
 
 
-@every_flow
+@some_flows
 def test_is_the_identity_at_initialisation(flow, cell):
     R = configuration(CELLS[cell])
-    made = FLOWS[flow][0](CELLS[cell])(random.key(0))
-    assert all(isinstance(leaf, jax.Array) and leaf.size for leaf in jax.tree.leaves(made))
+    made = jax.jit(FLOWS[flow][0](CELLS[cell]))(random.key(0))
+    assert all(leaf.size for leaf in jax.tree.leaves(made))
     np.testing.assert_array_equal(evaluate(made, R), R)
-
-
-@every_flow
-def test_examples_are_not_trivial(flow, cell):
-    T, R = example(flow, cell)
-    _, J = structured(T, R)
-    assert np.max(np.abs(J - np.eye(R.size))) > 0.02
-    assert np.linalg.det(J) > 0
 
 
 @every_flow
@@ -86,15 +78,16 @@ def test_structured_jacobian_is_the_derivative(flow, cell):
     zeta, J = structured(T, R)
     np.testing.assert_allclose(zeta, evaluate(T, R), rtol=0, atol=1e-13)
     np.testing.assert_allclose(J, dense(T, R), rtol=0, atol=1e-13)
+    # the example is a bijection, and not trivial
+    assert np.linalg.det(J) > 0 and np.max(np.abs(J - np.eye(R.size))) > 0.02
 
 
 @some_flows
 def test_scores_of_the_log_determinant(flow, cell):
     """Reverse mode in the parameters, against a central difference along a random direction: error 1e-8."""
     T, R = example(flow, cell)
-    leaves, tree = jax.tree.flatten(T)
-    keys = random.split(random.key(9), len(leaves))
-    along = jax.tree.unflatten(tree, [random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+    rng = np.random.default_rng(0)
+    along = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), T)
     score = jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jacobian(T, R)[1])[1]))(T)
     h, moved = 1e-5, lambda h: jax.tree.map(lambda x, dx: x + h * dx, T, along)
     log_det = lambda T: np.linalg.slogdet(dense(T, R))[1]  # noqa: E731
@@ -123,7 +116,7 @@ def test_inverse(flow, cell):
 @every_flow
 def test_periodic(flow, cell):
     T, R = example(flow, cell)
-    lattice = CELLS[cell].L * random.randint(random.key(5), R.shape, -2, 3)
+    lattice = CELLS[cell].L * np.random.default_rng(0).integers(-2, 3, R.shape)
     np.testing.assert_allclose(evaluate(T, R + lattice), evaluate(T, R) + lattice, rtol=0, atol=1e-12)
 
 
@@ -159,9 +152,8 @@ def test_float32_is_close_to_float64_and_stays_float32(flow, cell):
 def test_symmetric_under_exchange_of_the_names_of_the_species(flow):
     make, _ = FLOWS[flow]
     T, R = example(flow, "unpolarised 2D")
-    swapped = jax.tree.unflatten(
-        jax.tree.structure(make(ElectronGas((3, 2), 2).cell)(random.key(0))), jax.tree.leaves(T)
-    )
+    empty = jax.eval_shape(make(ElectronGas((3, 2), 2).cell), random.key(0))
+    swapped = jax.tree.unflatten(jax.tree.structure(empty), jax.tree.leaves(T))
     order = np.array([2, 3, 4, 0, 1])
     np.testing.assert_allclose(evaluate(swapped, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
 
@@ -181,17 +173,15 @@ def test_one_electron_of_each_spin():
 
 
 @pytest.mark.parametrize("flow", ["ferminet", "backflow"])
-def test_single_electron(flow):
-    cell = ElectronGas((1, 0), 2).cell
-    T, R = FLOWS[flow][0](cell)(random.key(0)), jnp.array([[0.3, 0.7]])
-    np.testing.assert_array_equal(evaluate(T, R), R)
+def test_a_single_electron_is_only_shifted(flow):
+    T, R = example(flow, "one")
     np.testing.assert_array_equal(structured(T, R)[1], np.eye(2))
 
 
 @pytest.mark.parametrize("flow", ["ferminet", "backflow"])
 def test_three_derivatives_are_finite(flow):
     T, R = example(flow, "unpolarised 2D")
-    along = random.normal(random.key(3), R.shape)
+    along = jnp.asarray(np.random.default_rng(1).normal(size=R.shape))
     derivative = lambda f: lambda R: jax.jvp(f, (R,), (along,))  # noqa: E731
     jet = jax.jit(lambda R: derivative(derivative(derivative(T)))(R))
     h = 1e-4
@@ -204,7 +194,7 @@ def test_three_derivatives_are_finite(flow):
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_features_are_periodic_with_a_cusp_at_zero_only(dim):
-    L, r = 3.0, random.normal(random.key(0), (5, dim))
+    L, r = 3.0, np.random.default_rng(0).normal(size=(5, dim))
     np.testing.assert_allclose(features(r + L, L), features(r, L), rtol=0, atol=1e-13)
     assert features(r, L).shape == (5, 3 * dim + 1)
     edge = jnp.full(dim, L / 2)
@@ -243,7 +233,7 @@ def test_newton_is_damped():
 
 def test_newton_under_vmap_and_without_gradient():
     T, R = example("ferminet", "unpolarised 2D")
-    batch = jnp.stack([evaluate(T, R), evaluate(T, R + 0.1 * random.normal(random.key(0), R.shape)), R])
+    batch = jnp.stack([evaluate(T, R), evaluate(T, R + 0.1), R])
     together = jax.jit(jax.vmap(newton, in_axes=(None, 0)))(T, batch)
     for i, zeta in enumerate(batch):
         np.testing.assert_allclose(together.R[i], invert(T, zeta).R, rtol=0, atol=1e-12)

@@ -1,0 +1,78 @@
+"""The natural gradient solves its linear system on either side, keeps to its bound, and is an ordinary optax transformation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from numpyro.optim import Adam
+
+from pnct.inference import natural_gradient
+from pnct.inference.gradients import Scores, gradient
+from pnct.inference.natural_gradient import solve
+from pnct.inference.optimiser import as_optax
+
+
+def scores(rows, parameters, seed=0):
+    O = jax.random.normal(jax.random.key(seed), (rows, parameters))
+    tree = {"net": {"w": O[:, 1:].reshape(rows, parameters - 1, 1), "b": O[:, 0], "nothing": jnp.zeros((rows, 0, 3))}}
+    return Scores(tree, jax.random.normal(jax.random.key(seed + 1), (rows,)), jnp.asarray(rows / 2)), O
+
+
+@pytest.mark.parametrize(("rows", "parameters"), [(30, 7), (7, 30)])
+def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
+    block, O = scores(rows, parameters)
+    delta = solve(block, damping=0.1)["net"]
+    flat = jnp.concatenate([delta["b"][None], delta["w"][:, 0]])
+    B = rows / 2
+    expected = np.linalg.solve(O.T @ O / B + 0.1 * np.eye(parameters), O.T @ block.residual / B)
+    np.testing.assert_allclose(flat, expected, rtol=1e-10)
+    assert delta["nothing"].shape == (0, 3)
+
+
+def test_a_step_is_no_longer_than_its_bound_and_descends():
+    block, O = scores(40, 9)
+    optim = natural_gradient(learning_rate=100.0, max_norm=0.05)
+    params = jax.tree.map(lambda leaf: leaf[0], block.rows) | {"other": jnp.ones(2)}
+    grads = gradient(block) | {"other": jnp.ones(2)}
+    updates, state = optim.update(grads, optim.init(params), params, scores={"quantum": block})
+    flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
+    assert float(jnp.linalg.norm(O @ flat) / jnp.sqrt(20.0)) == pytest.approx(0.05)
+    assert float(optax.tree_utils.tree_vdot(updates["net"], grads["net"])) < 0
+    assert not np.any(updates["other"])  # no law holds it
+    assert int(state.count) == 1
+
+
+def test_it_finds_the_minimum_of_a_quadratic():
+    """F = |A x - y|^2/2 with scores A: one undamped step of rate one is the solution."""
+    A = jax.random.normal(jax.random.key(0), (20, 5))
+    x, y = jnp.ones(5), jax.random.normal(jax.random.key(1), (20,))
+    optim = natural_gradient(learning_rate=1.0, damping=0.0, max_norm=np.inf)
+    block = Scores({"x": A}, A @ x - y, jnp.asarray(20.0))
+    updates, _ = optim.update({"x": x}, optim.init({"x": x}), scores={"law": block})
+    np.testing.assert_allclose(x + updates["x"], np.linalg.lstsq(A, y)[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("optim", [optax.sgd(0.1), Adam(0.1), natural_gradient()])
+def test_any_optimiser_takes_scores(optim):
+    block, _ = scores(12, 4)
+    params = jax.tree.map(lambda leaf: leaf[0], block.rows)
+    wrapped = as_optax(optim)
+    updates, _ = wrapped.update(gradient(block), wrapped.init(params), params, scores={"classical": block})
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
+
+
+def test_sgd_reached_through_numpyro_is_the_same_step():
+    from numpyro.optim import SGD
+
+    params, grads = {"x": jnp.array([1.0, 2.0])}, {"x": jnp.array([0.5, -1.0])}
+    optim = as_optax(SGD(0.1))
+    updates, _ = optim.update(grads, optim.init(params), params, scores={})
+    np.testing.assert_allclose(updates["x"], -0.1 * grads["x"])
+
+
+@pytest.mark.parametrize("wrong", ["adam", None, 1e-3, jnp.sin])
+def test_an_unknown_optimiser_is_refused(wrong):
+    with pytest.raises(ValueError, match="Expected optim to be an optax or numpyro optimiser"):
+        as_optax(wrong)
