@@ -110,7 +110,9 @@ def table(gas, report, units: str) -> str:
             f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}"
         )
     mass = effective_mass(gas, report)
-    lines.append(f"  m*/m = s/s_0               {mass!s:>16s}" if mass else "  m*/m = s/s_0: no entropy in the ideal gas")
+    lines.append(
+        f"  m*/m = s/s_0               {mass!s:>16s}" if mass else "  m*/m = s/s_0: no entropy in the ideal gas"
+    )
     return "\n".join(lines)
 
 

@@ -81,7 +81,9 @@ class VariationalFreeEnergy(eqx.Module):
         if not callable(model):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
-            raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
+            raise ValueError(
+                f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}."
+            )
         self.model, self.hamiltonian, self.optim = model, _as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = _whole("num_walkers", num_walkers, 2)
         self.chunk_size = default_chunk_size() if chunk_size is None else _whole("chunk_size", chunk_size, 1)

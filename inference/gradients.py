@@ -64,9 +64,7 @@ def detrended(x, regressor, valid):
     return x - slope * r
 
 
-def classical_scores(
-    rows, log_prob, energy: Complex[Array, " B"], temperature, valid, clip: float = CLIP
-) -> Scores:
+def classical_scores(rows, log_prob, energy: Complex[Array, " B"], temperature, valid, clip: float = CLIP) -> Scores:
     """The scores of p(K); the baseline is the mean."""
     return _centred(rows, clipped(temperature * log_prob + energy.real, valid, clip)[:, None], valid)
 

@@ -25,8 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.layers import random_weight, softplus
-from pnct.flows.pairs import displacements, features, members, related_pairs, relations
+from pnct.flows.derivatives import FlowDerivatives
+from pnct.flows.ferminet_derivatives import derivatives
+from pnct.flows.layers import random_weight, residual, softplus
+from pnct.flows.pairs import displacements, expand, features, members, related_pairs, relations, scatter
 from pnct.orbitals import Cell
 
 
@@ -81,6 +83,10 @@ class FermiNet(eqx.Module):
         dzeta = jnp.swapaxes(dh @ self.out, 1, 2).reshape(N * dim, N * dim)
         return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
 
+    def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+        """All that the kinetic energy needs of this flow, exactly and without a loop over coordinates."""
+        return derivatives(self, R)
+
     def pair_stream(self, r: Float[Array, "N N dim"]) -> list[Float[Array, "N N F"]]:
         """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
         stream = [self.features(r, self.cell.L)]
@@ -92,13 +98,13 @@ class FermiNet(eqx.Module):
     def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
         """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for derivatives."""
         tau = self.by_relation([h @ weight for weight in layer.pair]) / self.cell.N
-        return jnp.where(_expand(np.eye(self.cell.N, dtype=bool), tau), 0, tau)
+        return jnp.where(expand(np.eye(self.cell.N, dtype=bool), tau), 0, tau)
 
     def by_relation(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
         """For each pair the element of the choice that belongs to its relation."""
         if len(choices) == 1:
             return choices[0]
-        return jnp.where(_expand(related_pairs(self.cell)[0], choices[0]), *choices)
+        return jnp.where(expand(related_pairs(self.cell)[0], choices[0]), *choices)
 
     def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"]:
         """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
@@ -133,19 +139,3 @@ def ferminet(cell: Cell, depth: int = 2, width: int = 16, features: Callable = f
         return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, cell.dim)), cell, features)
 
     return make
-
-
-def residual(h: Array, new: Array) -> Array:
-    """new, added to h where the shapes match."""
-    return h + new if h.shape == new.shape else new
-
-
-def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
-    """The derivative of sum_j f(r_ij) by all coordinates, from tau = df/dr_ij: -tau_ij at j, sum_j tau_ij at i."""
-    N, _, d, H = tau.shape
-    own = jnp.where(_expand(np.eye(N, dtype=bool), tau), jnp.sum(tau, axis=1, keepdims=True), 0)
-    return (own - tau).reshape(N, N * d, H)
-
-
-def _expand(mask, like):
-    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

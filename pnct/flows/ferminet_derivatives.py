@@ -25,9 +25,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pnct.flows.derivatives import FlowDerivatives
-from pnct.flows.ferminet import residual, scatter
-from pnct.flows.layers import softplus
-from pnct.flows.pairs import displacements, relations
+from pnct.flows.layers import residual, softplus
+from pnct.flows.pairs import displacements, relations, scatter
 
 
 class PairJet(NamedTuple):

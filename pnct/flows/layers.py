@@ -19,3 +19,8 @@ def _(primals, tangents):
 def random_weight(key: Array, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
     """Normal, of variance 1/fan_in, in the default float dtype."""
     return jax.random.normal(key, shape) / fan_in**0.5
+
+
+def residual(h: Array, new: Array) -> Array:
+    """new, added to h where the shapes match."""
+    return h + new if h.shape == new.shape else new

@@ -57,3 +57,15 @@ def related_pairs(cell: Cell) -> Bool[np.ndarray, "G N N"]:
     """Which pairs of electrons i, j != i stand in each relation."""
     species = np.argmax(members(cell), axis=0)
     return relations(cell)[:, species[:, None], species] & ~np.eye(cell.N, dtype=bool)
+
+
+def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
+    """The derivative of sum_j f(r_ij) by all coordinates, from tau = df/dr_ij: -tau_ij at j, sum_j tau_ij at i."""
+    N, _, d, H = tau.shape
+    own = jnp.where(expand(np.eye(N, dtype=bool), tau), jnp.sum(tau, axis=1, keepdims=True), 0)
+    return (own - tau).reshape(N, N * d, H)
+
+
+def expand(mask, like):
+    """The mask with trailing axes, to broadcast against `like`."""
+    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

@@ -113,9 +113,7 @@ def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
         E_K = jnp.sum(weight * energy.real, axis=1)
         F_K = GAS.temperature * log_prob + E_K
         joint = (p[:, None] * weight)[..., None] * 2 * jnp.stack([energy.real - E_K[:, None], energy.imag], -1)
-        return jax.tree.map(
-            lambda c, q: jnp.tensordot(p * F_K, c, 1) + jnp.tensordot(joint, q, 3), classical, quantum
-        )
+        return jax.tree.map(lambda c, q: jnp.tensordot(p * F_K, c, 1) + jnp.tensordot(joint, q, 3), classical, quantum)
 
     expected, _ = ravel_pytree(jax.grad(exact_free_energy)(params, K, R))
     found, _ = ravel_pytree(score_gradient(params))

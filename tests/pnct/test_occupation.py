@@ -1,6 +1,5 @@
 """p(K): normalised, exactly the ideal gas at first, sampled as it is written, differentiable everywhere."""
 
-import functools
 import itertools
 
 import equinox as eqx
@@ -23,7 +22,7 @@ GASES = {
 }
 GAS = GASES["partly polarised"]
 gases = pytest.mark.parametrize("gas", GASES.values(), ids=GASES.keys())
-some_gases = pytest.mark.parametrize("gas", list(GASES.values())[:3], ids=list(GASES)[:3])
+two_gases = pytest.mark.parametrize("gas", list(GASES.values())[:2], ids=list(GASES)[:2])
 
 
 def all_states(gas):
@@ -31,15 +30,15 @@ def all_states(gas):
     return np.array([a + b for a in up for b in down], np.int32)
 
 
-def randomised(network, seed=0, size=0.5):
-    """Every parameter moved at random: a law far from the ideal gas, with moved levels."""
+def make(gas, **settings):
+    return transformer(gas, **{"layers": 1, "width": 8, "heads": 2, **settings})
+
+
+def random_network(gas, seed=0, size=0.7, dtype=np.float64, **settings):
+    """A network with all parameters random: a law far from the ideal gas, with shifted levels."""
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: jnp.asarray(x + size * rng.normal(size=x.shape), x.dtype), network)
-
-
-@functools.cache
-def network_of(gas, **settings):
-    return transformer(gas, **{"layers": 1, "width": 8, "heads": 2, **settings})(random.key(0))
+    shapes = eqx.filter_eval_shape(make(gas, **settings), random.key(0))
+    return jax.tree.map(lambda x: jnp.asarray(size * rng.normal(size=x.shape), dtype), shapes)
 
 
 def canonical_log_prob(gas, K, shifts=0.0):
@@ -56,24 +55,28 @@ draw = jax.jit(lambda law, key, n: law.sample_and_log_prob(seed=key, sample_shap
 
 @gases
 def test_probabilities_sum_to_one(gas):
-    law = Occupation(gas, randomised(network_of(gas)))
+    law = Occupation(gas, random_network(gas))
     p = np.exp(log_prob(law, all_states(gas)))
     assert p.sum() == pytest.approx(1, abs=1e-12)
-    assert np.max(np.abs(np.log(p) - canonical_log_prob(gas, all_states(gas)))) > 0.3 or gas is GASES["full table"]
+    assert np.max(np.abs(np.log(p) - canonical_log_prob(gas, all_states(gas)))) > 0.3
 
 
 @gases
-def test_starts_exactly_at_the_ideal_gas(gas):
+def test_without_network_is_the_ideal_gas(gas):
     K = all_states(gas)
-    ideal = log_prob(Occupation(gas), K)
-    np.testing.assert_array_equal(log_prob(Occupation(gas, network_of(gas)), K), ideal)
-    np.testing.assert_allclose(ideal, canonical_log_prob(gas, K), atol=1e-11)
-    assert -np.sum(np.exp(ideal) * ideal) == pytest.approx(ideal_gas(gas).entropy, abs=1e-11)
+    log_p = log_prob(Occupation(gas), K)
+    np.testing.assert_allclose(log_p, canonical_log_prob(gas, K), atol=1e-11)
+    assert -np.sum(np.exp(log_p) * log_p) == pytest.approx(ideal_gas(gas).entropy, abs=1e-11)
 
 
-@some_gases
+def test_starts_exactly_at_the_ideal_gas():
+    K, network = all_states(GAS), jax.jit(make(GAS))(random.key(0))
+    np.testing.assert_array_equal(log_prob(Occupation(GAS, network), K), log_prob(Occupation(GAS), K))
+
+
+@two_gases
 def test_shifted_levels_are_the_ideal_gas_of_the_shifted_energies(gas):
-    network, K = network_of(gas), all_states(gas)
+    network, K = random_network(gas, size=0.0), all_states(gas)
     shifts = np.random.default_rng(0).normal(size=network.energy_shifts.shape)
     shifted = eqx.tree_at(lambda n: n.energy_shifts, network, jnp.asarray(shifts))
     np.testing.assert_allclose(
@@ -81,10 +84,10 @@ def test_shifted_levels_are_the_ideal_gas_of_the_shifted_energies(gas):
     )
 
 
-@some_gases
+@two_gases
 def test_samples_follow_log_prob(gas):
     """Pearson's chi-square of 20 000 samples over states with 5 or more expected, below its mean + 5 sigma."""
-    law, states, num_samples = Occupation(gas, randomised(network_of(gas), seed=1)), all_states(gas), 20_000
+    law, states, num_samples = Occupation(gas, random_network(gas, seed=1)), all_states(gas), 20_000
     K, given = draw(law, random.key(1), num_samples)
     assert K.dtype == jnp.int32
     assert K.shape == (num_samples, gas.N)
@@ -100,9 +103,9 @@ def test_samples_follow_log_prob(gas):
     assert chi_square < freedom + 5 * np.sqrt(2 * freedom)
 
 
-@some_gases
+@two_gases
 def test_score_has_mean_zero(gas):
-    network, K = randomised(network_of(gas)), all_states(gas)
+    network, K = random_network(gas), all_states(gas)
 
     @jax.jit
     def mean_score(network):
@@ -113,10 +116,10 @@ def test_score_has_mean_zero(gas):
         np.testing.assert_allclose(g, 0, atol=1e-12)
 
 
-@some_gases
+@two_gases
 def test_one_electron_at_a_time_is_all_at_once(gas):
     """The cached steps and the full pass give the same corrections."""
-    law, previous = Occupation(gas, randomised(network_of(gas, layers=2))), np.arange(gas.N)
+    law, previous = Occupation(gas, random_network(gas, layers=2)), np.arange(gas.N)
     correct = jax.jit(Occupation._correction)
     full, _ = correct(law, previous, np.arange(gas.N), law._empty_cache())
     cache = law._empty_cache()
@@ -128,7 +131,7 @@ def test_one_electron_at_a_time_is_all_at_once(gas):
 def test_corrections_are_causal():
     """An electron's correction depends on all electrons before it, the up ones included, and on no later one."""
     gas = GASES["unpolarised"]
-    law, electrons = Occupation(gas, randomised(network_of(gas, layers=2))), jnp.arange(gas.N)
+    law, electrons = Occupation(gas, random_network(gas, layers=2)), jnp.arange(gas.N)
     correction = jax.jit(lambda previous: law._correction(previous, electrons, law._empty_cache())[0])
     before = correction(jnp.array([0, 1, 2, 3]))
     for t in range(1, gas.N):
@@ -137,7 +140,7 @@ def test_corrections_are_causal():
 
 
 def test_impossible_states_have_probability_zero_and_finite_gradients():
-    network, M = randomised(network_of(GAS)), len(GAS.orbitals)
+    network, M = random_network(GAS), len(GAS.orbitals)
     K = np.array(
         [[1, 0, 0], [2, 2, 0], [-1, 0, 0], [0, 1, M], [0, M, 1], [M - 1, M - 1, 0], [M - 1, 0, M - 1], [0, 1, -1]]
     )
@@ -151,7 +154,7 @@ def test_impossible_states_have_probability_zero_and_finite_gradients():
 def test_gradients_are_finite_at_every_temperature():
     """In the parameters and in theta itself, in single precision."""
     gas = ElectronGas((5, 3), dim=3, rs=1.0, theta=0.1, cutoff=3.0)
-    network = jax.tree.map(lambda x: x.astype(jnp.float32), randomised(network_of(gas), size=0.1))
+    network = random_network(gas, dtype=np.float32)
     K = jnp.asarray([gas.ground_state, np.array([*range(2, 12, 2), 1, 5, 9])])
 
     def of(network, theta, K):
@@ -180,7 +183,7 @@ def test_zero_temperature_is_uniform_over_the_ground_states():
 
 def test_single_precision_agrees():
     gas = ElectronGas((13, 0), dim=2, rs=3.0, theta=0.15, twist=0.25, cutoff=10.0)
-    double = randomised(network_of(gas), size=0.2)
+    double = random_network(gas)
     single = jax.tree.map(lambda x: x.astype(jnp.float32), double)
     K, log_p = draw(Occupation(gas, single), random.key(2), 50)
     assert log_p.dtype == jnp.float32
@@ -189,7 +192,7 @@ def test_single_precision_agrees():
 
 def test_walkers_built_inside_vmap_and_map():
     """Also under lax.map, and with a traced temperature; the draws do not depend on how walkers are mapped."""
-    network, keys = randomised(network_of(GAS)), random.split(random.key(3), 6)
+    network, keys = random_network(GAS), random.split(random.key(3), 6)
 
     def walker(network, theta, key):
         gas = eqx.tree_at(lambda g: g.theta, GAS, theta)
@@ -203,7 +206,6 @@ def test_walkers_built_inside_vmap_and_map():
     mapped = jax.jit(lambda n, keys: jax.lax.map(lambda key: walker(n, GAS.theta, key)[:2], keys))(network, keys)
     np.testing.assert_array_equal(mapped[0], K)
     np.testing.assert_allclose(mapped[1], log_p, atol=1e-12)
-    np.testing.assert_array_equal(jnp.stack([draw(Occupation(GAS, network), key, ())[0] for key in keys]), K)
     np.testing.assert_allclose(log_prob(Occupation(GAS, network), K), log_p, atol=1e-12)
 
     together(network, 2 * GAS.theta, keys)
@@ -211,7 +213,7 @@ def test_walkers_built_inside_vmap_and_map():
 
 
 def test_the_law_is_a_pytree():
-    law = Occupation(GAS, randomised(network_of(GAS)))
+    law = Occupation(GAS, random_network(GAS))
     leaves, structure = jax.tree.flatten(law)
     assert len(leaves) == len(jax.tree.leaves(law.network))
     K = jnp.asarray(GAS.ground_state)
@@ -221,9 +223,10 @@ def test_the_law_is_a_pytree():
 
 
 def test_all_parameters_are_arrays_and_the_shifts_are_optional():
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(network_of(GAS)))
-    assert network_of(GAS, learn_energies=False).energy_shifts is None
-    law = Occupation(GAS, randomised(network_of(GAS, learn_energies=False)))
+    network = eqx.filter_eval_shape(make(GAS), random.key(0))
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(network))
+    assert network.energy_shifts.shape == (len(np.unique(GAS.shells)),)
+    law = Occupation(GAS, random_network(GAS, learn_energies=False))
     assert np.exp(log_prob(law, all_states(GAS))).sum() == pytest.approx(1, abs=1e-12)
 
 
@@ -248,9 +251,9 @@ def test_errors_say_what_was_expected():
         law.log_prob(jnp.zeros(3))
     larger = ElectronGas((2, 1), dim=2, twist=(0.1, 0.3), cutoff=6.0)
     with pytest.raises(ValueError, match="Expected energy_shifts of shape"):
-        Occupation(GAS, network_of(larger))
+        Occupation(GAS, random_network(larger))
     with pytest.raises(ValueError, match="Expected a network with 10 outputs"):
-        jax.eval_shape(Occupation(GAS, network_of(larger, learn_energies=False)).log_prob, GAS.ground_state)
+        jax.eval_shape(Occupation(GAS, random_network(larger, learn_energies=False)).log_prob, GAS.ground_state)
     with pytest.raises(ValueError, match="width a multiple of heads; got layers = 2, heads = 3, width = 16"):
         transformer(GAS, heads=3)
 

@@ -12,24 +12,24 @@ from pnct.orbitals import integer_vectors
 
 
 def test_units_in_three_dimensions():
-    """n = 3/(4 pi), E_F = (9 pi/2)^(2/3)/(2 rs^2) for the polarised gas: 2.9232... hartree at rs = 1, a sixteenth at rs = 4."""
+    """n = 3/(4 pi), E_F = (9 pi/2)^(2/3)/(2 rs^2) for the polarised gas."""
     gas = ElectronGas((7, 0), dim=3, rs=4.0, theta=0.25)
     assert gas.N == 7
-    assert gas.L**3 == pytest.approx(4 * np.pi * 7 / 3)
-    assert gas.E_F == pytest.approx((9 * np.pi / 2) ** (2 / 3) / 32, rel=1e-14)
-    assert gas.E_F == pytest.approx(0.1827012, abs=1e-7)
+    np.testing.assert_allclose(gas.L**3, 4 * np.pi * 7 / 3)
+    np.testing.assert_allclose(gas.E_F, (9 * np.pi / 2) ** (2 / 3) / 32, rtol=1e-14)
+    np.testing.assert_allclose(gas.E_F, 0.1827083, atol=1e-7)
     assert gas.temperature == pytest.approx(0.25 * gas.E_F)
     assert gas.beta * gas.temperature == pytest.approx(1)
     # a gas of both spins fills half as many levels of each: E_F = 1.84158.../rs^2
-    assert ElectronGas((7, 7), dim=3, rs=1.0, theta=0.5).E_F == pytest.approx(1.8415843, abs=1e-7)
+    np.testing.assert_allclose(ElectronGas((7, 7), dim=3, rs=1.0, theta=0.5).E_F, 1.8415843, atol=1e-7)
 
 
 def test_units_in_two_dimensions():
     """n = 1/pi, E_F = 2/rs^2 polarised and 1/rs^2 unpolarised."""
     gas = ElectronGas((13, 0), dim=2, rs=10.0, theta=0.15, twist=0.25)
-    assert gas.L == pytest.approx(np.sqrt(13 * np.pi))
-    assert gas.E_F == pytest.approx(0.02)
-    assert ElectronGas((5, 5), dim=2, rs=2.0).E_F == pytest.approx(0.25)
+    np.testing.assert_allclose(gas.L, np.sqrt(13 * np.pi))
+    np.testing.assert_allclose(gas.E_F, 0.02)
+    np.testing.assert_allclose(ElectronGas((5, 5), dim=2, rs=2.0).E_F, 0.25)
     assert ElectronGas((5, 0), theta=0.0).beta == np.inf
     k = gas.orbitals.wavevectors
     np.testing.assert_allclose(k[0], 2 * np.pi / gas.L * np.array([0.25, 0.25]))
@@ -119,7 +119,7 @@ def test_one_compilation_serves_all_densities_and_temperatures():
     )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     dim=st.sampled_from([2, 3]),
     n=st.tuples(st.integers(0, 8), st.integers(0, 8)).filter(any),
