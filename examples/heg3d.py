@@ -35,9 +35,7 @@ UNITS = {"Ha": 1.0, "Ry": 2.0}
 
 
 def arguments(argv=None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--num-up", type=int, default=7, help="electrons with spin up")
     parser.add_argument("--num-down", type=int, default=0, help="electrons with spin down")
     parser.add_argument("--rs", type=float, default=10.0, help="density parameter r_s")
@@ -106,13 +104,9 @@ def table(gas, report, units: str) -> str:
     for name, symbol in columns.items():
         scale = 1.0 if name == "entropy" else UNITS[units]
         values = (getattr(bound, name) * scale / gas.N, ideal[name] * scale / gas.N)
-        lines.append(
-            f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}"
-        )
+        lines.append(f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}")
     mass = effective_mass(gas, report)
-    lines.append(
-        f"  m*/m = s/s_0               {mass!s:>16s}" if mass else "  m*/m = s/s_0: no entropy in the ideal gas"
-    )
+    lines.append(f"  m*/m = s/s_0               {mass!s:>16s}" if mass else "  m*/m = s/s_0: no entropy in the ideal gas")
     return "\n".join(lines)
 
 
@@ -138,9 +132,7 @@ def plot_training(path: Path, gas, history, report, units: str) -> None:
     final = report.free_energy.scaled(UNITS[units])
     steps = np.arange(1, len(history.free_energy) + 1)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    axis.errorbar(
-        steps, history.free_energy * scale, history.free_energy_error * scale, fmt=".", ms=3, lw=0.6, label="each step"
-    )
+    axis.errorbar(steps, history.free_energy * scale, history.free_energy_error * scale, fmt=".", ms=3, lw=0.6, label="each step")
     axis.axhline(bound, color="k", ls="--", lw=1, label=r"first-order bound $F_0 + \langle V\rangle_0$")
     axis.axhspan(final.value - final.error, final.value + final.error, color="C3", alpha=0.3)
     axis.axhline(final.value, color="C3", lw=1, label=f"evaluated at the end: {final}")

@@ -34,9 +34,7 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4):
         raise ValueError(f"Expected num_chains >= 1; got {num_chains}.")
     chains = largest_divisor(_num_samples(draws), num_chains)
 
-    posterior = {
-        name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains)) for name, x in draws.samples.items()
-    }
+    posterior = {name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains)) for name, x in draws.samples.items()}
     stats = {name: (("chain", "draw"), _dealt(x, chains)) for name, x in _sample_stats(draws).items()}
     groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
     groups = {name: _with_coordinates(group) for name, group in groups.items()}

@@ -109,9 +109,7 @@ def _problems(finite, num_failed, num_negative_det, tail, z_score, max_rhat, min
     if num_negative_det:
         problems.append(f"det J <= 0 in {num_negative_det} of {finite.size} samples: the flow is not one-to-one")
     if tail > HEAVIEST_TAIL:
-        problems.append(
-            f"the local energy has a heavy tail (Pareto k = {tail:.2f} > {HEAVIEST_TAIL}): error bars mean little"
-        )
+        problems.append(f"the local energy has a heavy tail (Pareto k = {tail:.2f} > {HEAVIEST_TAIL}): error bars mean little")
     if z_score > LARGEST_Z_SCORE:
         problems.append(f"E[Im E_loc] is {z_score:.0f} standard errors from 0, so R does not follow |Psi|^2")
     if not max_rhat <= LARGEST_RHAT:

@@ -81,9 +81,7 @@ class VariationalFreeEnergy(eqx.Module):
         if not callable(model):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
-            raise ValueError(
-                f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}."
-            )
+            raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
         self.model, self.hamiltonian, self.optim = model, _as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = _whole("num_walkers", num_walkers, 2)
         self.chunk_size = default_chunk_size() if chunk_size is None else _whole("chunk_size", chunk_size, 1)
@@ -116,9 +114,7 @@ class VariationalFreeEnergy(eqx.Module):
         valid = jnp.isfinite(energy) & jnp.isfinite(walker.log_prob) & walker.finite_scores
         scores = {}
         if structure.classical_params:
-            scores["classical"] = classical_scores(
-                rows["classical"], walker.log_prob, energy / unit, temperature / unit, valid
-            )
+            scores["classical"] = classical_scores(rows["classical"], walker.log_prob, energy / unit, temperature / unit, valid)
         if structure.quantum_params:
             scores["quantum"] = quantum_scores(rows["quantum"], walker.log_prob, energy / unit, valid)
 

@@ -1,4 +1,4 @@
-"""Reads a model as  p(classical sites) |Psi(R)|^2: which site is the Born law, which are classical, which parameters each law holds.
+"""Reads a model as p(classical) |Psi(R)|^2: which site is the Born law, which are classical, which parameters each law holds.
 
 The laws are found by their kind, never by the name of the system: one Born site, any number of other sample sites before it.
 An observed site carries no entropy and no gradient.

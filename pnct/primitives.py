@@ -24,8 +24,7 @@ def sample(name: str, fn, obs=None, **kwargs):
         if not unseeded:
             raise
         raise ValueError(
-            f"Expected a seeded model; got site '{name}' without a random key. "
-            "Wrap the model: numpyro.handlers.seed(model, key)."
+            f"Expected a seeded model; got site '{name}' without a random key. Wrap the model: numpyro.handlers.seed(model, key)."
         ) from None
 
 
@@ -51,9 +50,7 @@ def module(name: str, make: Callable):
 def _constants(name, make):
     """What is not trainable in the module that `make` makes: no parameter is computed for it."""
     found = []
-    jax.eval_shape(
-        lambda key: found.append(eqx.filter(make(key), eqx.is_inexact_array, inverse=True)), jax.random.key(0)
-    )
+    jax.eval_shape(lambda key: found.append(eqx.filter(make(key), eqx.is_inexact_array, inverse=True)), jax.random.key(0))
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
         raise ValueError(f"Expected integer constants of module '{name}' to be numpy arrays; got jax arrays.")
     return found[0]

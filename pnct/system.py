@@ -53,8 +53,7 @@ class ElectronGas(eqx.Module):
             self.cutoff = _checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
         if len(self.orbitals) < max(self.num_electrons):
             raise ValueError(
-                f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. "
-                "Raise `cutoff`."
+                f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. Raise `cutoff`."
             )
 
     @property

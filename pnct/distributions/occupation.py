@@ -119,9 +119,7 @@ class Occupation(distrax.Distribution):
         return correction, cache
 
 
-def log_conditionals(
-    logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]
-) -> Float[Array, "T M"]:
+def log_conditionals(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
     """ln p over the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are finite."""
     m = jnp.arange(logits.shape[1])
     allowed = (m > floor[:, None]) & (m <= last[:, None])

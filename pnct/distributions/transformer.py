@@ -115,8 +115,7 @@ def transformer(
         return Transformer(
             embed=linear(first, num_features, width),
             layers=tuple(
-                Layer(*(linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes, strict=True)))
-                for key in keys
+                Layer(*(linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes, strict=True))) for key in keys
             ),
             out=Linear(jnp.zeros((width, M)), jnp.zeros(M)),
             energy_shifts=jnp.zeros(num_levels) if learn_energies else None,

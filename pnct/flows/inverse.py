@@ -25,9 +25,7 @@ class Inversion(NamedTuple):
     iterations: Int[Array, ""]
 
 
-def newton(
-    flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None
-) -> Inversion:
+def newton(flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None) -> Inversion:
     """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance.
 
     The default tolerance is 64 rounding errors of the largest |coordinate|: 1e-13 (float64), 8e-5 (float32) at 10.

@@ -109,9 +109,7 @@ def test_a_conditioned_state_has_no_entropy_and_leaves_its_law_alone():
     assert not np.any(draws.log_prob)
 
 
-@pytest.mark.parametrize(
-    ("num_electrons", "dim", "twist"), [((3, 0), 2, 0.25), ((2, 2), 3, (0.1, 0.2, 0.3))], ids=["2D", "3D"]
-)
+@pytest.mark.parametrize(("num_electrons", "dim", "twist"), [((3, 0), 2, 0.25), ((2, 2), 3, (0.1, 0.2, 0.3))], ids=["2D", "3D"])
 def test_the_untrained_program_is_the_first_order_bound(num_electrons, dim, twist):
     """Identity flow and ideal p(K): K = E_0, V = <V>_0, F = their sum - T S_0, at 4 sigma; K is exact to 2 % or better."""
     gas = ElectronGas(num_electrons, dim, 5.0, 0.3, twist)

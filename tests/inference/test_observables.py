@@ -153,9 +153,7 @@ def test_failed_walkers_are_left_out():
     R = uniform(cell, 40)
     failed = R.copy()
     failed[7, 1] = np.nan
-    jax.tree.map(
-        np.testing.assert_array_equal, pair_correlation(failed, cell), pair_correlation(np.delete(R, 7, axis=0), cell)
-    )
+    jax.tree.map(np.testing.assert_array_equal, pair_correlation(failed, cell), pair_correlation(np.delete(R, 7, axis=0), cell))
 
 
 def test_expected_got():

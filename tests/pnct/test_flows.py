@@ -263,9 +263,7 @@ def published_features(r, L):
     """[cos, sin, |sin(2 pi r/L)|]: what the networks of Xie, Zhang, Wang were trained with."""
     sine = jnp.sin((2 * np.pi / L) * r)
     q = jnp.sum(sine**2, axis=-1, keepdims=True)
-    return jnp.concatenate(
-        [jnp.cos((2 * np.pi / L) * r), sine, jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)], axis=-1
-    )
+    return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), sine, jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)], axis=-1)
 
 
 def published_flow(weights, cell) -> FermiNet:

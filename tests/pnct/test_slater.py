@@ -45,8 +45,7 @@ def test_is_the_sum_over_permutations(gas):
     for i in gas.cell.species:
         phases, n = zeta[i] @ k[K[i]].T, len(K[i])
         terms = [
-            np.linalg.det(np.eye(n)[list(p)]) * np.exp(1j * sum(phases[range(n), p]))
-            for p in itertools.permutations(range(n))
+            np.linalg.det(np.eye(n)[list(p)]) * np.exp(1j * sum(phases[range(n), p])) for p in itertools.permutations(range(n))
         ]
         phi *= sum(terms) / np.sqrt(math.factorial(n)) / gas.L ** (n * gas.dim / 2)
     assert np.isclose(wave(log_det(gas.orbitals, K, zeta)), phi, rtol=1e-12)

@@ -105,18 +105,14 @@ def test_one_compilation_serves_all_densities_and_temperatures():
     def beta_and_energies(gas):
         return gas.beta, gas.reduced_energies, gas.orbital_energies
 
-    gases = [
-        ElectronGas((5, 2), dim=2, rs=rs, theta=theta, cutoff=6.0) for rs, theta in ((1.0, 0.1), (5.0, 0.5), (2.0, 0.0))
-    ]
+    gases = [ElectronGas((5, 2), dim=2, rs=rs, theta=theta, cutoff=6.0) for rs, theta in ((1.0, 0.1), (5.0, 0.5), (2.0, 0.0))]
     for gas in gases:
         beta, b, e = beta_and_energies(gas)
         assert beta == pytest.approx(gas.beta)
         np.testing.assert_allclose(b, gas.reduced_energies, rtol=1e-12)
         np.testing.assert_allclose(e, gas.orbital_energies, rtol=1e-12)
     assert beta_and_energies._cache_size() == 1
-    assert np.isfinite(
-        jax.grad(lambda theta: eqx.tree_at(lambda g: g.theta, gases[0], theta).reduced_energies[0].sum())(0.1)
-    )
+    assert np.isfinite(jax.grad(lambda theta: eqx.tree_at(lambda g: g.theta, gases[0], theta).reduced_energies[0].sum())(0.1))
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
