@@ -68,13 +68,23 @@ def output_directory(path: Path, parser) -> Path:
     return path
 
 
+def routine(gas, args, parser) -> VariationalFreeEnergy:
+    for name, least in (("steps", 0), ("samples", 8)):
+        if getattr(args, name) < least:
+            parser.error(f"Expected --{name} >= {least}; got {getattr(args, name)}.")
+    try:
+        return VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
+    except ValueError as error:
+        parser.error(str(error))
+
+
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
     gas = system(args, parser, dim=3)
     out = output_directory(args.out, parser)
 
-    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
+    vfe = routine(gas, args, parser)
     result = vfe.run(jax.random.key(args.seed), args.steps, gas)
     draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
     idata = to_arviz(draws, result.history)

@@ -1,0 +1,63 @@
+"""The main example as a user runs it: its files, its help, its one-line errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "heg3d.py"
+
+
+def run(*flags):
+    return subprocess.run([sys.executable, EXAMPLE, *map(str, flags)], capture_output=True, text=True, timeout=500, check=False)
+
+
+def test_a_small_run_writes_what_it_promises(tmp_path):
+    import arviz
+    import h5netcdf  # noqa: F401
+
+    flags = "--num-up 2 --rs 5 --steps 3 --walkers 16 --samples 64 --twist 0.1 0.2 0.3 --units Ry".split()
+    done = run(*flags, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "step 3/3" in done.stderr and "compiling" in done.stderr
+    assert "m*/m" in done.stdout and "first order" in done.stdout
+
+    result = json.loads((tmp_path / "result.json").read_text())
+    for name in ("free_energy", "energy", "kinetic", "potential", "entropy"):
+        assert np.isfinite(result[name]["value"]) and result[name]["error"] >= 0
+    assert result["energy"]["value"] == pytest.approx(result["kinetic"]["value"] + result["potential"]["value"])
+    assert result["config"]["rs"] == 5 and "jax" in result["versions"]
+
+    idata = arviz.from_netcdf(tmp_path / "draws.nc")
+    assert idata["posterior"]["R"].shape == (4, 16, 2, 3)
+    assert idata["training"]["free_energy"].shape == (3,)
+    for name in ("free_energy", "pair_correlation", "occupations"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_help_lists_every_flag():
+    done = run("--help")
+    assert done.returncode == 0
+    for flag in "num-up num-down rs theta twist steps walkers samples seed out units".split():
+        assert f"--{flag}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--rs -1", "Expected rs > 0; got -1.0."),
+        ("--twist 0.1 0.2", "Expected twist to be one number, or one per axis (3)"),
+        ("--out /proc/nowhere", "Expected --out to be a directory that can be written"),
+        ("--walkers 1", "Expected num_walkers to be a whole number >= 2; got 1."),
+        ("--samples 0", "Expected --samples >= 8; got 0."),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(flags, message, tmp_path):
+    out = [] if "--out" in flags else ["--out", tmp_path]
+    done = run(*flags.split(), *out)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
