@@ -21,11 +21,14 @@ class Scores(NamedTuple):
     """Rows and residuals of one law, B walkers: its gradient is  tensordot(residual, rows)/num_walkers.
 
     rows: a pytree like the law's parameters, each leaf with a leading axis of rows; residual: (rows,).
+    curvature: the second derivative of the objective at its minimum, in units of the metric, where it is known. For p(K) it
+    is T: the free energy above its minimum is T times a relative entropy, whose second derivative is the Fisher metric.
     """
 
     rows: Any
     residual: Float[Array, " rows"]
     num_walkers: Array
+    curvature: Array | None = None
 
 
 def real_score(f: Callable, params):
@@ -66,7 +69,9 @@ def detrended(x, regressor, valid):
 
 def classical_scores(rows, log_prob, energy: Complex[Array, " B"], temperature, valid, clip: float = CLIP) -> Scores:
     """The scores of p(K); the baseline is the mean."""
-    return _centred(rows, clipped(temperature * log_prob + energy.real, valid, clip)[:, None], valid)
+    residual = clipped(temperature * log_prob + energy.real, valid, clip)
+    # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
+    return _centred(rows, residual[:, None], valid, jnp.where(temperature > 0, temperature, 1.0))
 
 
 def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], valid, clip: float = CLIP) -> Scores:
@@ -76,7 +81,7 @@ def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], valid, clip: fl
     return _centred(rows, 2 * jnp.stack([real, imag], axis=1), valid)
 
 
-def _centred(rows, residual, valid) -> Scores:
+def _centred(rows, residual, valid, curvature=None) -> Scores:
     """Takes the mean off each kind of row, silences failed walkers, and merges walkers and kinds into one axis."""
 
     def centre(leaf):  # (B, kinds, ...)
@@ -85,7 +90,7 @@ def _centred(rows, residual, valid) -> Scores:
         mean = leaf.sum(0) / jnp.maximum(valid.sum(), 1)
         return jnp.where(mask, leaf - mean, 0.0).reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
 
-    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), jnp.maximum(valid.sum(), 1))
+    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), jnp.maximum(valid.sum(), 1), curvature)
 
 
 def gradient(scores: Scores):

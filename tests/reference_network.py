@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pnct.flows.ferminet import FermiNet, PairLayer, SingleLayer
 from pnct.orbitals import Cell, PlaneWaves
 
 
@@ -47,6 +48,35 @@ class TrainedFlow(eqx.Module):
 def _features(h1, h2):
     mean = jnp.broadcast_to(jnp.mean(h1, axis=0), h1.shape)
     return jnp.concatenate([h1, mean, jnp.mean(h2, axis=1)], axis=-1)
+
+
+def trained_features(r, L):
+    """[cos(2 pi r/L), sin(2 pi r/L), |sin(2 pi r/L)|]."""
+    angle = (2 * np.pi / L) * r
+    square = jnp.sum(jnp.sin(angle) ** 2, axis=-1, keepdims=True)
+    distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle), distance], axis=-1)
+
+
+def as_ferminet(trained: TrainedFlow, cell: Cell) -> FermiNet:
+    """The trained flow as ours, but for its shift `output.b` of all electrons alike, which changes Psi by a phase."""
+    d = cell.dim
+    W = trained.second.w.shape[1]
+    # Our means leave out i = j, whose pair features are constant.
+    own_features = trained_features(np.zeros((1, d)), cell.L)
+    own_pair = jax.nn.softplus(trained.pair(own_features))
+    first, second = trained.first.w[2 * d :], trained.second.w[2 * W :]
+    single = (
+        SingleLayer(None, None, first[None], trained.first.b + (own_features @ first / cell.N)[0]),
+        SingleLayer(
+            trained.second.w[:W],
+            trained.second.w[None, W : 2 * W],
+            second[None],
+            trained.second.b + (own_pair @ second / cell.N)[0],
+        ),
+    )
+    pair = (PairLayer(trained.pair.w[None], trained.pair.b[None]),)
+    return jax.tree.map(jnp.asarray, FermiNet(single, pair, trained.output.w, cell, trained_features))
 
 
 class TrainedOccupation(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from pnct import slater
@@ -57,13 +58,22 @@ class Born(distrax.Transformed):
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
-        zeta, J = jacobian(self.flow, R)
+        zeta, J = jacobian(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
             return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * jnp.linalg.slogdet(J)[1]
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""
+        value = self._checked(value)
         log_prob = lambda R: 2 * jnp.real(self.log_psi(R))  # noqa: E731
         for _ in range(value.ndim - 2):
             log_prob = jax.vmap(log_prob)
         return log_prob(value)
+
+    def _checked(self, R):
+        if jnp.shape(R)[-2:] != self.event_shape:
+            raise ValueError(f"Expected R of shape (..., {self.event_shape[0]}, {self.event_shape[1]}); got {jnp.shape(R)}.")
+        # What is being traced has no values yet; the inference routine counts its failed walkers itself.
+        if not isinstance(R, jax.core.Tracer) and not np.all(np.isfinite(R)):
+            raise ValueError(f"Expected finite coordinates R; got {np.sum(~np.isfinite(R))} entries that are not.")
+        return jnp.asarray(R)

@@ -19,7 +19,24 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
     import arviz
     import h5netcdf  # noqa: F401
 
-    flags = "--num-up 2 --rs 5 --steps 3 --walkers 16 --samples 64 --twist 0.1 0.2 0.3 --units Ry".split()
+    flags = [
+        "--num-up",
+        "2",
+        "--rs",
+        "5",
+        "--steps",
+        "3",
+        "--walkers",
+        "16",
+        "--samples",
+        "64",
+        "--twist",
+        "0.1",
+        "0.2",
+        "0.3",
+        "--units",
+        "Ry",
+    ]
     done = run(*flags, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "step 3/3" in done.stderr and "compiling" in done.stderr
@@ -41,7 +58,7 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
 def test_help_lists_every_flag():
     done = run("--help")
     assert done.returncode == 0
-    for flag in "num-up num-down rs theta twist steps walkers samples seed out units".split():
+    for flag in ("num-up", "num-down", "rs", "theta", "twist", "steps", "walkers", "samples", "seed", "out", "units"):
         assert f"--{flag}" in done.stdout
 
 

@@ -1,0 +1,133 @@
+"""The comparison is fair: the reference algorithm computes the same functions as we do. And the benchmark runs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference_algorithm as published
+from benchmark import HEADER, PHASES, Case, make_case, measure, shaken
+from jax.flatten_util import ravel_pytree
+from reference_network import as_ferminet, load
+
+import pnct.distributions as dist
+from pnct.coulomb import ewald
+from pnct.distributions import transformer
+from pnct.flows import ferminet
+from pnct.hamiltonian import hamiltonian
+from pnct.inference.gradients import Scores, complex_score, real_score
+from pnct.inference.natural_gradient import solve
+from pnct.system import ElectronGas
+
+
+@pytest.fixture(scope="module", params=[((3, 0), 2), ((2, 1), 3)], ids=["2D", "3D, two species"])
+def case(request) -> Case:
+    num_electrons, dim = request.param
+    gas = ElectronGas(num_electrons, dim, rs=5.0, theta=0.5, twist=0.1, cutoff=3.0)
+    networks = transformer(gas)(jax.random.key(0)), ferminet(gas.cell)(jax.random.key(1))
+    return Case("test", "random", gas, *(shaken(x, jax.random.key(2), 0.1) for x in networks))
+
+
+@pytest.fixture
+def K(case):
+    return jnp.concatenate([jnp.arange(n) + 1 for n in case.gas.num_electrons])
+
+
+@pytest.fixture
+def R(case):
+    return case.gas.L * jax.random.uniform(jax.random.key(3), (case.gas.N, case.gas.dim))
+
+
+def table_of(case):
+    return dist.Occupation(case.gas, case.occupation)._table()
+
+
+def test_same_wave_function_and_exact_local_energy(case, K, R):
+    gas, flow = case.gas, case.flow
+
+    @jax.jit
+    def both(K, R):
+        law = dist.Born(gas.orbitals, K, flow)
+        ours = law.log_psi(R), hamiltonian(gas)(law, R).kinetic
+        re, im = published.ln_psi(flow, gas.orbitals, K, R)
+        return ours, (re + 1j * im, published.kinetic(flow, gas.orbitals, K, R, gas.rs))
+
+    ours, reference = both(K, R)
+    np.testing.assert_allclose(ours[0].real, reference[0].real, rtol=1e-9)
+    np.testing.assert_allclose(np.exp(1j * (ours[0] - reference[0]).imag), 1, rtol=1e-9)
+    np.testing.assert_allclose(ours[1], reference[1], rtol=1e-9)
+
+
+def test_the_probe_is_unbiased(case, K, R):
+    """5 sigma."""
+    run = jax.jit(jax.vmap(lambda key: published.kinetic(case.flow, case.gas.orbitals, K, R, case.gas.rs, key)))
+    exact = published.kinetic(case.flow, case.gas.orbitals, K, R, case.gas.rs)
+    noisy = run(jax.random.split(jax.random.key(4), 512))
+    assert abs(np.mean((noisy - exact).real)) < 5 * np.std(noisy.real) / np.sqrt(512)
+
+
+def test_same_ewald_energy(case, R):
+    np.testing.assert_allclose(published.pair_ewald(case.gas.cell)(R), ewald(case.gas.cell)(R), rtol=1e-9)
+
+
+def test_same_occupation_law(case, K):
+    ours = dist.Occupation(case.gas, case.occupation).log_prob(K)
+    np.testing.assert_allclose(published.log_prob(case.gas, case.occupation, table_of(case), K), ours, rtol=1e-9)
+
+
+def test_the_slow_sampler_draws_from_the_same_law(case):
+    """5 sigma, for every orbital."""
+    draw = jax.jit(jax.vmap(lambda key: published.draw_occupation(case.gas, case.occupation, table_of(case), key)))
+    law, keys = dist.Occupation(case.gas, case.occupation), jax.random.split(jax.random.key(5), 4096)
+    M = len(case.gas.orbitals)
+    ours, reference = (
+        np.stack([np.bincount(K, minlength=M) for K in np.asarray(x)]) for x in (law._sample_n(keys[0], 4096), draw(keys))
+    )
+    error = np.sqrt((ours.var(0) + reference.var(0)) / len(keys)) + 1e-3
+    assert np.all(np.abs(ours.mean(0) - reference.mean(0)) < 5 * error)
+
+
+def test_same_scores_and_solution(case, K, R):
+    gas = case.gas
+
+    @jax.jit
+    def both(K, R):
+        # The table holds the learned levels: constant in the reference.
+        slow = published.scores(gas, case.occupation, table_of(case), case.flow, K, R)
+        classical = real_score(lambda p: dist.Occupation(gas, p).log_prob(K), case.occupation)
+        return slow, (classical, complex_score(lambda p: dist.Born(gas.orbitals, K, p).log_psi(R), case.flow))
+
+    (classical, quantum), ours = both(K, R)
+    flat = lambda tree: jax.vmap(lambda one: ravel_pytree(one)[0])(tree)  # noqa: E731
+    levels = case.occupation.energy_shifts.size
+    np.testing.assert_allclose(classical[:, :-levels], flat(ours[0])[:, :-levels], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(quantum, flat(ours[1]), rtol=1e-9, atol=1e-11)
+
+    e = jnp.array([0.3, -0.2])
+    np.testing.assert_allclose(
+        published.solve(quantum, e, 1), ravel_pytree(solve(Scores(quantum, e, jnp.ones(())), 1e-3))[0], rtol=1e-6
+    )
+
+
+def test_metropolis_moves(case, K, R):
+    moved = jax.jit(lambda key: published.metropolis(case.flow, case.gas.orbitals, K, R, key))(jax.random.key(6))
+    assert np.all(np.isfinite(moved)) and np.max(np.abs(moved - R)) > 0.01
+
+
+def test_the_trained_network_is_a_ferminet(reference):
+    """But for a shift of all electrons alike."""
+    trained = load(reference, 10.0)
+    cell, R = trained.orbitals.cell, jnp.asarray(trained.R[:4])
+    expected = jax.jit(jax.vmap(trained.flow))(R) - trained.flow.output.b
+    flow = as_ferminet(trained.flow, cell)
+    np.testing.assert_allclose(jax.jit(jax.vmap(flow))(R), expected, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.vmap(lambda R: published.transform(flow, R)))(R), expected, rtol=1e-12)
+    assert make_case("2d29").weights == "trained"
+
+
+def test_the_benchmark_runs():
+    lines = []
+    result = measure("2d3", walkers=4, batch=4, chunk_size=2, repeats=1, report=lines.append)
+    assert set(result["phases"]) == {*PHASES, "exact local energy", "step"}
+    assert len(lines) == len(result["phases"])
+    assert all(row["ours"] > 0 and row["reference"] > 0 for row in result["phases"].values())
+    assert len(HEADER.splitlines()[1]) == len(lines[0])
