@@ -28,11 +28,18 @@ from pnct.inference.optimiser import as_optax
 from pnct.inference.progress import progress
 from pnct.inference.walkers import default_chunk_size, default_mesh, map_walkers, replicated
 
+AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
+
 
 class TrainState(NamedTuple):
-    """All that a step needs: the next step's numbers follow from it alone."""
+    """All that a step needs: the next step's numbers follow from it alone.
+
+    average: the mean of the parameters over the last steps, in which the noise of single steps cancels
+    (Polyak, Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+    """
 
     params: law.Params
+    average: law.Params
     opt_state: Any
     key: jax.Array
     step: jax.Array
@@ -54,7 +61,7 @@ class Info(NamedTuple):
 
 
 class RunResult(NamedTuple):
-    """What `run` returns; history is an Info of arrays, one entry per step."""
+    """What `run` returns: the averaged parameters, the state to go on from, an Info of arrays with one entry per step."""
 
     params: law.Params
     state: TrainState
@@ -93,7 +100,7 @@ class VariationalFreeEnergy(eqx.Module):
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, _as_arrays(args))
         law.read_laws(self.model, params, args)
-        state = TrainState(params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
+        state = TrainState(params, params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
@@ -126,8 +133,10 @@ class VariationalFreeEnergy(eqx.Module):
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
         params = keep(optax.apply_updates(state.params, updates), state.params)
 
-        info = _info(walker, temperature, valid, finite)
-        return TrainState(params, keep(opt_state, state.opt_state), key, state.step + 1), info
+        weight = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1))
+        average = jax.tree.map(lambda a, p: a + (weight * (p - a)).astype(a.dtype), state.average, params)
+        state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1)
+        return state, _info(walker, temperature, valid, finite)
 
     def run(self, key, num_steps: int, *args, init_state: TrainState | None = None, progress_bar=True) -> RunResult:
         """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise."""
@@ -140,7 +149,7 @@ class VariationalFreeEnergy(eqx.Module):
                 infos.append(jax.device_get(info))
                 report(step, infos[-1])
         history = jax.tree.map(lambda *x: np.stack(x), *infos) if infos else Info(*[np.zeros(0)] * len(Info._fields))
-        return RunResult(state.params, state, history)
+        return RunResult(state.average, state, history)
 
     def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays.

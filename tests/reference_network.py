@@ -87,14 +87,21 @@ class TrainedOccupation(NamedTuple):
     num_electrons: int
 
     def log_prob(self, K):
-        logits, M, N = self.logits(K), len(self.orbitals), self.num_electrons
-        total = 0.0
-        for t in range(N):
-            lower = K[t - 1] + 1 if t else 0
-            allowed = logits[t, lower : M - N + t + 1]
-            top = np.max(allowed)
-            total += logits[t, K[t]] - top - np.log(np.sum(np.exp(allowed - top)))
-        return total
+        return sum(self.log_conditional(K, t)[K[t]] for t in range(self.num_electrons))
+
+    def sample(self, rng):
+        K = np.zeros(self.num_electrons, int)
+        for t in range(self.num_electrons):
+            K[t] = rng.choice(len(self.orbitals), p=np.exp(self.log_conditional(K, t)))
+        return K
+
+    def log_conditional(self, K, t):
+        """ln p of every orbital for electron t, given those before it in K."""
+        M, N = len(self.orbitals), self.num_electrons
+        allowed = slice(K[t - 1] + 1 if t else 0, M - N + t + 1)
+        logits, log_p = self.logits(K)[t, allowed], np.full(M, -np.inf)
+        log_p[allowed] = logits - np.max(logits) - np.log(np.sum(np.exp(logits - np.max(logits))))
+        return log_p
 
     def logits(self, K):
         linear = lambda name, x: x @ self.weights[f"{name}/w"] + self.weights[f"{name}/b"]  # noqa: E731

@@ -107,21 +107,47 @@ def log_det_derivatives(zeta, J, laplacian, grad_laplacian, H) -> FlowDerivative
 
 
 def pair_jets(flow, R) -> list[PairJet]:
-    """The pair stream as every layer meets it: a common shift of all r_ij gives each its own derivative."""
-    r, axes = displacements(R), jnp.eye(R.shape[1], dtype=R.dtype)
-    along = lambda f, axis: lambda shift: jax.jvp(f, (shift,), (axis,))[1]  # noqa: E731
-    slopes = lambda f: lambda shift: jax.vmap(lambda axis: along(f, axis)(shift), out_axes=2)(axes)  # noqa: E731
-
-    stream = lambda shift: flow.pair_stream(r + shift)  # noqa: E731
-    curvature = lambda shift: jax.vmap(lambda axis: along(along(stream, axis), axis)(shift))(axes)  # noqa: E731
-    laplacian = lambda shift: [jnp.sum(x, axis=0) for x in curvature(shift)]  # noqa: E731
-
-    jets = [f(jnp.zeros_like(axes[0])) for f in (stream, slopes(stream), slopes(slopes(stream)))]
-    jets += [f(jnp.zeros_like(axes[0])) for f in (laplacian, slopes(laplacian))]
-    return [PairJet(*level) for level in zip(*jets, strict=True)]
+    """The pair stream as every layer meets it."""
+    jets = [feature_jet(flow, R)]
+    for layer in flow.pair:
+        z = PairJet(*(flow.by_relation([x @ weight for weight in layer.weight]) for x in jets[-1]))
+        z = z._replace(value=z.value + flow.by_relation([jnp.broadcast_to(b, z.value.shape) for b in layer.bias]))
+        jets.append(PairJet(*(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z), strict=True))))
+    return jets
 
 
-def softplus_derivatives(z: Float[Array, "N H"]) -> tuple[Float[Array, "N H"], ...]:
+def feature_jet(flow, R) -> PairJet:
+    """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other."""
+    r, axes = jnp.moveaxis(displacements(R), -1, 0), range(R.shape[1])
+
+    def slope(f, a):
+        of_a = lambda r: lambda x: f([*r[:a], x, *r[a + 1 :]])  # noqa: E731
+        return lambda r: jax.jvp(of_a(r), (r[a],), (jnp.ones_like(r[a]),))[1]
+
+    value = lambda r: flow.features(jnp.stack(r, axis=-1), flow.cell.L)  # noqa: E731
+    slopes = [slope(value, a) for a in axes]
+    curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
+    laplacian = lambda r: sum(curvatures[a][a](r) for a in axes)  # noqa: E731
+    return PairJet(
+        value(r),
+        jnp.stack([f(r) for f in slopes], axis=2),
+        jnp.stack([jnp.stack([f(r) for f in row], axis=2) for row in curvatures], axis=2),
+        laplacian(r),
+        jnp.stack([slope(laplacian, a)(r) for a in axes], axis=2),
+    )
+
+
+def pair_elementwise(z: PairJet) -> PairJet:
+    """The jet of softplus(z)."""
+    slopes = softplus_derivatives(z.value)
+    d1, d2, _ = (x[:, :, None, None, :] for x in slopes)
+    hess = d1 * z.hess + d2 * z.grad[:, :, :, None] * z.grad[:, :, None]
+    Qu = jnp.sum(z.hess * z.grad[:, :, None], axis=3)
+    y = elementwise(Jet(z.value, z.grad, z.lap, z.grad_lap), Qu, slopes)
+    return PairJet(y.value, y.grad, hess, y.lap, y.grad_lap)
+
+
+def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"], ...]:
     """s', s'', s'''."""
     p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)  # q = 1 - p, without the cancellation
     return p, p * q, p * q * (q - p)
@@ -130,8 +156,8 @@ def softplus_derivatives(z: Float[Array, "N H"]) -> tuple[Float[Array, "N H"], .
 def elementwise(z: Jet, Qu, slopes) -> Jet:
     """The jet of y = softplus(z), from that of z and Qu = (Hess z) grad z."""
     s1, s2, s3 = slopes
-    u, square = z.grad, jnp.sum(z.grad**2, axis=1)
-    d1, d2, d3, lap = (x[:, None, :] for x in (s1, s2, s3 * square, z.lap))
+    u, square = z.grad, jnp.sum(z.grad**2, axis=-2)
+    d1, d2, d3, lap = (x[..., None, :] for x in (s1, s2, s3 * square, z.lap))
     return Jet(
         softplus(z.value),
         d1 * u,
@@ -145,11 +171,11 @@ def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
     return hess._replace(rank=hess.rank @ V, pair=hess.pair @ V, share=hess.share @ V)
 
 
-def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"]]:
-    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species."""
+def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"] | None]:
+    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if there are any."""
     groups, width = relations(flow.cell), layer.bias.size
     if layer.own is None:
-        return linear(hess, jnp.zeros((0, width), total.dtype)), jnp.zeros((*total.shape[:3], width), total.dtype)
+        return linear(hess, jnp.zeros((0, width), total.dtype)), None
     means = [
         jnp.tensordot(related.astype(total.dtype), total @ weight, 1) / flow.cell.N
         for related, weight in zip(groups, layer.mean, strict=True)
@@ -163,13 +189,17 @@ def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
     diagonal = lambda x: x[:, :, None] * jnp.eye(x.shape[1], dtype=x.dtype)  # noqa: E731
     extended = lambda x: jnp.pad(x, ((0, 0), (0, u.shape[2]), (0, 0)))  # noqa: E731
     join = lambda *parts, axis: jnp.concatenate(parts, axis=axis)  # noqa: E731
-    return Hessians(
+    new = Hessians(
         join(hess.u, u, axis=2),
         residual(extended(hess.rank), join(own.rank * s1[:, None, :], diagonal(s2), axis=1)),
         residual(hess.pair, own.pair * s1[:, None, None, None, :]),
-        join(hess.mean, mean, axis=3),
-        residual(extended(hess.share), join(own.share * s1[:, None, :], diagonal(s1), axis=1)),
+        hess.mean,
+        residual(hess.share, own.share * s1[:, None, :]),
     )
+    if mean is None:
+        return new
+    share = residual(extended(hess.share), join(own.share * s1[:, None, :], diagonal(s1), axis=1))
+    return new._replace(mean=join(hess.mean, mean, axis=3), share=share)
 
 
 def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N D H"]:
@@ -186,6 +216,9 @@ def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N 
 
 
 def mean_times(mean, w, species) -> Float[Array, "N D H"]:
+    """(Hess of the means) w_ik."""
+    if mean is None:
+        return 0
     return jnp.concatenate([jnp.einsum("DEk,iEk->iDk", mean[s], w[i]) for s, i in enumerate(species)])
 
 
@@ -199,21 +232,27 @@ def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "
         share = own.mean[s] @ jnp.einsum("ink,ik->nk", own.share[i], s1[i])
         q = jnp.zeros_like(own.pair).at[i].set(own.pair[i] * s1[i, None, None, None, :])
         pair = pair_laplacian(q + jnp.swapaxes(q, 0, 1))
-        return rank + new_rank + share + mean[s] * jnp.sum(s1[i], axis=0) + pair
+        means = 0 if mean is None else mean[s] * jnp.sum(s1[i], axis=0)
+        return rank + new_rank + share + means + pair
 
     return jnp.stack([total(s, i) for s, i in enumerate(species)])
 
 
 def dense(hess: Hessians, species) -> Float[Array, "D D D"]:
     """The Hessians of the components of zeta, (mu, n, a)."""
-    N, D, _ = hess.u.shape
-    rank = jnp.einsum("iDn,ina,iEn->iaDE", hess.u, hess.rank, hess.u)
-    share = jnp.concatenate([jnp.einsum("DEn,ina->iaDE", hess.mean[s], hess.share[i]) for s, i in enumerate(species)])
+    (N, D, _), d = hess.u.shape, hess.pair.shape[2]
+    scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
+    rank = jnp.einsum("iaDn,iEn->iaDE", scaled, hess.u)
+    share = [jnp.einsum("ina,DEn->iaDE", hess.share[i], hess.mean[s]) for s, i in enumerate(species)]
 
-    at_i = jnp.eye(N, dtype=hess.u.dtype)[:, :, None, None, None, None]
-    star = at_i * hess.pair[:, None] + jnp.swapaxes(at_i, 1, 2) * hess.pair[:, :, None]
-    pair = jnp.moveaxis(jax.vmap(pair_laplacian)(star), -1, 1)
-    return (rank + share + pair).reshape(D, D, D)
+    # Axes (i, a, n, b, m, c): the block of the electrons n, m in the Hessian of component a of electron i.
+    q = jnp.moveaxis(hess.pair, -1, 1)
+    q_n, q_m = q[:, :, :, :, None, :], jnp.swapaxes(q, 2, 3)[:, :, None]
+    eye = jnp.eye(N, dtype=bool)
+    n_is_m, i_is_n, i_is_m = eye[:, None, :, None], eye[:, None, :, None, None, None], eye[:, None, None, None, :, None]
+    own = jnp.sum(q_n, axis=2, keepdims=True)
+    pair = jnp.where(n_is_m, q_n + jnp.where(i_is_n, own, 0), 0) - jnp.where(i_is_n, q_m, 0) - jnp.where(i_is_m, q_n, 0)
+    return (rank + jnp.concatenate(share) + pair.reshape(N, d, D, D)).reshape(D, D, D)
 
 
 def pair_laplacian(q: Float[Array, "N N d d H"]) -> Float[Array, "D D H"]:

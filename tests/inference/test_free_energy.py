@@ -59,6 +59,18 @@ def test_three_and_three_steps_are_six_bitwise(vfe, result):
     np.testing.assert_array_equal(rest.history.free_energy, result.history.free_energy[3:])
 
 
+def test_the_result_is_the_average_over_the_last_steps(vfe, result):
+    state, average = vfe.init(random.key(0), GAS), None
+    for step in range(6):
+        state, _ = vfe.update(state, GAS)
+        weight = min(1, 4 / (step + 1))
+        moved = jax.tree.map(lambda a, p, w=weight: (1 - w) * a + w * p, average or state.params, state.params)
+        average = moved
+    for a, b in zip(jax.tree.leaves(average), jax.tree.leaves(result.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    assert not equal(result.params, result.state.params)
+
+
 def test_one_compilation_serves_all_steps_and_densities(vfe, result):
     before = len(TRACES)
     state, _ = vfe.update(result.state, GAS)

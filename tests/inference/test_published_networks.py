@@ -39,7 +39,7 @@ def test_exact_samples_of_the_trained_network_at_rs_10(reference):
         e = energy(born, R)
         return e.kinetic, e.potential, e.det_sign
 
-    num_samples = 2000
+    num_samples = 4000
     K = draw_occupations(trained.occupation, num_samples, seed=0)
     keys = random.split(random.key(0), num_samples)
     kinetic, potential, sign = jax.lax.map(lambda a: sample(*a), (K, keys), batch_size=4)
