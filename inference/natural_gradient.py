@@ -27,7 +27,7 @@ class NaturalGradientState(NamedTuple):
 
 def default_rate(law: str) -> Schedule:
     """For p(K) a share of the Newton step that falls like 1/n, so that all walkers drawn so far count alike."""
-    return (lambda count: 0.3 / (1 + 0.03 * count)) if law == "classical" else 4.0
+    return (lambda count: 0.3 / (1 + 0.03 * count)) if law == "classical" else 1.0
 
 
 def default_norm(law: str) -> Schedule:
