@@ -133,7 +133,7 @@ class VariationalFreeEnergy(eqx.Module):
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
         params = keep(optax.apply_updates(state.params, updates), state.params)
 
-        weight = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1))
+        weight = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
         average = jax.tree.map(lambda a, p: a + (weight * (p - a)).astype(a.dtype), state.average, params)
         state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1)
         return state, _info(walker, temperature, valid, finite)
