@@ -22,11 +22,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.flows.layers import residual, softplus
 from pnct.flows.pairs import displacements, relations, scatter
+
+BLOCKS = 4  # parts of the D Hessians that are in memory one after the other
 
 
 class PairJet(NamedTuple):
@@ -56,6 +59,15 @@ class Hessians(NamedTuple):
     pair: Float[Array, "N N d d H"]
     mean: Float[Array, "S D D m"]
     share: Float[Array, "N m H"]
+
+
+class Block(NamedTuple):
+    """Some electrons m, and what of the Hessians belongs to their axes."""
+
+    electrons: Int[Array, " m"]
+    u: Float[Array, "N m d n"]
+    pair: Float[Array, "N m d d H"]
+    mean: Float[Array, "S D m d w"]
 
 
 def derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
@@ -90,20 +102,25 @@ def derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
         jnp.eye(D, dtype=R.dtype) + flat(h.grad @ flow.out),
         (h.lap @ flow.out).reshape(D),
         flat(h.grad_lap @ flow.out),
-        dense(linear(hess, flow.out), species),
+        linear(hess, flow.out),
+        species,
     )
 
 
-def log_det_derivatives(zeta, J, laplacian, grad_laplacian, H) -> FlowDerivatives:
-    """g and T1 - T2 from J, Lap zeta (D,), d_a (Lap zeta_mu) (mu, a), and H (mu, n, a)."""
-    D = len(J)
-    M = jnp.linalg.inv(J)
-    X = (M @ H.reshape(D, D * D)).reshape(D, D, D)
-    g = jnp.einsum("nna->a", X)
+def log_det_derivatives(zeta, J, laplacian, grad_laplacian, hess: Hessians, species) -> FlowDerivatives:
+    """g and T1 - T2 from J, Lap zeta (D,), d_a (Lap zeta_mu) (mu, a), and the Hessians of zeta."""
+    D, M = len(J), jnp.linalg.inv(J)
+    scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
+
+    def along_some_axes(block):
+        X = (M @ dense(hess, scaled, block, species).reshape(D, -1)).reshape(D, D, -1)
+        return jnp.einsum("nna->a", X), jnp.einsum("kna,nka->", X, X)
+
+    # Block by block, because D^3 numbers do not fit into a cache.
+    g, T2 = jax.lax.map(along_some_axes, blocks(hess))
     T1 = jnp.sum(M.T * grad_laplacian)
-    T2 = jnp.einsum("kna,nka->", X, X)
     det_sign, log_det = jnp.linalg.slogdet(J)
-    return FlowDerivatives(zeta, J, laplacian, log_det, g, T1 - T2, det_sign)
+    return FlowDerivatives(zeta, J, laplacian, log_det, g.reshape(-1)[:D], T1 - jnp.sum(T2), det_sign)
 
 
 def pair_jets(flow, R) -> list[PairJet]:
@@ -238,21 +255,34 @@ def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "
     return jnp.stack([total(s, i) for s, i in enumerate(species)])
 
 
-def dense(hess: Hessians, species) -> Float[Array, "D D D"]:
-    """The Hessians of the components of zeta, (mu, n, a)."""
-    (N, D, _), d = hess.u.shape, hess.pair.shape[2]
-    scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
-    rank = jnp.einsum("iaDn,iEn->iaDE", scaled, hess.u)
-    share = [jnp.einsum("ina,DEn->iaDE", hess.share[i], hess.mean[s]) for s, i in enumerate(species)]
+def blocks(hess: Hessians) -> Block:
+    """All electrons m in BLOCKS groups, the last ones filled up with electrons that do not exist."""
+    (N, D, n), d = hess.u.shape, hess.pair.shape[2]
+    size = -(-N // BLOCKS)
 
-    # Axes (i, a, n, b, m, c): the block of the electrons n, m in the Hessian of component a of electron i.
-    q = jnp.moveaxis(hess.pair, -1, 1)
-    q_n, q_m = q[:, :, :, :, None, :], jnp.swapaxes(q, 2, 3)[:, :, None]
-    eye = jnp.eye(N, dtype=bool)
-    n_is_m, i_is_n, i_is_m = eye[:, None, :, None], eye[:, None, :, None, None, None], eye[:, None, None, None, :, None]
-    own = jnp.sum(q_n, axis=2, keepdims=True)
-    pair = jnp.where(n_is_m, q_n + jnp.where(i_is_n, own, 0), 0) - jnp.where(i_is_n, q_m, 0) - jnp.where(i_is_m, q_n, 0)
-    return (rank + jnp.concatenate(share) + pair.reshape(N, d, D, D)).reshape(D, D, D)
+    def grouped(x, axis):
+        padding = [(0, BLOCKS * size - N if k == axis else 0) for k in range(x.ndim)]
+        x = jnp.pad(x, padding).reshape(*x.shape[:axis], BLOCKS, size, *x.shape[axis + 1 :])
+        return jnp.moveaxis(x, axis, 0)
+
+    S, width = hess.mean.shape[0], hess.mean.shape[-1]
+    u, mean = hess.u.reshape(N, N, d, n), hess.mean.reshape(S, D, N, d, width)
+    return Block(jnp.arange(BLOCKS * size).reshape(BLOCKS, size), grouped(u, 1), grouped(hess.pair, 1), grouped(mean, 2))
+
+
+def dense(hess: Hessians, scaled, block: Block, species) -> Float[Array, "N d D m d"]:
+    """The Hessians of zeta: for component a of electron i, (n, mc) with the axes c of the electrons m of a block."""
+    N = len(hess.pair)
+    rank = jnp.einsum("iaDn,imcn->iaDmc", scaled, block.u)
+    share = [jnp.einsum("ina,Dmcn->iaDmc", hess.share[i], block.mean[s]) for s, i in enumerate(species)]
+
+    # Axes (i, a, n, b, m, c).
+    q_in = jnp.moveaxis(hess.pair, -1, 1)[:, :, :, :, None, :]
+    q_im = jnp.transpose(block.pair, (0, 4, 2, 1, 3))[:, :, None]
+    i, n, m = np.arange(N).reshape(N, 1, 1, 1, 1, 1), np.arange(N).reshape(N, 1, 1, 1), block.electrons[:, None]
+    own = jnp.where(i == m, jnp.sum(q_in, axis=2, keepdims=True), 0)
+    pair = jnp.where(n == m, q_im + own, 0) - jnp.where(i == n, q_im, 0) - jnp.where(i == m, q_in, 0)
+    return rank + jnp.concatenate(share) + pair.reshape(rank.shape)
 
 
 def pair_laplacian(q: Float[Array, "N N d d H"]) -> Float[Array, "D D H"]:
