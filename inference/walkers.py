@@ -20,7 +20,7 @@ def default_mesh() -> Mesh | None:
 
 def default_chunk_size() -> int:
     """Walkers that go through the program together: few on a CPU, where a walker should stay in the cache."""
-    return 8 if jax.default_backend() == "cpu" else 512
+    return 4 if jax.default_backend() == "cpu" else 512
 
 
 def replicated(state, mesh: Mesh | None):
