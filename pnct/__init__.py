@@ -1,8 +1,8 @@
 """pnct: the finite-temperature electron gas as a probabilistic program."""
 
-from pnct.backend import disable_concurrency_optimized_scheduler
+from pnct.backend import prevent_cpu_hang
 
-disable_concurrency_optimized_scheduler()
+prevent_cpu_hang()
 
 from pnct.estimate import Estimate  # noqa: E402
 from pnct.hamiltonian import hamiltonian  # noqa: E402

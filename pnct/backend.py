@@ -1,8 +1,10 @@
 """One guard for the whole library: jax 0.10 on a CPU can stop for ever in complex linear algebra under nested derivatives.
 
-Its concurrency-optimised scheduler lets threads wait for each other (a vmapped complex slogdet under jacfwd(grad(...)) stops
-in every run). The flag below removes that; jax 0.11 and later do not need it. XLA reads the flag once, when it first starts,
-so importing pnct sets it. This is the only thing that importing pnct does.
+Its operations wait for each other on the threads of one pool, which has as many threads as the machine has cores. Two
+things can leave no thread to go on with: a scheduler that starts too much at once (a vmapped complex slogdet under
+jacfwd(grad(...))), and several CPU devices that each hold one (as many devices as cores, chunks of 16 walkers). So the
+scheduler is switched off and the pool made larger; jax 0.11 and later need neither. XLA reads both from the environment
+once, when it first starts, so importing pnct sets them. This is the only thing that importing pnct does.
 """
 
 import os
@@ -10,21 +12,29 @@ import warnings
 
 import jax
 
-FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
+SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+POOL = "PJRT_NPROC"
 
 
-def disable_concurrency_optimized_scheduler() -> None:
-    """Sets the flag, unless the user has set it or jax does not need it. Warns where XLA has already started without it."""
-    if tuple(int(n) for n in jax.__version__.split(".")[:2]) >= (0, 11) or FLAG in os.environ.get("XLA_FLAGS", ""):
+def prevent_cpu_hang() -> None:
+    """Sets both, where jax needs them and the user has not set them. Warns where XLA has already started without them."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    missing = {
+        "XLA_FLAGS": None if SCHEDULER in flags else f"{flags} {SCHEDULER}=false".strip(),
+        POOL: None if POOL in os.environ else str(max(16, 2 * (os.cpu_count() or 1))),
+    }
+    missing = {name: value for name, value in missing.items() if value is not None}
+    if not missing or tuple(int(n) for n in jax.__version__.split(".")[:2]) >= (0, 11):
         return
     if _started():
         warnings.warn(
-            "jax was used before pnct was imported; with this jax version a CPU run may hang. "
-            f"Import pnct first, or set XLA_FLAGS={FLAG}=false.",
+            "jax was used before pnct was imported; with this jax version a CPU run may hang. Import pnct first, or set "
+            + " and ".join(f"{name}='{value}'" for name, value in missing.items())
+            + ".",
             stacklevel=3,
         )
         return
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}=false".strip()
+    os.environ.update(missing)
 
 
 def _started() -> bool:

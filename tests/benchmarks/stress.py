@@ -3,7 +3,8 @@
     python tests/benchmarks/stress.py [--processes 20] [--timeout 120]
 
 `slogdet`: jacfwd(grad(.)) of a complex slogdet under vmap, 4 electrons, 64 walkers. `training`: three steps of the default
-model at N = 4 on two devices. Prints how many of the processes finished in time; exits with 1 if any did not.
+model at N = 4 in 2D on two devices. `chunks`: one step at N = 7 in 3D on two devices, in chunks of 16 walkers. Prints how
+many of the processes finished in time; exits with 1 if any did not.
 """
 
 import argparse
@@ -28,11 +29,19 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.models import electron_gas
-gas = pnct.ElectronGas((4, 0), 2, theta=0.15, twist=0.25)
-vfe = VariationalFreeEnergy(electron_gas, pnct.hamiltonian(gas), natural_gradient(), num_walkers=64)
-history = vfe.run(jax.random.key(0), 3, gas, progress_bar=False).history
+gas = pnct.ElectronGas(({N}, 0), {dim}, theta=0.15, twist=0.25)
+vfe = VariationalFreeEnergy(
+    electron_gas, pnct.hamiltonian(gas), natural_gradient(), num_walkers={walkers}, chunk_size={chunk_size}
+)
+history = vfe.run(jax.random.key(0), {steps}, gas, progress_bar=False).history
 assert history.updated.all() and not history.num_failed.any()
 """
+
+PROGRAMS = {
+    "slogdet": SLOGDET,
+    "training": TRAINING.format(N=4, dim=2, walkers=64, chunk_size=None, steps=3),
+    "chunks": TRAINING.format(N=7, dim=3, walkers=256, chunk_size=16, steps=1),
+}
 
 
 def finishes(program: str, timeout: float) -> bool:
@@ -51,7 +60,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
 
     hung = 0
-    for name, program in {"slogdet": SLOGDET, "training": TRAINING}.items():
+    for name, program in PROGRAMS.items():
         start, finished = time.monotonic(), 0
         for _ in range(args.processes):
             finished += finishes(program, args.timeout)
