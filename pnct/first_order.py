@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from pnct.coulomb import madelung
 from pnct.ideal import canonical, ideal_gas, log_partition
@@ -38,6 +38,16 @@ def first_order_bound(gas) -> FirstOrder:
     potential = (gas.N * madelung(gas.dim) / (2 * gas.L) - exchange / 2) / float(gas.rs)
     energy = ideal.energy + potential
     return FirstOrder(ideal.free_energy + potential, energy, ideal.energy, potential, ideal.entropy)
+
+
+def first_order_energies(gas, K: Int[np.ndarray, "S N"]) -> Float[np.ndarray, " S"]:
+    """E_K = <Phi_K|H|Phi_K> of plane-wave determinants: kinetic energy, Madelung term and exchange. Totals in hartree."""
+    K = np.asarray(K)
+    energies = np.asarray(gas.orbital_energies, float)
+    exchange = _exchange_integrals(gas)
+    up = gas.num_electrons[0]
+    pairs = sum(np.sum(exchange[k[:, :, None], k[:, None, :]], axis=(1, 2)) for k in (K[:, :up], K[:, up:]))
+    return np.sum(energies[K], axis=1) + (gas.N * madelung(gas.dim) / (2 * gas.L) - pairs / 2) / float(gas.rs)
 
 
 def pair_occupations(b: Float[np.ndarray, " M"], n: int) -> Float[np.ndarray, "M M"]:

@@ -1,0 +1,93 @@
+r"""The effective mass m*/m of the quasi-particles, three ways from one trained density matrix:
+
+    from the entropy          s/s_0                          s_0: the ideal gas at the same N, theta and twist
+    from the learned levels   (d epsilon/d e)^-1,            epsilon = e + T shift: the levels of the table of p(K)
+    from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (pnct.inference.landau)
+
+e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each with the weight
+sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from pnct.estimate import Estimate, mean_of_independent
+from pnct.ideal import ideal_gas
+from pnct.inference.draws import Draws
+from pnct.inference.landau import LandauFunctional, landau_functional
+
+NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing
+
+
+class EffectiveMass(NamedTuple):
+    """m*/m three ways; nan where the gas or the model has no such number."""
+
+    entropy: Estimate
+    levels: Estimate
+    quasi_particles: Estimate
+
+    def __str__(self) -> str:
+        names = ("s/s_0", "learned levels", "Landau functional")
+        return "   ".join(f"{name} {mass}" for name, mass in zip(names, self, strict=True) if np.isfinite(mass.value))
+
+
+def effective_mass(gas, draws: Draws, levels: Float[Array, " levels"] | None = None) -> EffectiveMass:
+    """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per level, over T."""
+    known = np.isfinite(draws.log_prob)
+    entropy = mass_from_entropy(gas, mean_of_independent(-np.asarray(draws.log_prob)[known]))
+    fit = landau_functional(gas, draws.samples["K"], -draws.temperature * np.asarray(draws.log_prob, float))
+    return EffectiveMass(entropy, _unknown() if levels is None else mass_from_levels(gas, levels), mass_from_landau(gas, fit))
+
+
+def mass_from_entropy(gas, entropy: Estimate) -> Estimate:
+    """m*/m = s/s_0, from the entropy of all electrons, in k_B."""
+    exact = ideal_gas(gas).entropy
+    return entropy.scaled(1 / exact) if exact > NO_ENTROPY * gas.N else _unknown(entropy.ess)
+
+
+def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
+    """m*/m from the learned shifts of the levels, in units of T. The error is that of a line through scattered points."""
+    levels, first = np.unique(gas.shells, return_index=True)
+    shifts = np.asarray(shifts, float)
+    if shifts.shape != levels.shape:
+        raise ValueError(f"Expected shifts of shape ({len(levels)},), one per level; got {shifts.shape}.")
+    bare = np.asarray(gas.orbital_energies, float)[first]
+    epsilon = bare + float(gas.temperature) * shifts
+    weight = sum(np.bincount(gas.shells, n * (1 - n)) for n in ideal_gas(gas).occupations)
+    slope = _slope(bare, weight)
+    if slope is None:
+        return _unknown()
+    line = np.average(epsilon, weights=weight) + (slope @ epsilon) * (bare - np.average(bare, weights=weight))
+    # The number of points that count, for levels deep in the sea or high above it do not.
+    points = np.sum(weight) ** 2 / np.sum(weight**2)
+    scatter = np.average((epsilon - line) ** 2, weights=weight) * points / (points - 2) if points > 2 else np.nan
+    return _inverse(slope @ epsilon, np.sqrt(scatter * np.sum(slope**2)), points)
+
+
+def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
+    """m*/m from the slope of the quasi-particle energies of a fitted functional."""
+    occupations, shells = ideal_gas(gas).occupations, gas.shells
+    weight = np.array([np.sum((n * (1 - n))[shells == shells[m]]) for n, m in ((occupations[s], m) for s, m in fit.shells)])
+    slope = _slope(fit.free_energies, weight)
+    if slope is None:
+        return _unknown(fit.num_samples)
+    return _inverse(slope @ fit.epsilon, np.sqrt(slope @ fit.epsilon_covariance @ slope), fit.num_samples)
+
+
+def _slope(x, weight):
+    """The a for which a.y is the slope of a weighted straight line through (x, y); None where all the weight is at one x."""
+    if not np.sum(weight) > 0:
+        return None
+    d = x - np.average(x, weights=weight)
+    spread = np.sum(weight * d**2)
+    return weight * d / spread if spread > 1e-12 * np.sum(weight) * np.max(np.abs(x)) ** 2 else None
+
+
+def _inverse(slope, error, ess):
+    return Estimate(float(1 / slope), float(error / slope**2), float(ess))
+
+
+def _unknown(ess: float = 0.0) -> Estimate:
+    return Estimate(float("nan"), float("nan"), float(ess))
