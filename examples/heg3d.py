@@ -24,9 +24,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
-from pnct.estimate import Estimate
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
+from pnct.inference.effective_mass import effective_mass
 from pnct.inference.observables import ideal_pair_correlation, occupations, pair_correlation
 from pnct.models import electron_gas
 
@@ -90,7 +90,8 @@ def main(argv=None) -> None:
     idata = to_arviz(draws, result.history)
     report = diagnose(idata)
 
-    print(table(gas, report, args.units))
+    mass = effective_mass(gas, draws, result.params["occupation"].energy_shifts)
+    print(table(gas, report, mass, args.units))
     print(report.verdict)
     idata.to_netcdf(str(out / "draws.nc"), engine="h5netcdf")
     write_json(out / "result.json", args, report)
@@ -100,8 +101,8 @@ def main(argv=None) -> None:
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
-def table(gas, report, units: str) -> str:
-    """This run beside the ideal gas and the first-order bound, per electron; and m*/m = s/s_0."""
+def table(gas, report, mass, units: str) -> str:
+    """This run beside the ideal gas and the first-order bound, per electron; and m*/m three ways."""
     ideal, bound = ideal_gas(gas), first_order_bound(gas)
     columns = {"free_energy": "F", "energy": "E", "kinetic": "K", "potential": "V", "entropy": "S"}
     ideal = {"free_energy": ideal.free_energy, "energy": ideal.energy, "kinetic": ideal.energy, "potential": 0.0}
@@ -115,15 +116,12 @@ def table(gas, report, units: str) -> str:
         scale = 1.0 if name == "entropy" else UNITS[units]
         values = (getattr(bound, name) * scale / gas.N, ideal[name] * scale / gas.N)
         lines.append(f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}")
-    mass = effective_mass(gas, report)
-    lines.append(f"  m*/m = s/s_0               {mass!s:>16s}" if mass else "  m*/m = s/s_0: no entropy in the ideal gas")
+    lines += [
+        f"  m*/m from {name:<17s} {value!s:>16s}"
+        for name, value in zip(("s/s_0", "learned levels", "Landau functional"), mass, strict=True)
+        if np.isfinite(value.value)
+    ]
     return "\n".join(lines)
-
-
-def effective_mass(gas, report) -> Estimate | None:
-    """m*/m = s/s_0, at the same N, theta and twist."""
-    s0 = ideal_gas(gas).entropy / gas.N
-    return report.entropy.scaled(1 / s0) if s0 > 1e-6 else None
 
 
 def write_json(path: Path, args, report) -> None:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.ideal import ideal_gas
 from pnct.inference.draws import Draws
-from pnct.inference.landau import LandauFunctional, landau_functional
+from pnct.inference.landau import LandauFunctional, TooFewStates, landau_functional
 
 NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing
 
@@ -35,10 +35,13 @@ class EffectiveMass(NamedTuple):
 
 def effective_mass(gas, draws: Draws, levels: Float[Array, " levels"] | None = None) -> EffectiveMass:
     """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per level, over T."""
-    known = np.isfinite(draws.log_prob)
-    entropy = mass_from_entropy(gas, mean_of_independent(-np.asarray(draws.log_prob)[known]))
-    fit = landau_functional(gas, draws.samples["K"], -draws.temperature * np.asarray(draws.log_prob, float))
-    return EffectiveMass(entropy, _unknown() if levels is None else mass_from_levels(gas, levels), mass_from_landau(gas, fit))
+    log_p = np.asarray(draws.log_prob, float)
+    entropy = mass_from_entropy(gas, mean_of_independent(-log_p[np.isfinite(log_p)]))
+    try:
+        quasi_particles = mass_from_landau(gas, landau_functional(gas, draws.samples["K"], -draws.temperature * log_p))
+    except TooFewStates:
+        quasi_particles = _unknown(len(log_p))
+    return EffectiveMass(entropy, _unknown() if levels is None else mass_from_levels(gas, levels), quasi_particles)
 
 
 def mass_from_entropy(gas, entropy: Estimate) -> Estimate:

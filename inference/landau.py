@@ -26,6 +26,10 @@ FEWEST_SAMPLES = 10  # that must differ from the typical state in a term, for th
 SINGULAR = 1e-9  # relative size of a singular value that counts as zero
 
 
+class TooFewStates(ValueError):
+    """There is nothing to fit: the samples hold one state, or no two of them often enough."""
+
+
 class LandauFunctional(NamedTuple):
     """The fit. Energies in hartree. Terms that hardly any sample contains are absent, and such samples are left out."""
 
@@ -56,7 +60,7 @@ class LandauFunctional(NamedTuple):
 def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> LandauFunctional:
     """Fits the functional to samples (K, y) of one ensemble; y in hartree, total. Samples that are not finite are left out.
 
-    Raises ValueError where no two states have been drawn often enough.
+    Raises ValueError, TooFewStates where no two states have been drawn often enough.
     """
     K, y = np.asarray(K), np.asarray(y, float)
     if K.ndim != 2 or K.shape[1] != gas.N or y.shape != K.shape[:1]:
@@ -64,7 +68,7 @@ def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> Landa
     K, y = K[np.isfinite(y)], y[np.isfinite(y)]
     states, index, counts = np.unique(K, axis=0, return_inverse=True, return_counts=True)
     if len(states) < 2:
-        raise ValueError(f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got one in {len(y)} samples.")
+        raise TooFewStates(f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got one in {len(y)} samples.")
     index, dn = index.ravel(), _occupations(gas, states) - _reference(gas)
 
     linear, shells, sizes = _by_class(_shell_keys(gas), np.arange(dn.shape[1])[:, None], lambda m: dn[:, m[:, 0]])
@@ -75,7 +79,7 @@ def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> Landa
 
     common = _common_states(np.hstack([linear, quadratic]), counts)
     if np.sum(common) < 2:
-        raise ValueError(f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got {len(y)} samples.")
+        raise TooFewStates(f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got {len(y)} samples.")
     kept = common[index]
     y, index = y[kept], (np.cumsum(common) - 1)[index[kept]]
     counts, free = counts[common], dn[common] @ np.tile(np.asarray(gas.orbital_energies, float), 2)

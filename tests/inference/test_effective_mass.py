@@ -48,6 +48,9 @@ def test_where_there_is_nothing_to_measure():
     cold = ElectronGas((5, 0), 2, 2.0, 0.0, 0.0)
     assert np.isnan(mass_from_entropy(cold, Estimate(0.0, 0.0, 10)).value)
     assert np.isnan(mass_from_levels(cold, np.zeros(cold.shells.max() + 1)).value)
+    frozen = draws_of(GAS, 100)
+    frozen.samples["K"] = np.tile(GAS.ground_state, (100, 1))
+    assert np.isnan(effective_mass(GAS, frozen).quasi_particles.value)
     with pytest.raises(ValueError, match="Expected shifts of shape"):
         mass_from_levels(GAS, np.zeros(2))
     scattered = mass_from_levels(GAS, 0.1 * np.random.default_rng(0).normal(size=GAS.shells.max() + 1))
