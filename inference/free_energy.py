@@ -16,17 +16,11 @@ from jax.sharding import Mesh
 
 from pnct.inference import laws as law
 from pnct.inference.draws import Draws
-from pnct.inference.gradients import (
-    classical_scores,
-    complex_score,
-    gradient,
-    masked_mean,
-    quantum_scores,
-    real_score,
-)
+from pnct.inference.ensemble import Layout, draw_ensemble
+from pnct.inference.gradients import classical_scores, gradient, masked_mean, quantum_scores
 from pnct.inference.optimiser import as_optax
 from pnct.inference.progress import progress
-from pnct.inference.walkers import default_chunk_size, default_mesh, map_walkers, replicated
+from pnct.inference.walkers import default_chunk_size, default_mesh, replicated
 
 AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
 
@@ -111,19 +105,15 @@ class VariationalFreeEnergy(eqx.Module):
     def _update(self, state, *args):
         structure = law.read_laws(self.model, state.params, args)
         key, subkey = jax.random.split(state.key)
-        one = lambda shared, key: _walker_with_scores(self.model, structure, *shared, key)  # noqa: E731
-        keys = jax.random.split(subkey, self.num_walkers)
-        shared = (self.hamiltonian, state.params, args)
-        walker, rows = map_walkers(one, shared, keys, self.chunk_size, self.sharding)
-
+        walkers = draw_ensemble(self.model, structure, self.hamiltonian, state.params, args, subkey, self._layout, scores=True)
         temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
-        energy = walker.kinetic + walker.potential
-        valid = jnp.isfinite(energy) & jnp.isfinite(walker.log_prob) & walker.finite_scores
+        energy, log_prob, valid = walkers.kinetic + walkers.potential, walkers.log_prob, walkers.valid
         scores = {}
         if structure.classical_params:
-            scores["classical"] = classical_scores(rows["classical"], walker.log_prob, energy / unit, temperature / unit, valid)
+            rows = walkers.scores["classical"]
+            scores["classical"] = classical_scores(rows, log_prob, energy / unit, temperature / unit, valid)
         if structure.quantum_params:
-            scores["quantum"] = quantum_scores(rows["quantum"], walker.log_prob, energy / unit, valid)
+            scores["quantum"] = quantum_scores(walkers.scores["quantum"], log_prob, energy / unit, valid)
 
         grads = jax.tree.map(jnp.zeros_like, state.params)
         for block in scores.values():
@@ -136,7 +126,7 @@ class VariationalFreeEnergy(eqx.Module):
         weight = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
         average = jax.tree.map(lambda a, p: a + (weight * (p - a)).astype(a.dtype), state.average, params)
         state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1)
-        return state, _info(walker, temperature, valid, finite)
+        return state, _info(walkers, temperature, valid, finite)
 
     def run(self, key, num_steps: int, *args, init_state: TrainState | None = None, progress_bar=True) -> RunResult:
         """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise."""
@@ -159,8 +149,8 @@ class VariationalFreeEnergy(eqx.Module):
         num_samples = _whole("num_samples", num_samples, 2)
         key, batches, drawn = _checked_key(key), [], 0
         while drawn < num_samples:
-            keys = jax.random.split(jax.random.fold_in(key, len(batches)), self.num_walkers)
-            batches.append(jax.device_get(self._draw(params, keys, *_as_arrays(args))))
+            batch_key = jax.random.fold_in(key, len(batches))
+            batches.append(jax.device_get(self._draw(params, batch_key, *_as_arrays(args))))
             drawn += self.num_walkers
             if standard_error is not None and _error_of(batches, self.hamiltonian.temperature) <= standard_error:
                 break
@@ -179,39 +169,13 @@ class VariationalFreeEnergy(eqx.Module):
         )
 
     @eqx.filter_jit
-    def _draw(self, params, keys, *args):
+    def _draw(self, params, key, *args):
         structure = law.read_laws(self.model, params, args)
-        one = lambda shared, key: _walker(self.model, structure, *shared, key)[0]  # noqa: E731
-        return map_walkers(one, (self.hamiltonian, params, args), keys, self.chunk_size, self.sharding)
+        return draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self._layout)
 
-
-class _Sample(NamedTuple):
-    values: dict[str, Any]
-    log_prob: jax.Array
-    kinetic: jax.Array
-    potential: jax.Array
-    log_det_jacobian: jax.Array
-    det_sign: jax.Array
-    finite_scores: Any = True
-
-
-def _walker(model, structure, hamiltonian, params, args, key):
-    drawn = law.draw(model, structure, params, key, args)
-    e = hamiltonian(drawn.born, drawn.values[structure.born])
-    return _Sample(drawn.values, drawn.log_prob, *e), drawn
-
-
-def _walker_with_scores(model, structure, hamiltonian, params, args, key):
-    sample, _ = _walker(model, structure, hamiltonian, params, args, key)
-    values = sample.values
-    classical = {name: params[name] for name in structure.classical_params}
-    quantum = {name: params[name] for name in structure.quantum_params}
-    rows = {
-        "classical": real_score(lambda p: law.log_prob(model, structure, {**params, **p}, values, args), classical),
-        "quantum": complex_score(lambda p: law.log_psi(model, structure, {**params, **p}, values, args), quantum),
-    }
-    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(rows)]))
-    return sample._replace(values={}, finite_scores=finite), rows
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.num_walkers, self.chunk_size, self.sharding)
 
 
 def _info(walker, temperature, valid, updated) -> Info:

@@ -26,15 +26,11 @@ class Laws(NamedTuple):
     observed: tuple[str, ...]
     classical_params: tuple[str, ...]  # parameters that ln p depends on
     quantum_params: tuple[str, ...]  # parameters that ln Psi depends on
-    num_electrons: int
+    shape: tuple[int, int]  # of the electrons
 
-
-class Walker(NamedTuple):
-    """One ancestral draw: the values of all unobserved sites, their summed classical log probability, the Born law."""
-
-    values: dict[str, Any]
-    log_prob: Any
-    born: Born
+    @property
+    def num_electrons(self) -> int:
+        return self.shape[0]
 
 
 def sites_of(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
@@ -49,16 +45,21 @@ def init_params(model: Callable, key, args: tuple) -> Params:
     return {name: site["value"] for name, site in sites.items() if site["type"] == "param"}
 
 
-def draw(model: Callable, laws: Laws, params: Params, key, args: tuple) -> Walker:
-    """One independent sample of the model, exact and ancestral."""
-    sites = sites_of(model, params, {}, args, key)
-    values = {name: sites[name]["value"] for name in (*laws.classical, laws.born) if name not in laws.observed}
-    return Walker(values, _sum_log_prob(sites, laws.classical), sites[laws.born]["fn"].distribution)
+def draw_classical(model: Callable, laws: Laws, params: Params, key, args: tuple) -> tuple[dict[str, Any], jax.Array]:
+    """One independent sample of the classical sites, exact and ancestral: their values and their summed ln p."""
+    sites = _sites_before(model, laws, params, {}, args, key)
+    return {name: sites[name]["value"] for name in laws.classical}, _sum_log_prob(sites, laws.classical)
+
+
+def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, jax.Array]:
+    """The Born law at these classical values, and one independent exact sample R of it. The key is not that of the values."""
+    site = sites_of(model, params, values, args, key)[laws.born]
+    return site["fn"].distribution, site["value"]
 
 
 def log_prob(model: Callable, laws: Laws, params: Params, values: dict, args: tuple):
     """ln p of the classical sites at these values."""
-    return _sum_log_prob(sites_of(model, params, values, args), laws.classical)
+    return _sum_log_prob(_sites_before(model, laws, params, values, args), laws.classical)
 
 
 def log_psi(model: Callable, laws: Laws, params: Params, values: dict, args: tuple):
@@ -82,9 +83,12 @@ def read_laws(model: Callable, params: Params, args: tuple) -> Laws:
         raise ValueError(f"Expected exactly one Born site in the model; got {len(born)} ({found}).")
     if sites[born[0]][1]:
         raise ValueError(f"Expected an unobserved Born site; got '{born[0]}' conditioned on a value.")
+    later = list(sites)[list(sites).index(born[0]) + 1 :]
+    if later:
+        raise ValueError(f"Expected every sample site of the model before the Born site '{born[0]}'; got '{later[0]}' after it.")
     observed = tuple(name for name, (_, seen) in sites.items() if seen)
     classical = tuple(name for name in sites if name != born[0] and name not in observed)
-    laws = Laws(born[0], classical, observed, (), (), values[born[0]].shape[0])
+    laws = Laws(born[0], classical, observed, (), (), values[born[0]].shape)
     values = {name: jnp.zeros(v.shape, v.dtype) for name, v in values.items() if name not in observed}
     return laws._replace(
         classical_params=_dependencies(lambda p: log_prob(model, laws, p, values, args), params),
@@ -106,6 +110,11 @@ def check_observed(model: Callable, args: tuple) -> None:
                 _law(site).check(site["value"])
             except ValueError as error:
                 raise ValueError(f"At the conditioned site '{name}': {error}") from None
+
+
+def _sites_before(model, laws, params, values, args, key=None):
+    # Electrons that are given are not drawn; no site before them depends on where they are.
+    return sites_of(model, params, {laws.born: jnp.zeros(laws.shape)} | values, args, key)
 
 
 def _law(site):

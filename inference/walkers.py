@@ -1,6 +1,6 @@
 """Maps a function of one walker over all walkers: in chunks, so that memory is bounded, and over all devices of a mesh.
 
-Walker i always gets the i-th key, so results depend neither on the chunk size nor on the number of devices.
+Walker i always gets the i-th input, so results depend neither on the chunk size nor on the number of devices.
 """
 
 from collections.abc import Callable
@@ -28,22 +28,22 @@ def replicated(state, mesh: Mesh | None):
     return state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
 
-def map_walkers(f: Callable, shared, keys, chunk_size: int, mesh: Mesh | None):
-    """f(shared, key) for every key, shape (B,); results stacked along a leading axis of length B.
+def map_walkers(f: Callable, shared, each, chunk_size: int, mesh: Mesh | None):
+    """f(shared, x) for the x of every walker, the leading axis (B,) of all leaves of `each`; results stacked likewise.
 
     `shared` (parameters, arguments) is the same for all walkers. At most chunk_size walkers per device are alive at once.
     """
-    num_walkers, num_devices = keys.shape[0], 1 if mesh is None else mesh.size
+    num_walkers, num_devices = len(jax.tree.leaves(each)[0]), 1 if mesh is None else mesh.size
     chunk_size = min(chunk_size, -(-num_walkers // num_devices))
     padded = -(-num_walkers // (chunk_size * num_devices)) * chunk_size * num_devices
-    keys = keys[jnp.arange(padded) % num_walkers]
+    each = jax.tree.map(lambda leaf: leaf[jnp.arange(padded) % num_walkers], each)
 
-    def mapped(shared, keys):
-        chunks = keys.reshape(-1, chunk_size)
-        results = jax.lax.map(jax.vmap(lambda key: f(shared, key)), chunks)
-        return jax.tree.map(lambda leaf: leaf.reshape(keys.shape[0], *leaf.shape[2:]), results)
+    def mapped(shared, each):
+        chunks = jax.tree.map(lambda leaf: leaf.reshape(-1, chunk_size, *leaf.shape[1:]), each)
+        results = jax.lax.map(jax.vmap(lambda x: f(shared, x)), chunks)
+        return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * chunk_size, *leaf.shape[2:]), results)
 
     if mesh is not None:
         spec = PartitionSpec(AXIS)
         mapped = jax.shard_map(mapped, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False)
-    return jax.tree.map(lambda leaf: leaf[:num_walkers], mapped(shared, keys))
+    return jax.tree.map(lambda leaf: leaf[:num_walkers], mapped(shared, each))

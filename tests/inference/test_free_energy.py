@@ -165,11 +165,18 @@ def two_born_sites(gas):
     pnct.sample("B", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
 
+def a_site_after_the_electrons(gas):
+    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=2))
+    pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
+    pnct.sample("K", dist.Occupation(gas))
+
+
 @pytest.mark.parametrize(
     ("wrong_model", "message"),
     [
         (no_born_site, r"exactly one Born site in the model; got 0 \(K: Occupation\)"),
         (two_born_sites, r"exactly one Born site in the model; got 2"),
+        (a_site_after_the_electrons, "before the Born site 'R'; got 'K' after it"),
         (condition(model, {"R": np.zeros((3, 2))}), "unobserved Born site; got 'R'"),
         (condition(model, {"K": np.array([1, 0, 0])}), "conditioned site 'K': Expected strictly ascending"),
         (condition(model, {"K": np.array([0, 99, 0])}), "conditioned site 'K': Expected orbitals 0 <= k <"),
