@@ -1,7 +1,7 @@
 r"""Structure and occupations: pure functions of samples.
 
     g_ab(r) = L^dim/(N_a N_b) <sum_{i in a, j in b, i != j} delta(r - |r_i - r_j|)> / (surface of a sphere of radius r)
-    S(q)    = <|sum_i exp(i q.r_i)|^2>/N
+    S(q)    = <|rho(q)|^2>/N,   S_ab(q) = Re <rho_a(q) rho_b(q)^*>/N,   rho_a(q) = sum_{i in a} exp(i q.r_i)
     n_m     = <number of electrons in orbital m>
 
 With this normalisation, independent uniform points have g_ab = 1 - delta_ab/N_a, and a Slater determinant of plane
@@ -31,11 +31,13 @@ class PairCorrelation(NamedTuple):
 
 
 class StructureFactor(NamedTuple):
-    """S(q) at the wave vectors q, shape (Q, dim)."""
+    """S(q) at the wave vectors q, shape (Q, dim), and its parts by spin pair: S = S_up-up + 2 S_up-down + S_down-down."""
 
     q: Float[np.ndarray, "Q dim"]
     S: Float[np.ndarray, " Q"]
     error: Float[np.ndarray, " Q"]
+    by_spin: dict[str, Float[np.ndarray, " Q"]]
+    by_spin_error: dict[str, Float[np.ndarray, " Q"]]
 
 
 class Occupations(NamedTuple):
@@ -82,12 +84,20 @@ def structure_factor(R: Float[Array, "S N dim"], cell: Cell, q: Float[Array, "Q 
     if not np.allclose(n, np.round(n), atol=1e-4):
         raise ValueError("Expected q in multiples of 2 pi/L (the cell has no others); got one between them.")
 
-    def density(chunk):
-        phase = chunk @ q.T
-        return np.sum(np.cos(phase), axis=1) ** 2 + np.sum(np.sin(phase), axis=1) ** 2
+    named = list(combinations_with_replacement(_named_species(cell), 2))
 
-    S, error = _mean_and_error(density, R, cell.N * len(q))
-    return StructureFactor(q, S / cell.N, error / cell.N)
+    def densities(chunk):
+        phase = chunk @ q.T
+        waves = np.cos(phase) + 1j * np.sin(phase)
+        rho = {name: np.sum(waves[:, electrons], axis=1) for name, electrons in _named_species(cell)}
+        parts = [np.real(rho[a] * rho[b].conj()) for (a, _), (b, _) in named]
+        return np.concatenate([np.abs(sum(rho.values())) ** 2, *parts], axis=1) / cell.N
+
+    mean, error = _mean_and_error(densities, R, 2 * cell.N * len(q))
+    (S, *parts), (deviation, *deviations) = (np.split(x, 1 + len(named)) for x in (mean, error))
+    names = [f"{a}-{b}" for (a, _), (b, _) in named]
+    by_name = lambda x: dict(zip(names, x, strict=True))  # noqa: E731
+    return StructureFactor(q, S, deviation, by_name(parts), by_name(deviations))
 
 
 def occupations(K: Int[Array, "S n"], M: int) -> Occupations:

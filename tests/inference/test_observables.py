@@ -136,6 +136,13 @@ def test_sampled_determinant_follows_the_ideal_curve(dim):
     coincidences = np.sum(np.all(np.isclose(q[:, None], differences), axis=-1), axis=1)
     s = structure_factor(R, gas.cell, q)
     assert within_five_sigma(s.S, s.error, 1 - coincidences / gas.N)
+    assert list(s.by_spin) == ["up-up", "up-down", "down-down"]
+    np.testing.assert_allclose(s.by_spin["up-up"] + 2 * s.by_spin["up-down"] + s.by_spin["down-down"], s.S, atol=1e-12)
+    for name, occupied in (("up-up", K[:4]), ("down-down", K[4:])):
+        differences = (k[occupied][:, None] - k[occupied]).reshape(-1, dim)
+        coincidences = np.sum(np.all(np.isclose(q[:, None], differences), axis=-1), axis=1)
+        assert within_five_sigma(s.by_spin[name], s.by_spin_error[name], (len(occupied) - coincidences) / gas.N)
+    assert within_five_sigma(s.by_spin["up-down"], s.by_spin_error["up-down"], 0)
 
 
 def test_chunks_change_nothing(monkeypatch):

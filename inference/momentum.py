@@ -1,0 +1,73 @@
+r"""The momentum distribution of the electrons, off the diagonal of the density matrix:
+
+    n_k = sum_i E[ exp(-i k.s) Psi_K(..., r_i + s, ...)/Psi_K(R) ],    s uniform in the cell, (K, R) ~ rho
+
+For a single determinant of plane waves n_k is one or zero; of electrons, not of quasi-particles (those are
+`observables.occupations`). The variance is finite, since E|Psi(R')/Psi(R)|^2 = 1 on average over s.
+W. L. McMillan, Phys. Rev. 138, A442 (1965), for Bose liquids.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from pnct.inference import laws as law
+from pnct.inference.draws import Draws
+
+
+class MomentumDistribution(NamedTuple):
+    """n_k by species ("up", "down" where present), at the wave vectors of the orbital table, in 1/(r_s a_0)."""
+
+    k: Float[np.ndarray, "M dim"]
+    n: dict[str, Float[np.ndarray, " M"]]
+    error: dict[str, Float[np.ndarray, " M"]]
+
+
+def momentum_distribution(
+    key, model: Callable, params, draws: Draws, *args, displacements: int = 1, chunk_size: int = 8
+) -> MomentumDistribution:
+    """n_k from draws of `model` at `params`; N `displacements` evaluations of Psi per sample. Failed samples are left out."""
+    if displacements < 1 or chunk_size < 1:
+        raise ValueError(f"Expected displacements >= 1 and chunk_size >= 1; got {displacements}, {chunk_size}.")
+    sound = np.all(np.isfinite(draws.samples[draws.born_site]), axis=(1, 2))
+    values = {name: jnp.asarray(np.asarray(x)[sound]) for name, x in draws.samples.items()}
+    if np.sum(sound) < 2:
+        raise ValueError(f"Expected at least two finite samples; got {np.sum(sound)}.")
+    structure = law.read_laws(model, params, args)
+    keys = jax.random.split(key, int(np.sum(sound)))
+    n = np.asarray(_estimates(model, structure, params, args, values, keys, displacements, chunk_size))
+    orbitals = _born(model, structure, params, jax.tree.map(lambda x: x[0], values), args).orbitals
+    mean, error = n.mean(axis=0), n.std(axis=0, ddof=1) / np.sqrt(len(n))
+    present = [name for name, count in zip(("up", "down"), orbitals.cell.num_electrons, strict=True) if count]
+    by_name = lambda x: dict(zip(present, x, strict=True))  # noqa: E731
+    return MomentumDistribution(orbitals.wavevectors, by_name(mean), by_name(error))
+
+
+def _born(model, structure, params, values, args):
+    return law.sites_of(model, params, values, args)[structure.born]["fn"].distribution
+
+
+@eqx.filter_jit
+def _estimates(model, structure, params, args, values, keys, displacements, chunk_size):
+    def one(x):
+        values, key = x
+        R, born = values[structure.born], _born(model, structure, params, values, args)
+        cell, k = born.orbitals.cell, jnp.asarray(born.orbitals.wavevectors, R.dtype)
+        here = born.log_psi(R)
+
+        def moved(s):
+            there = jax.lax.map(lambda i: born.log_psi(R.at[i].add(s)), jnp.arange(cell.N), batch_size=cell.N)
+            phase = k @ s
+            wave = jax.lax.complex(jnp.cos(phase), -jnp.sin(phase))
+            ratio = jnp.exp(there - here)
+            return jnp.stack([jnp.real(jnp.sum(ratio[i]) * wave) for i in cell.species])
+
+        s = cell.L * jax.random.uniform(key, (displacements, cell.dim), R.dtype)
+        return jnp.mean(jax.vmap(moved)(s), axis=0)
+
+    return jax.lax.map(one, (values, keys), batch_size=chunk_size)

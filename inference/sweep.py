@@ -1,0 +1,54 @@
+"""One state after the other along a list of gases, each trained from the parameters of the one before."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+
+from pnct.hamiltonian import hamiltonian
+from pnct.inference.draws import Draws
+from pnct.inference.free_energy import Info, VariationalFreeEnergy
+
+
+class Solution(NamedTuple):
+    """A trained gas: its parameters, the training history, and draws at those parameters."""
+
+    gas: Any
+    params: dict[str, Any]
+    history: Info
+    draws: Draws
+
+
+def sweep(
+    key,
+    model: Callable,
+    gases: list,
+    optim,
+    num_steps: int,
+    num_samples: int,
+    warm_steps: int | None = None,
+    num_walkers: int = 256,
+    make_hamiltonian: Callable = hamiltonian,
+    progress_bar: bool = True,
+) -> Iterator[Solution]:
+    """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each that follows.
+
+    The gases must differ in rs and theta alone, at one cutoff: then all share their parameters, and one compilation.
+    """
+    tables = {(g.num_electrons, g.dim, g.twist, g.cutoff) for g in gases}
+    if len(tables) != 1:
+        raise ValueError(
+            f"Expected gases that differ in rs and theta alone, with one cutoff; got {len(tables)} tables of orbitals."
+        )
+    params = None
+    for i, gas in enumerate(gases):
+        run_key, draw_key = jax.random.split(jax.random.fold_in(key, i))
+        vfe = VariationalFreeEnergy(model, make_hamiltonian(gas), optim, num_walkers)
+        state = vfe.init(run_key, gas)
+        steps = num_steps
+        if params is not None:
+            state = state._replace(params=params, average=params)
+            steps = num_steps if warm_steps is None else warm_steps
+        result = vfe.run(run_key, steps, gas, init_state=state, progress_bar=progress_bar)
+        params = result.params
+        yield Solution(gas, params, result.history, vfe.evaluate(draw_key, params, num_samples, gas))

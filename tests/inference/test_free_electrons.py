@@ -1,0 +1,106 @@
+"""Momentum distribution and excitation energies with the identity flow, where plane waves give both exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from identity_flow import Identity
+from jax import random
+from numpyro.handlers import condition
+from small_flow import small_flow
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian, ideal_gas
+from pnct.first_order import first_order_energies
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.excitations import excitation_energies
+from pnct.inference.momentum import momentum_distribution
+
+GAS = ElectronGas((2, 1), 2, 3.0, 0.5, (0.1, 0.2), cutoff=3.0)
+
+
+def free_electrons(gas):
+    K = pnct.sample("K", dist.Occupation(gas))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, Identity()))
+
+
+def vfe_of(model, coulomb=True):
+    return VariationalFreeEnergy(model, hamiltonian(GAS, coulomb), natural_gradient(), num_walkers=1024, chunk_size=64)
+
+
+@pytest.fixture(scope="module")
+def draws():
+    return vfe_of(free_electrons).evaluate(random.key(0), {}, 100 * 100, GAS)
+
+
+def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
+    """Electrons in plane waves are their quasi-particles: n_k is the occupation of orbital k. 100 repeats cover it."""
+    found = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=100)
+    exact = dict(zip(("up", "down"), ideal_gas(GAS).occupations, strict=True))
+    np.testing.assert_array_equal(found.k, GAS.orbitals.wavevectors)
+    for name in ("up", "down"):
+        assert np.all(np.abs(found.n[name] - exact[name]) < 4 * found.error[name] + 1e-12)
+        assert abs(np.sum(found.n[name]) - np.sum(exact[name])) < 0.3
+        assert np.median(found.error[name]) < 0.03
+
+    z = []
+    for i in range(100):
+        part = slice(100 * i, 100 * (i + 1))
+        some = draws._replace(samples={name: x[part] for name, x in draws.samples.items()})
+        repeat = momentum_distribution(random.key(2 + i), free_electrons, {}, some, GAS, chunk_size=100)
+        z.append((repeat.n["up"][:6] - exact["up"][:6]) / repeat.error["up"][:6])
+    # Six levels of a repeat are not independent: as 100 of them count, not 600.
+    assert abs(np.mean(np.abs(z) < 1) - 0.683) < 3 * np.sqrt(0.683 * 0.317 / 100)
+
+
+def test_momenta_of_a_moved_pair_by_quadrature():
+    """Two electrons on the line of a flow: n_k against the double integral over s and R on a lattice of points."""
+    gas = ElectronGas((1, 1), 2, 3.0, 0.3, (0.1, 0.2), cutoff=1.5)
+    flow = small_flow(gas.cell, size=0.12)
+    model = condition(_pair, {"K": np.array([0, 1])})
+    vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=2048, chunk_size=64)
+    draws = vfe.evaluate(random.key(0), {}, 4096, gas)
+    assert np.all(draws.det_sign > 0) and np.all(np.isfinite(draws.potential))
+    found = momentum_distribution(random.key(1), model, {}, draws, gas, displacements=4, chunk_size=64)
+
+    # The flow depends on r = r_1 - r_2 alone, so the trace over the total position is left out: r_2 = 0.
+    points, L = 24, gas.L
+    x = np.stack(np.meshgrid(*[np.arange(points) * L / points] * 2, indexing="ij"), -1).reshape(-1, 2)
+    born = dist.Born(gas.orbitals, jnp.array([0, 1]), flow)
+    psi = np.exp(jax.jit(jax.vmap(lambda r: born.log_psi(jnp.stack([r, jnp.zeros(2)]))))(x))
+    k = gas.orbitals.wavevectors
+    # Moving one electron by s at fixed r_2: n_k = |sum over r of exp(-i k.r) psi(r)|^2, normalised.
+    amplitude = np.exp(-1j * (k @ x.T)) @ psi / len(x)
+    exact = np.abs(amplitude) ** 2 / np.mean(np.abs(psi) ** 2)
+    assert exact.max() < 0.98  # the flow does something
+    assert np.all(np.abs(found.n["up"] - exact) < 4.5 * found.error["up"])
+
+
+def _pair(gas):
+    K = pnct.sample("K", dist.Occupation(gas))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, small_flow(gas.cell, size=0.12)))
+
+
+def test_excitation_energies():
+    states = np.array([[0, 1, 0], [0, 2, 0], [1, 3, 0], [0, 1, 2]])
+    free = np.sum(np.asarray(GAS.orbital_energies)[states], axis=1)
+    found = excitation_energies(random.key(0), vfe_of(free_electrons, False), {}, states, 64, GAS)
+    np.testing.assert_allclose([e.value for e in found.energy], free, rtol=1e-9)
+    np.testing.assert_allclose([e.value for e in found.excitation], free - free[0], atol=1e-9)
+
+    first_order = first_order_energies(GAS, states)
+    found = excitation_energies(random.key(0), vfe_of(free_electrons), {}, states, 4096, GAS)
+    for energy, excitation, exact in zip(found.energy, found.excitation, first_order, strict=True):
+        assert abs(energy.value - exact) < 3 * energy.error
+        assert abs(excitation.value - (exact - first_order[0])) <= 3 * excitation.error
+    assert found.excitation[0].value == found.excitation[0].error == 0
+
+
+def test_expected_got(draws):
+    with pytest.raises(ValueError, match="Expected displacements >= 1"):
+        momentum_distribution(random.key(0), free_electrons, {}, draws, GAS, displacements=0)
+    with pytest.raises(ValueError, match="conditioned site 'K': Expected strictly ascending"):
+        excitation_energies(random.key(0), vfe_of(free_electrons), {}, np.array([[1, 0, 0]]), 64, GAS)
+    with pytest.raises(ValueError, match="Expected states of shape"):
+        excitation_energies(random.key(0), vfe_of(free_electrons), {}, np.array([0, 1, 0]), 64, GAS)

@@ -1,0 +1,63 @@
+"""A sweep starts each gas from the one before and compiles once."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import random
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian
+from pnct.distributions import transformer
+from pnct.inference import natural_gradient
+from pnct.inference.sweep import sweep
+
+TRACES = []
+
+
+class Wave(eqx.Module):
+    """zeta = R + a sin(2 pi R/L) in a cell of two electrons: one parameter."""
+
+    a: jax.Array
+
+    def __call__(self, R):
+        return R + self.a * jnp.sin(2 * np.pi * R / np.sqrt(2 * np.pi))
+
+
+def model(gas):
+    TRACES.append(gas)
+    occupation = pnct.module("occupation", transformer(gas, layers=1, width=4, heads=1))
+    flow = pnct.module("flow", lambda key: Wave(jnp.zeros(())))
+    K = pnct.sample("K", dist.Occupation(gas, occupation))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
+
+
+def gas(rs, theta, **kwargs):
+    return ElectronGas((2, 0), 2, rs, theta, 0.25, cutoff=2.0, **kwargs)
+
+
+def test_each_starts_where_the_last_ended():
+    optim, gases = natural_gradient(), [gas(2.0, 0.3), gas(3.0, 0.3), gas(3.0, 0.4)]
+    run = sweep(random.key(0), model, gases, optim, 3, 16, warm_steps=0, num_walkers=8, progress_bar=False)
+    solutions, traces = [], [len(TRACES)]
+    for solution in run:
+        solutions.append(solution)
+        traces.append(len(TRACES))
+    first, second, third = solutions
+    assert np.diff(traces)[0] > np.diff(traces)[1] == np.diff(traces)[2]
+    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+    assert same(first.params, second.params) and same(first.params, third.params)
+    assert np.any(first.params["occupation"].out.weight)
+    assert [s.draws.temperature for s in (first, second, third)] == pytest.approx([g.temperature for g in gases])
+    assert first.history.free_energy.shape == (3,) and second.history.free_energy.shape == (0,)
+    assert second.draws.potential.shape == (16,)
+    exact = hamiltonian(gases[1]).potential(second.draws.samples["R"][0])
+    assert second.draws.potential[0] == pytest.approx(float(exact))
+
+
+def test_other_tables_are_refused():
+    other = ElectronGas((2, 0), 2, 2.0, 0.3, 0.25, cutoff=3.0)
+    with pytest.raises(ValueError, match="Expected gases that differ in rs and theta alone"):
+        next(sweep(random.key(0), model, [gas(2.0, 0.3), other], natural_gradient(), 1, 8))

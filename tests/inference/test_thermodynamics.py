@@ -1,0 +1,166 @@
+"""Thermodynamics on the ideal gas, where all of it is known: exactly, and from draws with errors that cover."""
+
+import jax
+import numpy as np
+import pytest
+
+from pnct import ElectronGas, ideal_gas
+from pnct.distributions import Occupation
+from pnct.first_order import first_order_bound, pair_occupations
+from pnct.ideal import log_partition
+from pnct.inference.draws import Draws
+from pnct.inference.thermodynamics import (
+    Point,
+    difference_matrix,
+    heat_capacity,
+    point,
+    pressure,
+    thermodynamics,
+    volume,
+    with_electrons,
+)
+
+
+def gases_on(rs, theta, num_electrons=(3, 0), dim=2):
+    return [[ElectronGas(num_electrons, dim, r, t, 0.25, cutoff=12.0) for t in theta] for r in rs]
+
+
+def exact_point(gas):
+    ideal = ideal_gas(gas)
+    return Point(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
+
+
+def exact_heat_capacity(gas):
+    """Var(E)/T^2 in the canonical ideal gas."""
+    e, total = np.asarray(gas.orbital_energies), 0.0
+    for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True):
+        if n:
+            pairs = pair_occupations(np.asarray(b), n)
+            total += e @ pairs @ e - (np.diag(pairs) @ e) ** 2
+    return total / gas.temperature**2
+
+
+def draws_of(gas, samples, seed=0):
+    law = Occupation(gas)
+    K = jax.jit(lambda key: law.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
+    energy = np.sum(np.asarray(gas.orbital_energies)[np.asarray(K)], axis=1)
+    zeros = np.zeros(samples)
+    log_p = np.asarray(jax.jit(law.log_prob)(K))
+    return Draws({"K": np.asarray(K)}, log_p, energy + 0j, zeros, zeros, zeros + 1, float(gas.temperature), gas.N, "R")
+
+
+@pytest.mark.parametrize(("num_electrons", "dim"), [((3, 0), 2), ((2, 1), 3)])
+def test_ideal_gas_on_a_grid(num_electrons, dim):
+    rs = np.array([1.0, 1.5, 2.5])
+    errors = []
+    for h in (0.04, 0.02):
+        gases = gases_on(rs, 0.5 + h * np.arange(-1, 2), num_electrons, dim)
+        grid = thermodynamics(gases, [[exact_point(g) for g in row] for row in gases])
+        gas, N = gases[1][1], gases[1][1].N
+        ideal, C, omega = ideal_gas(gas), exact_heat_capacity(gas), volume(gas)
+        P = 2 * ideal.energy / (dim * omega)
+        np.testing.assert_allclose(grid.pressure_virial.value[1, 1], P, rtol=1e-12)
+        np.testing.assert_allclose(grid.pressure_free_energy.value, grid.pressure_virial.value, rtol=1e-10)
+        np.testing.assert_allclose(grid.chemical_potential.value[1, 1], (ideal.free_energy + P * omega) / N, rtol=1e-12)
+        np.testing.assert_allclose(grid.density[1], N / omega)
+
+        # P Omega = 2 E/d and E = r_s^-2 x function of theta: (dE/dOmega)_T = (2/(d Omega)) (C T - E).
+        modulus = (
+            -omega * (2 / dim) * ((2 / (dim * omega)) * (C * gas.temperature - ideal.energy) / omega - ideal.energy / omega**2)
+        )
+        slope = (ideal.entropy - 2 * C / dim) / N
+        exact = np.array([C / N, modulus, slope, slope])
+        names = ("heat_capacity", "bulk_modulus", "entropy_slope", "chemical_potential_slope")
+        scale = np.array([C, N * modulus, ideal.entropy, ideal.entropy]) / N  # in two dimensions the slopes nearly vanish
+        errors.append((np.array([getattr(grid, name).value[1, 1] for name in names]) - exact) / scale)
+    assert np.all(np.abs(errors[1]) < 5e-3)
+    np.testing.assert_allclose(errors[0] / errors[1], 4, rtol=0.1)  # parabolas through three points
+
+
+def test_first_order_is_exact_in_rs():
+    """At first order r_s^2 F is linear in r_s, so -dF/dOmega is the virial pressure whatever the spacing."""
+    gases = gases_on([0.5, 2.0, 3.0], [0.3, 0.4])
+    points = []
+    for row in gases:
+        bounds = [first_order_bound(g) for g in row]
+        points.append([Point(np.array([b.kinetic, b.potential, b.entropy]), np.zeros((3, 3))) for b in bounds])
+    grid = thermodynamics(gases, points)
+    np.testing.assert_allclose(grid.pressure_free_energy.value, grid.pressure_virial.value, rtol=1e-9)
+
+
+def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
+    """200 repeats on the ideal gas: 68 % and 95 % of the intervals hold the exact value, to 3 binomial sigma."""
+    gas = ElectronGas((3, 0), 2, 2.0, 0.5, 0.25)
+    draws, ideal = draws_of(gas, 200 * 1000), ideal_gas(gas)
+    exact = {
+        "heat capacity": exact_heat_capacity(gas),
+        "pressure": 2 * ideal.energy / (2 * volume(gas)),
+        "entropy": ideal.entropy,
+    }
+    z = {name: [] for name in exact}
+    for i in range(200):
+        part = slice(1000 * i, 1000 * (i + 1))
+        some = draws._replace(log_prob=draws.log_prob[part], kinetic=draws.kinetic[part], potential=draws.potential[part])
+        mean, covariance = point(some)
+        form = np.array([1, 1, -gas.temperature])  # F = T ln p + E is one number for all states: no error at all
+        assert form @ mean == pytest.approx(ideal.free_energy, rel=1e-9) and abs(form @ covariance @ form) < 1e-12
+        found = {
+            "heat capacity": heat_capacity(some)[:2],
+            "pressure": pressure(gas, some)[:2],
+            "entropy": (mean[2], np.sqrt(covariance[2, 2])),
+        }
+        for name, (value, error) in found.items():
+            z[name].append((value - exact[name]) / error)
+    for name, values in z.items():
+        for sigmas, rate in ((1, 0.683), (2, 0.954)):
+            covered = np.mean(np.abs(values) < sigmas)
+            assert abs(covered - rate) < 3 * np.sqrt(rate * (1 - rate) / 200), (name, sigmas, covered)
+
+
+def test_grid_errors_are_those_of_repeated_runs():
+    gases = gases_on([1.0, 2.0], [0.4, 0.5, 0.6])
+    draws = [[draws_of(g, 40 * 500, seed=7 * a + b) for b, g in enumerate(row)] for a, row in enumerate(gases)]
+    results = []
+    for i in range(40):
+        part = slice(500 * i, 500 * (i + 1))
+        some = [
+            [d._replace(log_prob=d.log_prob[part], kinetic=d.kinetic[part], potential=d.potential[part]) for d in r]
+            for r in draws
+        ]
+        results.append(thermodynamics(gases, [[point(d) for d in row] for row in some]))
+    for name in ("heat_capacity", "pressure_virial", "chemical_potential", "bulk_modulus", "entropy_slope"):
+        spread = np.std([getattr(r, name).value for r in results], axis=0, ddof=1)
+        stated = np.mean([getattr(r, name).error for r in results], axis=0)
+        np.testing.assert_allclose(stated, spread, rtol=0.5, err_msg=name)
+
+
+def test_one_more_electron_in_the_same_volume():
+    gas = ElectronGas((12, 0), 2, 3.0, 0.4, 0.25)
+    more = with_electrons(gas, (13, 0))
+    assert volume(more) == pytest.approx(volume(gas)) and more.temperature == pytest.approx(gas.temperature)
+    np.testing.assert_allclose(more.orbital_energies, gas.orbital_energies, rtol=1e-12)
+    b = np.asarray(gas.orbital_energies) / gas.temperature
+    log_z = jax.jit(log_partition, static_argnums=1)
+    mu = -gas.temperature * float(log_z(b, 13) - log_z(b, 12))
+    added = ideal_gas(more).free_energy - ideal_gas(gas).free_energy
+    assert added == pytest.approx(mu, rel=1e-9)
+    # The other route is that of the infinite system, off by 1/N.
+    ideal = ideal_gas(gas)
+    assert added == pytest.approx((ideal.free_energy + ideal.energy) / gas.N, rel=0.15)
+
+
+def test_differences():
+    x = np.array([0.1, 0.4, 0.5, 1.1])
+    np.testing.assert_allclose(difference_matrix(x) @ (3 * x**2 - x), 6 * x - 1)
+    np.testing.assert_allclose(difference_matrix(x[:2]) @ (2 * x[:2]), 2)
+
+
+def test_expected_got():
+    gases = gases_on([1.0, 2.0], [0.4, 0.5])
+    points = [[exact_point(g) for g in row] for row in gases]
+    with pytest.raises(ValueError, match="Expected gases and points on one grid"):
+        thermodynamics(gases, points[:1])
+    with pytest.raises(ValueError, match="Expected rs ascending"):
+        thermodynamics(gases[::-1], points)
+    with pytest.raises(ValueError, match="Expected temperature > 0"):
+        heat_capacity(draws_of(gases[0][0], 10)._replace(temperature=0.0))
