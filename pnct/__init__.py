@@ -9,5 +9,6 @@ from pnct.hamiltonian import hamiltonian  # noqa: E402
 from pnct.ideal import ideal_gas  # noqa: E402
 from pnct.primitives import module, param, sample  # noqa: E402
 from pnct.system import ElectronGas  # noqa: E402
+from pnct.trap import HarmonicTrap  # noqa: E402
 
-__all__ = ["ElectronGas", "Estimate", "hamiltonian", "ideal_gas", "module", "param", "sample"]
+__all__ = ["ElectronGas", "Estimate", "HarmonicTrap", "hamiltonian", "ideal_gas", "module", "param", "sample"]

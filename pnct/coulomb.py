@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import erfc
 
-from pnct.orbitals import Cell
+from pnct.space import Cell
 
 
 class Ewald(eqx.Module):
@@ -54,6 +54,23 @@ class Ewald(eqx.Module):
         phase = 2 * np.pi * jnp.matmul(s, jnp.asarray(self.waves, s.dtype).T, precision="highest")
         structure = jnp.sum(jnp.cos(phase), axis=0) ** 2 + jnp.sum(jnp.sin(phase), axis=0) ** 2
         return jnp.sum(jnp.asarray(self.weights, s.dtype) * structure)
+
+
+class Coulomb(eqx.Module):
+    """V(R) = Ewald(R)/r_s, in hartree."""
+
+    rs: float
+    ewald: Ewald
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        return self.ewald(R) / self.rs
+
+
+class NoInteraction(eqx.Module):
+    """V(R) = 0."""
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        return jnp.zeros((), R.dtype)
 
 
 def ewald(cell: Cell, splitting: float | None = None, accuracy: float = 1e-12) -> Ewald:

@@ -1,6 +1,7 @@
-r"""The local energy  (H Psi_K)(R)/Psi_K(R) = -(1/2 r_s^2) [Lap ln Psi + (grad ln Psi)^2] + V(R),  in hartree.
+r"""The local energy  (H Psi_K)(R)/Psi_K(R) = -c [Lap ln Psi + (grad ln Psi)^2] + V(R),  c = 1/(2 r_s^2) in the electron gas.
 
-The square of the complex gradient is taken without conjugation. The imaginary part averages to zero.
+The square of the complex gradient is taken without conjugation. The imaginary part averages to zero. Energies are in the
+unit of the system: hartree for the gas, hbar omega for electrons in a trap.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from pnct.coulomb import Ewald, ewald
 from pnct.kinetic import local_kinetic
 
 
@@ -28,9 +28,9 @@ class LocalEnergy(NamedTuple):
 
 
 class Hamiltonian(eqx.Module):
-    """(law of R, R) -> LocalEnergy. `kinetic_scale` = 1/(2 r_s^2); `potential`: R -> hartree.
+    """(law of R, R) -> LocalEnergy. `kinetic_scale`: c; `potential`: V.
 
-    `temperature` in hartree; `energy_unit`, hartree: the scale of energies in which an optimiser sees its gradients.
+    `temperature`; `energy_unit`: the scale of energies in which an optimiser sees its gradients.
     """
 
     temperature: float
@@ -44,24 +44,6 @@ class Hamiltonian(eqx.Module):
         return LocalEnergy(kinetic, self.potential(R), psi.log_det_jacobian, psi.det_sign)
 
 
-class Coulomb(eqx.Module):
-    """V(R) = Ewald(R)/r_s, in hartree."""
-
-    rs: float
-    ewald: Ewald
-
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
-        return self.ewald(R) / self.rs
-
-
-class NoInteraction(eqx.Module):
-    """V(R) = 0."""
-
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
-        return jnp.zeros((), R.dtype)
-
-
-def hamiltonian(gas, coulomb: bool = True) -> Hamiltonian:
-    """The Hamiltonian of an electron gas; with `coulomb=False`, of the ideal gas in the same cell."""
-    potential = Coulomb(gas.rs, ewald(gas.cell)) if coulomb else NoInteraction()
-    return Hamiltonian(gas.temperature, gas.E_F, 1 / (2 * gas.rs**2), potential)
+def hamiltonian(system, coulomb: bool = True) -> Hamiltonian:
+    """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction."""
+    return Hamiltonian(system.temperature, system.energy_unit, system.kinetic_scale, system.potential(coulomb))

@@ -19,7 +19,7 @@ UNREACHABLE = -1e30  # not -inf: the gradient of logaddexp(-inf, -inf) is nan
 
 
 class IdealGas(NamedTuple):
-    """Totals in hartree and k_B; `occupations` has one row per species, shape (2, M)."""
+    """Totals in the system's unit of energy (hartree, hbar omega) and k_B; `occupations` has a row per species, shape (2, M)."""
 
     free_energy: float
     energy: float
@@ -72,10 +72,27 @@ def entropy(b: Float[np.ndarray, " M"], n: int) -> float:
     return log_z + float(np.sum(np.where(occupations > 0, occupations * b, 0.0)))
 
 
-def ideal_gas(gas) -> IdealGas:
-    """The exact canonical ensemble of the non-interacting gas, within the orbital table of `gas`.
+def converged_cutoff(levels: Float[np.ndarray, " M"], b: Float[np.ndarray, " M"], n: int, tolerance: float) -> float:
+    """The lowest level up to which a table of whole shells holds the entropy of n electrons to `tolerance` k_B each.
 
-    Totals in hartree and k_B. At theta = 0 the entropy is the logarithm of the ground state's degeneracy.
+    levels: of all orbitals, ascending, degenerate ones equal; b: their reduced energies.
+    """
+    candidates = np.unique(levels[n - 1 :])  # the ground state must fit
+    up_to = lambda level: entropy(np.where(levels <= level, b, 1e6), n)  # noqa: E731
+    exact, low, high = up_to(candidates[-1]), 0, len(candidates) - 1
+    while low < high:  # the entropy grows with the table
+        middle = (low + high) // 2
+        if exact - up_to(candidates[middle]) < tolerance * n:
+            high = middle
+        else:
+            low = middle + 1
+    return float(candidates[low])
+
+
+def ideal_gas(gas) -> IdealGas:
+    """The exact canonical ensemble of the non-interacting electrons of a system, within its orbital table.
+
+    Totals, and k_B. At theta = 0 the entropy is the logarithm of the ground state's degeneracy.
     """
     e = np.asarray(gas.orbital_energies, float)
     entropy_total, occupations = 0.0, []

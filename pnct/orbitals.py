@@ -10,23 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-
-class Cell(eqx.Module):
-    """The periodic box and who is in it: electron numbers (up, down), dimension, and side length `L` in units of r_s a_0."""
-
-    num_electrons: tuple[int, int] = eqx.field(static=True)
-    dim: int = eqx.field(static=True)
-    L: float = eqx.field(static=True)
-
-    @property
-    def N(self) -> int:
-        return sum(self.num_electrons)
-
-    @property
-    def species(self) -> tuple[slice, ...]:
-        """Where the electrons of each occupied species stand, up first; an empty species has no slice."""
-        up, down = self.num_electrons
-        return tuple(s for s in (slice(0, up), slice(up, up + down)) if s.stop > s.start)
+from pnct.space import Cell
 
 
 class PlaneWaves(eqx.Module):
@@ -46,6 +30,12 @@ class PlaneWaves(eqx.Module):
         """k_m in units of 1/(r_s a_0)."""
         return (2 * np.pi / self.cell.L) * self.indices
 
+    @property
+    def features(self) -> Float[np.ndarray, "M dim+1"]:
+        """What a network is told of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and k^2."""
+        k = self.indices / max(self.cell.num_electrons) ** (1 / self.cell.dim)
+        return np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1)
+
     def occupied(self, K: Int[Array, " n"], dtype=None) -> Float[Array, "n dim"]:
         """The wave vectors k_m of the occupied orbitals K."""
         return jnp.asarray(self.wavevectors, dtype)[K]
@@ -54,6 +44,10 @@ class PlaneWaves(eqx.Module):
         """D_il = L^{-dim/2} exp(i k_l.r_i) for the orbitals K of one species, at the positions r."""
         phase = r @ self.occupied(K, r.dtype).T
         return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.cell.L ** (-self.cell.dim / 2)
+
+    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> Float[Array, "p dim"]:
+        """Independent points of the density of these orbitals, which is uniform, from points of the unit cube."""
+        return self.cell.L * u
 
 
 def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:

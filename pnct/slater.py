@@ -69,7 +69,8 @@ def _log_det(D):
 def _log_det_jvp(primals, tangents):
     # d ln det D = tr(D^-1 dD): one inverse serves every tangent, where the built-in rule solves for each.
     (D,), (dD,) = primals, tangents
-    return _log_det(D), jnp.sum(jnp.linalg.inv(D).T * dD)
+    value = _log_det(D)
+    return value, jnp.sum(jnp.linalg.inv(D).T * dD).astype(value.dtype)
 
 
 def _log_norm(cell) -> float:

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.ideal import entropy
-from pnct.orbitals import Cell, PlaneWaves, integer_vectors, squared_norms
+from pnct.coulomb import Coulomb, NoInteraction, ewald
+from pnct.ideal import converged_cutoff
+from pnct.orbitals import PlaneWaves, integer_vectors, squared_norms
+from pnct.space import Cell
 
 ENTROPY_TOLERANCE = 1e-4  # k_B per electron that the default cutoff may leave out
 # A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps theta = 0 and float32 finite.
@@ -40,17 +42,17 @@ class ElectronGas(eqx.Module):
     cutoff: float = eqx.field(static=True)
 
     def __init__(self, num_electrons=(7, 0), dim=3, rs=4.0, theta=0.25, twist=0.0, cutoff=None):
-        self.num_electrons = _checked_num_electrons(num_electrons)
+        self.num_electrons = checked_num_electrons(num_electrons)
         if dim not in (2, 3):
             raise ValueError(f"Expected dim = 2 or 3; got {dim!r}.")
         self.dim = int(dim)
-        self.rs = _checked_number("rs", rs, lambda x: x > 0, "> 0")
-        self.theta = _checked_number("theta", theta, lambda x: x >= 0, ">= 0")
+        self.rs = checked_number("rs", rs, lambda x: x > 0, "> 0")
+        self.theta = checked_number("theta", theta, lambda x: x >= 0, ">= 0")
         self.twist = _checked_twist(twist, self.dim)
         if cutoff is None:
             self.cutoff = default_cutoff(self.num_electrons, self.dim, self.theta, self.twist)
         else:
-            self.cutoff = _checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
+            self.cutoff = checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
         if len(self.orbitals) < max(self.num_electrons):
             raise ValueError(
                 f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. Raise `cutoff`."
@@ -108,6 +110,20 @@ class ElectronGas(eqx.Module):
         return np.inf if isinstance(self.theta, float) and self.theta == 0 else 1 / self.temperature
 
     @property
+    def energy_unit(self):
+        """The Fermi energy: the scale of the energies that change with the state."""
+        return self.E_F
+
+    @property
+    def kinetic_scale(self):
+        """1/(2 r_s^2), the factor of -nabla^2, in hartree."""
+        return 1 / (2 * self.rs**2)
+
+    def potential(self, coulomb: bool = True) -> Coulomb | NoInteraction:
+        """R -> V, in hartree."""
+        return Coulomb(self.rs, ewald(self.cell)) if coulomb else NoInteraction()
+
+    @property
     def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
         """(e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills; bounded by +-200."""
         q = squared_norms(_table(self.dim, self.twist, self.cutoff), self.twist)
@@ -129,19 +145,9 @@ def default_cutoff(num_electrons: tuple[int, int], dim: int, theta: float, twist
     # Beyond 25 T above the Fermi level all orbitals together hold less than 1e-8 electrons.
     table = integer_vectors(dim, twist, max(fermi, ground) * (1 + 25 * theta) + 1)
     q = squared_norms(table, twist)
-    levels = np.unique(q[n - 1 :])  # the ground state must fit
     if theta == 0:
-        return float(levels[0])
-    masked = lambda level: np.where(q <= level, _reduced(q, n, L, dim, num_electrons, theta), 1e6)  # noqa: E731
-    exact = entropy(masked(levels[-1]), n)
-    low, high = 0, len(levels) - 1
-    while low < high:  # the entropy grows with the table
-        middle = (low + high) // 2
-        if exact - entropy(masked(levels[middle]), n) < ENTROPY_TOLERANCE * n:
-            high = middle
-        else:
-            low = middle + 1
-    return float(levels[low])
+        return float(q[n - 1])
+    return converged_cutoff(q, _reduced(q, n, L, dim, num_electrons, theta), n, ENTROPY_TOLERANCE)
 
 
 def _reduced(q, n, L, dim, num_electrons, theta):
@@ -167,7 +173,7 @@ def _table(dim, twist, cutoff):
     return integer_vectors(dim, twist, cutoff)
 
 
-def _checked_num_electrons(num_electrons) -> tuple[int, int]:
+def checked_num_electrons(num_electrons) -> tuple[int, int]:
     try:
         up, down = (int(n) for n in num_electrons)
         whole = all(int(n) == n for n in num_electrons)
@@ -178,7 +184,7 @@ def _checked_num_electrons(num_electrons) -> tuple[int, int]:
     return up, down
 
 
-def _checked_number(name, x, accept, expected) -> float:
+def checked_number(name, x, accept, expected) -> float:
     try:
         value = float(x)
     except (TypeError, ValueError):

@@ -16,24 +16,23 @@ from jaxtyping import Array, Complex, Float, Int
 
 from pnct import slater
 from pnct.distributions.determinantal import Determinantal
-from pnct.flows import CanonicalTransformation, jacobian
-from pnct.orbitals import PlaneWaves
+from pnct.flows import CanonicalTransformation, forward_and_log_det
 
 
 class Born(distrax.Transformed):
-    """R ~ |Psi_K|^2, shape (N, dim), normalised over the cell in ordered coordinates.
+    """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
-    orbitals: PlaneWaves.  K: (N,) occupied orbitals, up then down.  flow: R -> zeta, whose dtype the samples take.
+    orbitals: PlaneWaves or Oscillators.  K: (N,) occupied orbitals, up then down.  flow: R -> zeta, whose dtype the samples take.
     A sample whose inversion did not converge is nan. Samples carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals: PlaneWaves, K: Int[Array, " N"], flow: Callable):
+    def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
         dtype = jnp.result_type(*jax.tree.leaves(flow)) if jax.tree.leaves(flow) else None
         quasi_particles = Determinantal(orbitals, K, dtype)
         super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
 
     @property
-    def orbitals(self) -> PlaneWaves:
+    def orbitals(self):
         return self.distribution.orbitals
 
     @property
@@ -58,9 +57,9 @@ class Born(distrax.Transformed):
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
-        zeta, J = jacobian(self.flow, self._checked(R))
+        zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
-            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * jnp.linalg.slogdet(J)[1]
+            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

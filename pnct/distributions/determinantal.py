@@ -1,13 +1,13 @@
-r"""The determinantal law  zeta ~ |Phi_K(zeta)|^2  of plane waves: exact independent samples of free electrons.
+r"""The determinantal law  zeta ~ |Phi_K(zeta)|^2:  exact independent samples of free electrons.
 
-|det D|^2 is a projection determinantal point process. Its electrons can be drawn one after the other: propose r
-uniform in the cell, v_l = exp(i k_l.r)/sqrt(n), and accept with probability
+|det D|^2, D_il = phi_l(r_i), is a projection determinantal point process. Its electrons can be drawn one after the other:
+propose r from the density of the orbitals, sum_l |phi_l(r)|^2/n, which is an envelope; v_l = phi_l(r)/|phi(r)|; accept with
+probability
 
     1 - |Q v|^2,    Q = the orthonormal vectors of the electrons placed so far,
 
-then append the normalised residual of v to Q. The uniform envelope is exact, since the density n/V of plane waves is
-uniform; n electrons take n (1 + 1/2 + ... + 1/n) proposals on average. Each configuration advances at its own pace,
-by at most one electron in every round of several proposals. Species are independent.
+then append the normalised residual of v to Q. n electrons take n (1 + 1/2 + ... + 1/n) proposals on average. Each
+configuration advances at its own pace, by at most one electron in every round of several proposals. Species are independent.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -24,9 +24,9 @@ MAX_ROUNDS = 64  # per electron: the chance to need more is exp(-512)
 
 
 class Determinantal(distrax.Distribution):
-    """zeta ~ |Phi_K|^2, shape (N, dim), in the cell [0, L)^dim.
+    """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves.  K: (N,) occupied orbitals, up then down.  dtype: of the samples, by default jax's own.
+    orbitals: PlaneWaves or Oscillators.  K: (N,) occupied orbitals, up then down.  dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
 
@@ -50,7 +50,7 @@ class Determinantal(distrax.Distribution):
         return jax.dtypes.canonicalize_dtype(self._dtype or float)
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
-        """ln |Phi_K|^2, normalised over ordered coordinates in the cell."""
+        """ln |Phi_K|^2, normalised over ordered coordinates."""
 
         def log_prob(zeta):
             with jax.default_matmul_precision("highest"):
@@ -64,21 +64,20 @@ class Determinantal(distrax.Distribution):
         return jax.vmap(self._sample_one)(jax.random.split(key, n))
 
     def _sample_one(self, key):
-        k = self.orbitals.occupied(self.K, self.dtype)
         species = self.orbitals.cell.species
         keys = jax.random.split(key, len(species))
-        L = self.orbitals.cell.L
         # Accelerators round the factors of float32 products to ten bits unless told otherwise.
         with jax.default_matmul_precision("highest"):
-            return jnp.concatenate([sample(key, k[i], L) for key, i in zip(keys, species, strict=True)])
+            parts = [sample(key, self.orbitals, self.K[i], self.dtype) for key, i in zip(keys, species, strict=True)]
+            return jnp.concatenate(parts)
 
 
-def sample(key: Array, k: Float[Array, "n dim"], L: float, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:
-    """One exact sample of |det exp(i k_l.r_i)|^2, n electrons of one species in the plane waves k. Shape (n, dim).
+def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:
+    """One exact sample of |det phi_l(r_i)|^2, n electrons of one species in the orbitals K. Shape (n, dim).
 
-    nan if the rounds are used up, which happens where two of the k are equal.
+    nan if the rounds are used up, which happens where an orbital is named twice.
     """
-    n, dim = k.shape
+    (n,), dim = jnp.shape(K), orbitals.cell.dim
     everyone = jnp.arange(n)
 
     def unfinished(state):
@@ -87,11 +86,11 @@ def sample(key: Array, k: Float[Array, "n dim"], L: float, proposals: int = PROP
 
     def advance(state):
         r, Q, placed, iteration = state
-        u = jax.random.uniform(jax.random.fold_in(key, iteration), (proposals, dim + 1), k.dtype)
-        proposed, threshold = L * u[:, :dim], u[:, dim]
+        u = jax.random.uniform(jax.random.fold_in(key, iteration), (proposals, dim + 1), dtype)
+        proposed, threshold = orbitals.propose(K, u[:, :dim]), u[:, dim]
 
-        phase = proposed @ k.T
-        v = jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) / n**0.5
+        v = orbitals.matrix(K, proposed)
+        v = v / jnp.linalg.norm(v, axis=1, keepdims=True)
         overlap = v @ Q.conj().T
         accepted = threshold < 1 - jnp.sum(jnp.abs(overlap) ** 2, axis=1)
         first = jnp.argmax(accepted)
@@ -103,7 +102,7 @@ def sample(key: Array, k: Float[Array, "n dim"], L: float, proposals: int = PROP
         Q = jnp.where(here[:, None], residual / jnp.linalg.norm(residual), Q)
         return r, Q, placed + jnp.any(accepted), iteration + 1
 
-    Q = jnp.zeros((n, n), jnp.result_type(k.dtype, jnp.complex64))
-    start = jnp.full((n, dim), jnp.nan, k.dtype), Q, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+    Q = jnp.zeros((n, n), jax.eval_shape(orbitals.matrix, K, jnp.zeros((n, dim), dtype)).dtype)
+    start = jnp.full((n, dim), jnp.nan, dtype), Q, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
     r, _, placed, _ = jax.lax.while_loop(unfinished, advance, start)
     return jnp.where(placed == n, r, jnp.nan)

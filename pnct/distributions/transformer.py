@@ -126,7 +126,7 @@ def transformer(
 
 
 def tokens(gas, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None) -> Float[Array, "T F"]:
-    """What the network is told: k and k^2 of the orbital taken before, k in (2 pi/L) n^(1/dim), and both species.
+    """What the network is told: the features of the orbital taken before, and both species.
 
     previous: that orbital; ignored for the very first electron, which has none.
     """
@@ -134,7 +134,6 @@ def tokens(gas, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=N
     order = np.arange(gas.N)
     species = np.stack([order == 0, order > up, order >= up], axis=-1)  # nobody before, down before, down itself
 
-    k = gas.orbitals.indices / max(gas.num_electrons) ** (1 / gas.dim)
-    k = jnp.asarray(np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1), dtype)[previous]
-    k = jnp.where((electrons == 0)[:, None], 0, k)
-    return jnp.concatenate([k, jnp.asarray(species, k.dtype)[electrons]], axis=-1)
+    orbital = jnp.asarray(gas.orbitals.features, dtype)[previous]
+    orbital = jnp.where((electrons == 0)[:, None], 0, orbital)
+    return jnp.concatenate([orbital, jnp.asarray(species, orbital.dtype)[electrons]], axis=-1)

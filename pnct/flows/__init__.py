@@ -1,9 +1,23 @@
-"""Flows  T: R -> zeta  from electrons to quasi-particles: periodic, permutation-equivariant, the identity at first."""
+"""Flows  T: R -> zeta  from electrons to quasi-particles: permutation-equivariant, the identity at first."""
 
 from pnct.flows.backflow import Backflow, backflow
 from pnct.flows.bijector import CanonicalTransformation
+from pnct.flows.continuous import Continuous, continuous
 from pnct.flows.ferminet import FermiNet, ferminet
-from pnct.flows.inverse import Inversion, newton
-from pnct.flows.jacobian import jacobian
+from pnct.flows.inverse import Inversion, invert, newton
+from pnct.flows.jacobian import forward_and_log_det, jacobian
 
-__all__ = ["Backflow", "CanonicalTransformation", "FermiNet", "Inversion", "backflow", "ferminet", "jacobian", "newton"]
+__all__ = [
+    "Backflow",
+    "CanonicalTransformation",
+    "Continuous",
+    "FermiNet",
+    "Inversion",
+    "backflow",
+    "continuous",
+    "ferminet",
+    "forward_and_log_det",
+    "invert",
+    "jacobian",
+    "newton",
+]

@@ -1,14 +1,13 @@
-r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   d(r) = (L/2 pi) sin(2 pi r/L).
+r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   d(r) = (L/2 pi) sin(2 pi r/L) in a periodic cell.
 
-eta_g is a small network of the even pair features [cos(2 pi r/L), |sin(pi r/L)|], with weights of its own for each
-relation g (same spin, opposite spin), so the centre of mass stays where it is. Its last layer starts at zero, T at
-the identity.
+eta_g is a small network of the even pair features of the space (pnct/space.py, which has d for open space too), with weights
+of its own for each relation g (same spin, opposite spin), so the centre of mass stays where it is. Its last layer starts at
+zero, T at the identity.
 
 Feynman, Cohen, Phys. Rev. 102, 1189 (1956); Kwon, Ceperley, Martin, Phys. Rev. B 58, 6800 (1998).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,24 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.layers import random_weight, softplus
-from pnct.flows.pairs import displacements, even_features, related_pairs, relations
-from pnct.orbitals import Cell
-
-
-class Layer(NamedTuple):
-    """A hidden layer of eta, F -> W numbers per pair, in each of G relations."""
-
-    weight: Float[Array, "G F W"]
-    bias: Float[Array, "G W"]
+from pnct.flows.even import EvenNetwork, even_network
+from pnct.flows.pairs import displacements, related_pairs, relations
+from pnct.space import Space
 
 
 class Backflow(eqx.Module):
-    """T: (N, dim) -> (N, dim), lengths in r_s a_0."""
+    """T: (N, dim) -> (N, dim), in the lengths of its space."""
 
-    hidden: tuple[Layer, ...]
-    out: Float[Array, "G W"]
-    cell: Cell = eqx.field(static=True)
+    eta: EvenNetwork
+    cell: Space = eqx.field(static=True)
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         return R + jnp.sum(self.pair_displacement(displacements(R)), axis=1)
@@ -50,27 +41,14 @@ class Backflow(eqx.Module):
 
     def pair_displacement(self, r: Float[Array, "N N dim"]) -> Float[Array, "N N dim"]:
         """eta_g(r_ij) d(r_ij), zero for i = j."""
-        L = self.cell.L
-        eta = 0
-        for g, related in enumerate(related_pairs(self.cell)):
-            h = even_features(r, L)
-            for layer in self.hidden:
-                h = softplus(h @ layer.weight[g] + layer.bias[g])
-            eta = eta + jnp.where(related, h @ self.out[g], 0)
-        return eta[..., None] * (L / (2 * np.pi)) * jnp.sin((2 * np.pi / L) * r)
+        x = self.cell.even_features(r, self.cell.L)
+        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(related_pairs(self.cell)))
+        return eta[..., None] * self.cell.direction(r, self.cell.L)
 
 
-def backflow(cell: Cell, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
+def backflow(cell: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
     """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of `width` numbers."""
     if depth < 1 or width < 1:
         raise ValueError(f"Expected depth >= 1 and width >= 1; got depth = {depth}, width = {width}.")
-    G = len(relations(cell))
-
-    def make(key: Array) -> Backflow:
-        hidden = []
-        for level, k in enumerate(jax.random.split(key, depth)):
-            F = width if level else cell.dim + 1
-            hidden.append(Layer(random_weight(k, (G, F, width), F), jnp.zeros((G, width))))
-        return Backflow(tuple(hidden), jnp.zeros((G, width)), cell)
-
-    return make
+    features = cell.even_features(np.zeros((1, cell.dim)), cell.L).shape[-1]
+    return lambda key: Backflow(even_network(key, len(relations(cell)), features, depth, width), cell)

@@ -1,4 +1,4 @@
-r"""A flow as a distrax bijector:  forward(R) = T(R),  ln|det d zeta/d R|,  inverse by damped Newton."""
+r"""A flow as a distrax bijector:  forward(R) = T(R),  ln|det d zeta/d R|,  and the inverse."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pnct.flows.inverse import newton
-from pnct.flows.jacobian import jacobian
+from pnct.flows.inverse import invert
+from pnct.flows.jacobian import forward_and_log_det
 
 
 class CanonicalTransformation(distrax.Bijector):
@@ -25,15 +25,11 @@ class CanonicalTransformation(distrax.Bijector):
         return _over_batch(self.flow, x)
 
     def forward_and_log_det(self, x):
-        def one(R):
-            zeta, J = jacobian(self.flow, R)
-            return zeta, jnp.linalg.slogdet(J)[1]
-
-        return _over_batch(one, x)
+        return _over_batch(lambda R: forward_and_log_det(self.flow, R), x)
 
     def inverse(self, y: Float[Array, "*batch N dim"]) -> Float[Array, "*batch N dim"]:
         def one(zeta):
-            inversion = newton(self.flow, zeta)
+            inversion = invert(self.flow, zeta)
             return jnp.where(inversion.converged, inversion.R, jnp.nan)
 
         return _over_batch(one, y)

@@ -6,8 +6,9 @@ With the relations g of electrons i and j (same spin, opposite spin), a layer of
     h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   each added to its input where the shapes match
     zeta_i = x_i + h_i W_out
 
-from h_i = (nothing) and h_ij = features(r_ij). The sum of h_j over the same spin includes i itself. W_out starts at
-zero, T at the identity. A shift of all electrons alike would change Psi by a phase only, so there is no b_out.
+from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre. The sum of h_j over the same
+spin includes i itself. W_out starts at zero, T at the identity. In a cell a shift of all electrons alike would change Psi by
+a phase only, and a trap has its own centre, so there is no b_out.
 
 Because h_ij depends on r_ij alone, its derivative has `dim` numbers per feature, not N dim: `jacobian` scatters those,
 dz_i/dx_j = -tau_ij, dz_i/dx_i = sum_j tau_ij, and multiplies matrices along the single stream.
@@ -25,17 +26,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.derivatives import FlowDerivatives
+from pnct.flows.derivatives import FlowDerivatives, automatic_derivatives
 from pnct.flows.ferminet_derivatives import derivatives
 from pnct.flows.layers import random_weight, residual, softplus
-from pnct.flows.pairs import displacements, expand, features, members, related_pairs, relations, scatter
-from pnct.orbitals import Cell
+from pnct.flows.pairs import displacements, expand, members, related_pairs, relations, scatter
+from pnct.space import Space
 
 
 class SingleLayer(NamedTuple):
     """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G relations."""
 
-    own: Float[Array, "H W"] | None  # the first layer has no h_i to act on
+    own: Float[Array, "H W"] | None  # None where there is no h_i to act on
     mean: Float[Array, "G H W"] | None
     pair: Float[Array, "G F W"]
     bias: Float[Array, " W"]
@@ -49,19 +50,19 @@ class PairLayer(NamedTuple):
 
 
 class FermiNet(eqx.Module):
-    """T: (N, dim) -> (N, dim), lengths in r_s a_0. `single` has one layer more than `pair`.
+    """T: (N, dim) -> (N, dim), in the lengths of its space. `single` has one layer more than `pair`.
 
-    `features(r, L)`: a module-level function of the displacements (..., dim), periodic in L, -> (..., F).
+    `features(r, L)`: a module-level function of the displacements (..., dim) -> (..., F), by default that of the space.
     """
 
     single: tuple[SingleLayer, ...]
     pair: tuple[PairLayer, ...]
     out: Float[Array, "H dim"]
-    cell: Cell = eqx.field(static=True)
-    features: Callable = eqx.field(static=True, default=features)
+    cell: Space = eqx.field(static=True)
+    features: Callable = eqx.field(static=True)
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        h = jnp.zeros((R.shape[0], 0), R.dtype)
+        h = self.single_features(R)
         for layer, h_pair in zip(self.single, self.pair_stream(displacements(R)), strict=True):
             z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
             h = residual(h, softplus(z))
@@ -74,7 +75,9 @@ class FermiNet(eqx.Module):
         axes = jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, None, :], (dim, N, N, dim))
         dh_pairs = jax.vmap(tangent, out_axes=2)(axes)  # one axis of r_ij at a time, for all pairs at once
 
-        h, dh = jnp.zeros((N, 0), R.dtype), jnp.zeros((N, N * dim, 0), R.dtype)
+        h, tangent = jax.linearize(self.single_features, R)
+        own = jax.vmap(tangent, out_axes=1)(jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, :], (dim, N, dim)))
+        dh = (np.eye(N)[:, :, None, None] * own[:, None]).astype(R.dtype).reshape(N, N * dim, h.shape[-1])
         for layer, h_pair, dh_pair in zip(self.single, h_pairs, dh_pairs, strict=True):
             z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
             dz = self.mix(layer, dh) + scatter(self.pair_terms(layer, dh_pair))
@@ -85,7 +88,14 @@ class FermiNet(eqx.Module):
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """All that the kinetic energy needs of this flow, exactly and without a loop over coordinates."""
+        if self.single[0].own is not None:  # the structured derivatives know no h_i in the first layer
+            return automatic_derivatives(self, R)
         return derivatives(self, R)
+
+    def single_features(self, R: Float[Array, "N dim"]) -> Float[Array, "N H"]:
+        """h_i as the first layer meets it."""
+        centre = self.cell.centre(R, self.cell.L)
+        return jnp.zeros((R.shape[0], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
 
     def pair_stream(self, r: Float[Array, "N N dim"]) -> list[Float[Array, "N N F"]]:
         """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
@@ -119,20 +129,22 @@ class FermiNet(eqx.Module):
         return h @ layer.own + jnp.tensordot(member.T, sum(means), 1)
 
 
-def ferminet(cell: Cell, depth: int = 2, width: int = 16, features: Callable = features) -> Callable[[Array], FermiNet]:
+def ferminet(cell: Space, depth: int = 2, width: int = 16, features: Callable | None = None) -> Callable[[Array], FermiNet]:
     """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron and pair."""
     if depth < 1 or width < 1:
         raise ValueError(f"Expected depth >= 1 and width >= 1; got depth = {depth}, width = {width}.")
-    G, F = len(relations(cell)), features(np.zeros((1, cell.dim)), cell.L).shape[-1]
+    features, origin = features or cell.features, np.zeros((1, cell.dim))
+    centre = cell.centre(origin, cell.L)
+    G, F, F_own = len(relations(cell)), features(origin, cell.L).shape[-1], sum(x.shape[-1] for x in centre or ())
 
     def make(key: Array) -> FermiNet:
         single, pair = [], []
         for level in range(depth):
             first, k = level == 0, jax.random.split(jax.random.fold_in(key, level), 4)
-            inputs = F if first else width
-            fan_in = G * F if first else width + 2 * G * width
-            own = None if first else random_weight(k[0], (width, width), fan_in)
-            mean = None if first else random_weight(k[1], (G, width, width), fan_in)
+            inputs, H = (F, F_own) if first else (width, width)
+            fan_in = H + G * H + G * inputs
+            own = random_weight(k[0], (H, width), fan_in) if H else None
+            mean = random_weight(k[1], (G, H, width), fan_in) if H else None
             single.append(SingleLayer(own, mean, random_weight(k[2], (G, inputs, width), fan_in), jnp.zeros(width)))
             if level < depth - 1:
                 pair.append(PairLayer(random_weight(k[3], (G, inputs, width), inputs), jnp.zeros((G, width))))

@@ -1,4 +1,4 @@
-r"""The inverse of a flow by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started at R = zeta.
+r"""The inverse of a flow: its own, or by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started at R = zeta.
 
 T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be wrapped.
 The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
@@ -25,16 +25,27 @@ class Inversion(NamedTuple):
     iterations: Int[Array, ""]
 
 
-def newton(flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None) -> Inversion:
-    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance.
+def invert(flow: Callable, zeta: Float[Array, "N dim"]) -> Inversion:
+    """Solves T(R) = zeta for one configuration: by the flow's own method `invert` where it has one, else by Newton iteration."""
+    return flow.invert(zeta) if hasattr(flow, "invert") else newton(flow, zeta)
 
-    The default tolerance is 64 rounding errors of the largest |coordinate|: 1e-13 (float64), 8e-5 (float32) at 10.
-    Constant under differentiation: gradients of expectations over |Psi|^2 are taken at fixed R (score functions), and a
-    derivative through the iteration would be wrong to use there.
-    """
-    flow, zeta = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, (flow, zeta))
+
+def constant(tree):
+    """Without gradients: those of expectations over |Psi|^2 are taken at fixed R (score functions), and a derivative through
+    the inversion would be wrong to use there."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
+
+
+def default_tolerance(zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
+    """64 rounding errors of the largest |coordinate|: 1e-13 (float64), 8e-5 (float32) at 10."""
+    return TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
+
+
+def newton(flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None) -> Inversion:
+    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under differentiation."""
+    flow, zeta = constant((flow, zeta))
     if tolerance is None:
-        tolerance = TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
+        tolerance = default_tolerance(zeta)
 
     def residual(R):
         with jax.default_matmul_precision("highest"):

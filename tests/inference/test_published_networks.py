@@ -6,10 +6,10 @@ import pytest
 from jax import random
 from reference_network import as_ferminet, load
 
-from pnct.coulomb import ewald
+from pnct.coulomb import Coulomb, ewald
 from pnct.distributions import Born
 from pnct.estimate import mean_of_independent
-from pnct.hamiltonian import Coulomb, Hamiltonian
+from pnct.hamiltonian import Hamiltonian
 
 
 def draw_occupations(occupation, num_samples, seed):

@@ -138,9 +138,9 @@ def test_species_are_independent():
 @pytest.mark.parametrize("proposals", [1, 4])
 def test_the_law_does_not_depend_on_the_proposals_per_round(proposals):
     gas = ElectronGas((3, 0), 2, twist=0.25, cutoff=2.0)
-    k = gas.orbitals.occupied(jnp.array([0, 1, 2]), jnp.float64)
     keys = random.split(random.key(1), 8192)
-    R = np.asarray(jax.jit(jax.vmap(lambda key: sample(key, k, gas.L, proposals)))(keys))
+    draw_one = lambda key: sample(key, gas.orbitals, jnp.array([0, 1, 2]), jnp.float64, proposals)  # noqa: E731
+    R = np.asarray(jax.jit(jax.vmap(draw_one))(keys))
     q = np.array([[1, 0], [0, 1], [1, -1]])
     n = np.round(gas.orbitals.indices[:3] - 0.25).astype(int)
     pairs = [np.sum(np.all(n[:, None] - n[None] == v, axis=-1)) for v in q]

@@ -12,8 +12,8 @@ from pnct.distributions.born import Born
 from pnct.flows import CanonicalTransformation, FermiNet, backflow, ferminet, jacobian, newton
 from pnct.flows.ferminet import PairLayer, SingleLayer
 from pnct.flows.layers import softplus
-from pnct.flows.pairs import features
-from pnct.orbitals import Cell, PlaneWaves
+from pnct.orbitals import PlaneWaves
+from pnct.space import Cell
 from pnct.system import ElectronGas
 
 # name -> constructor, and the spread of the random parameters that the laws are tried with
@@ -195,6 +195,7 @@ def test_three_derivatives_are_finite(flow):
 @pytest.mark.parametrize("dim", [2, 3])
 def test_features_are_periodic_with_a_cusp_at_zero_only(dim):
     L, r = 3.0, np.random.default_rng(0).normal(size=(5, dim))
+    features = Cell.features
     np.testing.assert_allclose(features(r + L, L), features(r, L), rtol=0, atol=1e-13)
     assert features(r, L).shape == (5, 3 * dim + 1)
     edge = jnp.full(dim, L / 2)

@@ -1,0 +1,15 @@
+"""rho = sum_K p(K) |Psi_K><Psi_K| of electrons in a harmonic trap:  K ~ p(K),  R ~ |Psi_K(R)|^2 through a continuous flow."""
+
+import pnct
+import pnct.distributions as dist
+from pnct.distributions import transformer
+from pnct.flows import continuous
+
+
+def quantum_dot(trap: pnct.HarmonicTrap):
+    """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in oscillator lengths."""
+    occupation = pnct.module("occupation", transformer(trap, layers=2, width=16))
+    flow = pnct.module("flow", continuous(trap.cell, depth=2, width=16))
+    K = pnct.sample("K", dist.Occupation(trap, occupation))
+    R = pnct.sample("R", dist.Born(trap.orbitals, K, flow))
+    return R

@@ -1,0 +1,41 @@
+r"""eta_g(x): a small network of features x that do not change under r -> -r, with weights of its own for each relation g.
+
+h <- softplus(h W_g + b_g) in each hidden layer, from h = x;  eta_g = h w_g, zero at first.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pnct.flows.layers import random_weight, softplus
+
+
+class Layer(NamedTuple):
+    """F -> W numbers, in each of G relations."""
+
+    weight: Float[Array, "G F W"]
+    bias: Float[Array, "G W"]
+
+
+class EvenNetwork(eqx.Module):
+    """eta: (features, relation) -> one number."""
+
+    hidden: tuple[Layer, ...]
+    out: Float[Array, "G W"]
+
+    def __call__(self, x: Float[Array, "*pairs F"], g: int) -> Float[Array, "*pairs"]:
+        for layer in self.hidden:
+            x = softplus(x @ layer.weight[g] + layer.bias[g])
+        return x @ self.out[g]
+
+
+def even_network(key: Array, relations: int, features: int, depth: int, width: int) -> EvenNetwork:
+    """`depth` hidden layers of `width` numbers; zero, whatever the features."""
+    hidden = []
+    for level, k in enumerate(jax.random.split(key, depth)):
+        F = width if level else features
+        hidden.append(Layer(random_weight(k, (relations, F, width), F), jnp.zeros((relations, width))))
+    return EvenNetwork(tuple(hidden), jnp.zeros((relations, width)))

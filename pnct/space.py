@@ -1,0 +1,135 @@
+r"""Where the electrons live, and how a displacement becomes features: a periodic cell, or open space.
+
+A flow meets coordinates only through the functions of its space. With kappa = 2 pi/L the features of a pair in a cell are
+
+    cos(kappa r_b),   sin(kappa r_b),   s = [sum_b sin^2(kappa r_b/2)]^(1/2),   s sin(kappa r_b)
+
+periodic, and smooth but for r = 0, where s ~ |r| and s sin(kappa r) ~ |r| r let the flow form the electrons' cusps: the
+divergence of the latter is proportional to |r|. (|sin(kappa r)| in the place of s would have cusps at L/2 too.)
+In open space, with s = |r|/L, they are
+
+    ln(1 + s),   s/(1 + s),   (r/L)/(1 + s)
+
+the last of which is r - |r| r + ... near zero. There a single electron has features too, since the trap has a centre:
+functions of r^2, because nothing has a cusp there.
+"""
+
+from typing import Protocol
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Space(Protocol):
+    """The electrons (up, down), the dimension, a unit of length L, and functions of displacements in that unit."""
+
+    num_electrons: tuple[int, int]
+    dim: int
+    L: float
+
+    @property
+    def N(self) -> int: ...
+
+    @property
+    def species(self) -> tuple[slice, ...]: ...
+
+    @staticmethod
+    def features(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
+        """All features of a pair."""
+
+    @staticmethod
+    def even_features(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
+        """Those that do not change under r -> -r."""
+
+    @staticmethod
+    def direction(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
+        """A bounded vector that is r at small r."""
+
+    @staticmethod
+    def centre(r: Float[Array, "*N dim"], L: float) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
+        """Even features and direction of single electrons, seen from the centre; None where there is none."""
+
+
+class Electrons(eqx.Module):
+    """Who is there: electron numbers (up, down), and the dimension."""
+
+    num_electrons: tuple[int, int] = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+
+    @property
+    def N(self) -> int:
+        return sum(self.num_electrons)
+
+    @property
+    def species(self) -> tuple[slice, ...]:
+        """Where the electrons of each occupied species stand, up first; an empty species has no slice."""
+        up, down = self.num_electrons
+        return tuple(s for s in (slice(0, up), slice(up, up + down)) if s.stop > s.start)
+
+
+class Cell(Electrons):
+    """The periodic box and who is in it: electron numbers (up, down), dimension, and side length `L` in units of r_s a_0."""
+
+    L: float = eqx.field(static=True)
+
+    @staticmethod
+    def features(r, L):
+        """[cos(2 pi r/L), sin(2 pi r/L), s, s sin(2 pi r/L)]."""
+        sine, s = jnp.sin((2 * np.pi / L) * r), chord(r, L)
+        return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), sine, s, s * sine], axis=-1)
+
+    @staticmethod
+    def even_features(r, L):
+        """[cos(2 pi r/L), s]."""
+        return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), chord(r, L)], axis=-1)
+
+    @staticmethod
+    def direction(r, L):
+        """(L/2 pi) sin(2 pi r/L)."""
+        return (L / (2 * np.pi)) * jnp.sin((2 * np.pi / L) * r)
+
+    @staticmethod
+    def centre(r, L):
+        """No point of the cell differs from another."""
+        return None
+
+
+class OpenSpace(Electrons):
+    """All space around one centre and who is in it: electron numbers (up, down), dimension, and the unit of length `L`."""
+
+    L: float = eqx.field(static=True, default=1.0)
+
+    @staticmethod
+    def features(r, L):
+        """[ln(1 + s), s/(1 + s), (r/L)/(1 + s)], s = |r|/L."""
+        return jnp.concatenate([OpenSpace.even_features(r, L), OpenSpace.direction(r, L) / L], axis=-1)
+
+    @staticmethod
+    def even_features(r, L):
+        """[ln(1 + s), s/(1 + s)]."""
+        s = norm(r) / L
+        return jnp.concatenate([jnp.log1p(s), s / (1 + s)], axis=-1)
+
+    @staticmethod
+    def direction(r, L):
+        """r/(1 + s)."""
+        return r / (1 + norm(r) / L)
+
+    @staticmethod
+    def centre(r, L):
+        """[ln(1 + s^2), s^2/(1 + s^2)] and r/(1 + s^2)^(1/2)."""
+        q = 1 + jnp.sum(r**2, axis=-1, keepdims=True) / L**2
+        return jnp.concatenate([jnp.log(q), 1 - 1 / q], axis=-1), r / jnp.sqrt(q)
+
+
+def norm(r: Float[Array, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
+    """|r|, with all derivatives zero at r = 0, where they do not exist."""
+    q = jnp.sum(r**2, axis=-1, keepdims=True)
+    return jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)
+
+
+def chord(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
+    """s = |sin(pi r/L)|, with all derivatives zero at r = 0."""
+    return norm(jnp.sin((np.pi / L) * r))

@@ -1,0 +1,127 @@
+r"""Electrons in a harmonic trap:  H = sum_i (-nabla_i^2/2 + r_i^2/2) + lambda sum_{i<j} 1/r_ij.
+
+Energies in hbar omega, lengths in the oscillator length l = (hbar/m omega)^(1/2); lambda = l/a_0 is the ratio of the Coulomb
+energy at that length to hbar omega. Two dimensions are the quantum dot.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.ideal import converged_cutoff
+from pnct.oscillator import Oscillators, fermi_quanta, oscillator_quanta
+from pnct.space import OpenSpace
+from pnct.system import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY, checked_num_electrons, checked_number
+
+
+class HarmonicTrap(eqx.Module):
+    """`num_electrons` = (up, down) electrons in an isotropic trap of frequency 1 in `dim` dimensions.
+
+    coupling: lambda, >= 0.  beta: hbar omega/T, > 0.
+    cutoff: the most quanta of an orbital of the table; by default enough for the ideal entropy per electron to be converged
+    to 1e-4 k_B.
+
+    coupling and beta are pytree leaves, so a jitted function of the trap compiles once for all couplings at one cutoff.
+    Raises ValueError with what was expected, what came, and what to do.
+    """
+
+    num_electrons: tuple[int, int] = eqx.field(static=True)
+    coupling: float
+    beta: float
+    cutoff: float = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+
+    def __init__(self, num_electrons=(3, 0), coupling=1.0, beta=5.0, cutoff=None, dim=2):
+        self.num_electrons = checked_num_electrons(num_electrons)
+        self.coupling = checked_number("coupling", coupling, lambda x: x >= 0, ">= 0")
+        self.beta = checked_number("beta", beta, lambda x: x > 0, "> 0")
+        if dim not in (2, 3):
+            raise ValueError(f"Expected dim = 2 or 3; got {dim!r}.")
+        self.dim = int(dim)
+        if cutoff is None:
+            self.cutoff = default_cutoff(self.num_electrons, self.dim, self.beta)
+        else:
+            self.cutoff = checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
+        if len(self.orbitals) < max(self.num_electrons):
+            raise ValueError(
+                f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. Raise `cutoff`."
+            )
+
+    @property
+    def N(self) -> int:
+        """The number of electrons."""
+        return sum(self.num_electrons)
+
+    @property
+    def cell(self) -> OpenSpace:
+        """Where the electrons live: open space, in oscillator lengths."""
+        return OpenSpace(self.num_electrons, self.dim)
+
+    @property
+    def orbitals(self) -> Oscillators:
+        """The single-particle table, lowest energy first."""
+        return Oscillators(oscillator_quanta(self.dim, self.cutoff), self.cell)
+
+    @property
+    def shells(self) -> Int[np.ndarray, " M"]:
+        """For each orbital, the number of its energy level: its quanta."""
+        return np.sum(self.orbitals.quanta, axis=-1)
+
+    @property
+    def orbital_energies(self) -> Float[np.ndarray, " M"]:
+        """In hbar omega."""
+        return self.orbitals.energies
+
+    @property
+    def temperature(self):
+        """T = 1/beta, in hbar omega."""
+        return 1 / self.beta
+
+    @property
+    def energy_unit(self) -> float:
+        """hbar omega = 1: the scale of the energies that change with the state."""
+        return 1.0
+
+    @property
+    def kinetic_scale(self) -> float:
+        """1/2, the factor of -nabla^2."""
+        return 0.5
+
+    def potential(self, coulomb: bool = True) -> "TrapPotential":
+        """R -> V, in hbar omega."""
+        return TrapPotential(self.coupling if coulomb else 0.0)
+
+    @property
+    def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+        """beta (e_m - e_F) for up and for down, e_F the highest level that the ground state fills; bounded by +-200."""
+        return tuple(_reduced(self.shells, n, self.beta) for n in self.num_electrons)
+
+    @property
+    def ground_state(self) -> Int[np.ndarray, " N"]:
+        """K of the lowest orbitals, up then down; in an open shell, the first ones in the table's order."""
+        return np.concatenate([np.arange(n) for n in self.num_electrons])
+
+
+class TrapPotential(eqx.Module):
+    """V(R) = sum_i r_i^2/2 + lambda sum_{i<j} 1/r_ij, in hbar omega."""
+
+    coupling: float
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        i, j = np.triu_indices(R.shape[0], 1)
+        distances = jnp.linalg.norm(R[i] - R[j], axis=-1)
+        return jnp.sum(R**2) / 2 + self.coupling * jnp.sum(1 / distances)
+
+
+def default_cutoff(num_electrons: tuple[int, int], dim: int, beta: float) -> float:
+    """The quanta of the smallest table whose ideal entropy per electron is within 1e-4 k_B of the infinite table's."""
+    n = max(num_electrons)
+    # Beyond 35 T above the Fermi level all orbitals together hold less than 1e-10 electrons.
+    quanta = np.sum(oscillator_quanta(dim, fermi_quanta(num_electrons, dim) + 1 + 35 / beta), axis=-1)
+    return converged_cutoff(quanta, _reduced(quanta, n, beta), n, ENTROPY_TOLERANCE)
+
+
+def _reduced(quanta, n, beta):
+    xp = np if isinstance(beta, float) else jnp
+    return xp.clip(beta * (quanta - quanta[max(n, 1) - 1]), -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)
