@@ -56,7 +56,7 @@ class Oscillators(eqx.Module):
         return inverse_distribution(jnp.asarray(self.quanta)[K][l], u, int(self.quanta.max()))
 
 
-def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "M *shape"]:
+def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "M ..."]:
     """phi_0 ... phi_highest at x."""
     phi = [math.pi**-0.25 * jnp.exp(-(x**2) / 2)]
     for n in range(highest):
@@ -65,7 +65,7 @@ def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "
     return jnp.stack(phi)
 
 
-def distributions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "M *shape"]:
+def distributions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "M ..."]:
     """P_0 ... P_highest at x."""
     phi = hermite_functions(x, highest)
     steps = [phi[k] * phi[k - 1] / math.sqrt(2 * k) for k in range(1, highest + 1)]
