@@ -5,10 +5,7 @@ parameters, and sets the result beside the ideal gas and the first-order bound F
 """
 
 import argparse
-import json
 import os
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -22,6 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from shared import UNITS, estimates, output_directory, write_json
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
@@ -29,9 +27,6 @@ from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to
 from pnct.inference.effective_mass import effective_mass
 from pnct.inference.observables import ideal_pair_correlation, occupations, pair_correlation
 from pnct.models import electron_gas
-
-QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
-UNITS = {"Ha": 1.0, "Ry": 2.0}
 
 
 def arguments(argv=None) -> argparse.ArgumentParser:
@@ -56,16 +51,6 @@ def system(args, parser, dim: int) -> ElectronGas:
         return ElectronGas((args.num_up, args.num_down), dim, args.rs, args.theta, twist)
     except ValueError as error:
         parser.error(str(error))
-
-
-def output_directory(path: Path, parser) -> Path:
-    """Makes the directory before anything long starts."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "result.json").touch()
-    except OSError as error:
-        parser.error(f"Expected --out to be a directory that can be written; got {path} ({error.strerror}).")
-    return path
 
 
 def routine(gas, args, parser) -> VariationalFreeEnergy:
@@ -94,7 +79,7 @@ def main(argv=None) -> None:
     print(table(gas, report, mass, args.units))
     print(report.verdict)
     idata.to_netcdf(str(out / "draws.nc"), engine="h5netcdf")
-    write_json(out / "result.json", args, report)
+    write_json(out / "result.json", args, estimates(report))
     plot_training(out / "free_energy.png", gas, result.history, report, args.units)
     plot_pair_correlation(out / "pair_correlation.png", gas, draws)
     plot_occupations(out / "occupations.png", gas, draws)
@@ -122,16 +107,6 @@ def table(gas, report, mass, units: str) -> str:
         if np.isfinite(value.value)
     ]
     return "\n".join(lines)
-
-
-def write_json(path: Path, args, report) -> None:
-    config = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-    versions = {"python": sys.version.split()[0]} | {
-        name: version(name) for name in ("pnct", "jax", "numpyro", "optax", "distrax", "equinox", "arviz", "numpy")
-    }
-    result = {name: getattr(report, name).to_json() for name in QUANTITIES}
-    result |= {"verdict": report.verdict, "config": config, "versions": versions}
-    path.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def plot_training(path: Path, gas, history, report, units: str) -> None:

@@ -15,6 +15,7 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.excitations import excitation_energies
+from pnct.inference.landau import landau_functional, landau_parameters
 from pnct.inference.momentum import momentum_distribution
 
 GAS = ElectronGas((2, 1), 2, 3.0, 0.5, (0.1, 0.2), cutoff=3.0)
@@ -95,6 +96,22 @@ def test_excitation_energies():
         assert abs(energy.value - exact) < 3 * energy.error
         assert abs(excitation.value - (exact - first_order[0])) <= 3 * excitation.error
     assert found.excitation[0].value == found.excitation[0].error == 0
+
+
+def test_local_energies_at_small_rs_give_the_exchange_functional():
+    """rs = 0.1, where the identity flow is the answer: the fit to sampled E_loc against Hartree-Fock, within 3 sigma."""
+    gas = ElectronGas((5, 0), 2, 0.1, 0.6, 0.0, cutoff=2.0)
+    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas), natural_gradient(), num_walkers=8192, chunk_size=256)
+    draws = vfe.evaluate(random.key(0), {}, 32768, gas)
+    K = draws.samples["K"]
+    fit = landau_functional(gas, K, (draws.kinetic + draws.potential).real)
+    exact = landau_functional(gas, K, first_order_energies(gas, K))  # test_landau.py shows it to be exchange
+    assert exact.r_squared > 1 - 1e-12 and abs(fit.lack_of_fit - 1) < 0.3
+    shift = np.mean(fit.epsilon - exact.epsilon)
+    assert np.all(np.abs(fit.epsilon - exact.epsilon - shift) < 3 * fit.epsilon_error)
+    assert np.all(np.abs(fit.f - exact.f) < 3.5 * fit.f_error)
+    F, F_exact = (landau_parameters(gas, x, 1)["up-up"][0] for x in (fit, exact))
+    assert abs(F.value - F_exact.value) < 3 * F.error < abs(F_exact.value)
 
 
 def test_expected_got(draws):

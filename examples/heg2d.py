@@ -1,0 +1,147 @@
+"""The effective mass of the polarised electron gas in two dimensions against r_s, beside published values.
+
+Trains the density matrix of models/electron_gas.py from small to large r_s, each from the one before, and finds m*/m from the
+entropy, from the learned levels and from Landau's energy functional. The defaults take minutes; for the case of the paper
+(Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)):  --num-up 29 --rs 0.25 0.5 1 3 5 10 --steps 500 --warm-steps 300 --walkers 1024
+"""
+
+import argparse
+import csv
+import os
+from pathlib import Path
+
+import jax
+
+# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from shared import estimates, output_directory, write_json
+
+from pnct import ElectronGas, ideal_gas
+from pnct.first_order import first_order_bound
+from pnct.inference import diagnose, natural_gradient, to_arviz
+from pnct.inference.effective_mass import effective_mass
+from pnct.inference.sweep import sweep
+from pnct.models import electron_gas
+
+REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--num-up", type=int, nargs="+", default=[3, 5], help="numbers of electrons, all with spin up")
+    parser.add_argument("--rs", type=float, nargs="+", default=[1.0, 3.0, 10.0], help="density parameters r_s")
+    parser.add_argument("--theta", type=float, default=0.15, help="temperature T/T_F")
+    parser.add_argument("--twist", type=float, default=0.25, help="in 2 pi/L, along both axes")
+    parser.add_argument("--steps", type=int, default=100, help="training steps at the first r_s")
+    parser.add_argument("--warm-steps", type=int, default=60, help="training steps at each other r_s")
+    parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
+    parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
+    parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of published values, plotted where it is there")
+    parser.add_argument("--out", type=Path, default=Path("out/heg2d"), help="directory for results")
+    return parser
+
+
+def main(argv=None) -> None:
+    parser = arguments()
+    args = parser.parse_args(argv)
+    for name, least in (("steps", 0), ("warm_steps", 0), ("walkers", 2), ("samples", 8)):
+        if getattr(args, name) < least:
+            parser.error(f"Expected --{name.replace('_', '-')} >= {least}; got {getattr(args, name)}.")
+    try:
+        systems = {N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)] for N in args.num_up}
+    except ValueError as error:
+        parser.error(str(error))
+    out = output_directory(args.out, parser)
+
+    rows = []
+    for N, gases in systems.items():
+        key = jax.random.fold_in(jax.random.key(args.seed), N)
+        steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
+        solutions = sweep(
+            key, electron_gas, gases, natural_gradient(), **steps, num_samples=args.samples, num_walkers=args.walkers
+        )
+        for gas, params, history, draws in solutions:
+            idata = to_arviz(draws, history)
+            idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
+            report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
+            print(line(gas, report, mass), flush=True)
+            masses = {name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)}
+            rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})
+
+    write_json(out / "result.json", args, {"runs": rows})
+    plot_effective_mass(out / "effective_mass.png", args, rows)
+    print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
+
+
+def line(gas, report, mass) -> str:
+    bound = first_order_bound(gas).free_energy / gas.N
+    text = (
+        f"N = {gas.N}  rs = {gas.rs:g}  F/N {report.free_energy} hartree (first order {bound:.5f})  S/N {report.entropy} k_B\n"
+        f"    m*/m: {mass}"
+    )
+    return text if report.converged else f"{text}\n    {report.verdict}"
+
+
+def plot_effective_mass(path: Path, args, rows) -> None:
+    fig, axis = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    numbers = sorted({row["num_electrons"] for row in rows})
+    for color, N in enumerate(numbers):
+        for (route, label), marker in zip(ROUTES.items(), ("o", "^", "s"), strict=True):
+            points = [
+                (r["rs"], *r["effective_mass"][route].values())
+                for r in rows
+                if r["num_electrons"] == N and route in r["effective_mass"]
+            ]
+            if points:
+                style = {"fmt": marker, "ls": "-" if route == "entropy" else ":", "color": f"C{color}", "lw": 1, "capsize": 2}
+                fill = None if route == "entropy" else "none"
+                axis.errorbar(*np.array(points).T, **style, mfc=fill, ms=5, label=f"N = {N}, {label}")
+    for name, rs, mass, error, style in reference_points(args.reference, numbers, args):
+        axis.errorbar(rs, mass, error, lw=0.8, capsize=2, ms=5, label=name, **style)
+    axis.axhline(1, color="k", lw=0.6)
+    axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$", ylim=(0, None))
+    axis.set_title(rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$", fontsize="medium")
+    axis.legend(fontsize="x-small", ncols=2)
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+
+
+def reference_points(folder: Path, numbers, args):
+    """(name, rs, m*/m, error, style): published values of the polarised gas, and exact diagonalisation where there is any."""
+    if not folder.is_dir():
+        print(f"No published values at {folder}: the plot shows this run alone.")
+        return
+    read = lambda name: list(csv.DictReader((folder / name).open()))  # noqa: E731
+    number = lambda rows, *columns: np.array([[float(row[c] or "nan") for row in rows] for c in columns])  # noqa: E731
+
+    methods = [row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]]
+    for i, method in enumerate(dict.fromkeys(row["method"] for row in methods)):
+        points = number([row for row in methods if row["method"] == method], "rs", "m_star_over_m", "error")
+        yield method.removesuffix(", fully polarised"), *points, {"fmt": "v<>P"[i % 4], "color": "0.6", "mfc": "none"}
+
+    published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
+    for N, marker in zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False):
+        points = number([row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error")
+        yield f"Xie, Zhang, Wang, N = {N}", *points, {"fmt": marker, "color": "k"}
+
+    for N in numbers:
+        same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
+        exact = [row for row in read("exact_diagonalisation.csv") if all(float(row[c]) == x for c, x in same.items())]
+        exact = [row for row in exact if row["S_total"]]
+        if exact:
+            rs, S, error = number(exact, "rs", "S_total", "S_total_err")
+            s0 = ideal_gas(ElectronGas((N, 0), 2, 1.0, args.theta, args.twist)).entropy
+            yield f"N = {N}, $s/s_0$ by exact diagonalisation", rs, S / s0, error / s0, {"fmt": "*-", "color": "C3"}
+
+
+if __name__ == "__main__":
+    main()

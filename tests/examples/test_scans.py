@@ -1,0 +1,67 @@
+"""The examples that scan r_s and theta or compare samplers: their files, and their one-line errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = "--steps 2 --walkers 16 --samples 400"
+
+
+def run(example, flags, out):
+    command = [sys.executable, EXAMPLES / example, *flags.split(), "--out", str(out)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+
+
+@pytest.mark.parametrize(
+    ("example", "flags", "message"),
+    [
+        ("heg2d.py", "--rs 0", "Expected rs > 0; got 0.0."),
+        ("thermodynamics.py", "--theta 0.2", "Expected two --rs or more and two --theta or more"),
+        ("diagnostics.py", "--samples 10", "Expected --samples >= 64; got 10."),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(example, flags, message, tmp_path):
+    done = run(example, flags, tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_effective_mass_against_rs(tmp_path):
+    done = run("heg2d.py", f"--num-up 3 --rs 1 2 --theta 0.5 --warm-steps 1 {SMALL}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((tmp_path / "result.json").read_text())["runs"]
+    assert [r["rs"] for r in runs] == [1, 2]
+    for r in runs:
+        assert abs(r["effective_mass"]["entropy"]["value"] - 1) < 0.3  # hardly trained: the ideal gas
+        assert np.isfinite(r["free_energy"]["error"])
+    assert (tmp_path / "effective_mass.png").stat().st_size > 10_000 and (tmp_path / "draws_n3_rs2.nc").is_file()
+
+
+@pytest.mark.slow
+def test_thermodynamics_on_a_grid(tmp_path):
+    done = run("thermodynamics.py", f"--num-up 2 --rs 1 2 --theta 0.4 0.6 --warm-steps 1 --add-electron {SMALL}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    for name in ("pressure_virial", "pressure_free_energy", "chemical_potential", "entropy_slope"):
+        assert np.shape(result[name]["value"]) == (2, 2) and np.all(np.isfinite(result[name]["error"]))
+    assert np.all(np.array(result["chemical_potential_added_electron"]["error"]) > 0)
+    assert (tmp_path / "thermodynamics.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_exact_sampler_beside_metropolis(tmp_path):
+    done = run("diagnostics.py", f"--num-up 2 {SMALL}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["exact"]["min_ess"] > result["metropolis"]["min_ess"]
+    a, b = result["exact"]["energy"], result["metropolis"]["energy"]
+    assert abs(a["value"] - b["value"]) < 5 * np.hypot(a["error"], b["error"])
+    for sampler in ("exact", "metropolis"):
+        for plot in ("trace", "rank", "ess", "autocorr"):
+            assert (tmp_path / f"{sampler}_{plot}.png").stat().st_size > 5000
