@@ -109,6 +109,7 @@ def plot_effective_mass(path: Path, args, rows) -> None:
         axis.errorbar(rs, mass, error, lw=0.8, capsize=2, ms=5, label=name, **style)
     axis.axhline(1, color="k", lw=0.6)
     axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$", ylim=(0, None))
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.set_title(rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$", fontsize="medium")
     axis.legend(fontsize="x-small", ncols=2)
     fig.savefig(path, dpi=150)
