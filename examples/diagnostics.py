@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from numpyro.handlers import condition, seed, substitute, trace
-from shared import estimates, output_directory, write_json
+from shared import directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import Draws, VariationalFreeEnergy, diagnose, metropolis, natural_gradient, to_arviz
@@ -42,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=2000, help="samples of each sampler, in 4 chains")
     parser.add_argument("--thin", type=int, default=2, help="Metropolis moves between samples")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
-    parser.add_argument("--out", type=Path, default=Path("out/diagnostics"), help="directory for results")
+    directory_flags(parser, "out/diagnostics")
     return parser
 
 
@@ -56,12 +56,13 @@ def main(argv=None) -> None:
         gas = ElectronGas((args.num_up, 0), 2, args.rs, 0.0, 0.25)
     except ValueError as error:
         parser.error(str(error))
-    out = output_directory(args.out, parser)
+    out = output_directory(args, parser)
     keys = jax.random.split(jax.random.key(args.seed), 3)
 
     model = condition(electron_gas, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
-    params = vfe.run(keys[0], args.steps, gas).params
+    with ended_in_one_line(parser):
+        params = vfe.run(keys[0], args.steps, gas, checkpoint=out).params
     samples = args.samples // 4 * 4
     exact = vfe.evaluate(keys[1], params, samples, gas)
     chains = metropolis_draws(keys[2], gas, model, params, exact, samples // 4, args.thin)

@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import estimates, output_directory, write_json
+from shared import directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, ideal_gas
 from pnct.first_order import first_order_bound
@@ -46,7 +46,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
     parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of published values, plotted where it is there")
-    parser.add_argument("--out", type=Path, default=Path("out/heg2d"), help="directory for results")
+    directory_flags(parser, "out/heg2d")
     return parser
 
 
@@ -60,22 +60,21 @@ def main(argv=None) -> None:
         systems = {N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)] for N in args.num_up}
     except ValueError as error:
         parser.error(str(error))
-    out = output_directory(args.out, parser)
+    out = output_directory(args, parser)
 
     rows = []
     for N, gases in systems.items():
         key = jax.random.fold_in(jax.random.key(args.seed), N)
+        settings = {"num_samples": args.samples, "num_walkers": args.walkers, "checkpoint": out / f"training_n{N}"}
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
-        solutions = sweep(
-            key, electron_gas, gases, natural_gradient(), **steps, num_samples=args.samples, num_walkers=args.walkers
-        )
-        for gas, params, history, draws in solutions:
-            idata = to_arviz(draws, history)
-            idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
-            report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
-            print(line(gas, report, mass), flush=True)
-            masses = {name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)}
-            rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})
+        with ended_in_one_line(parser):
+            for gas, params, history, draws in sweep(key, electron_gas, gases, natural_gradient(), **steps, **settings):
+                idata = to_arviz(draws, history)
+                idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
+                report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
+                print(line(gas, report, mass), flush=True)
+                masses = {name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)}
+                rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})
 
     write_json(out / "result.json", args, {"runs": rows})
     plot_effective_mass(out / "effective_mass.png", args, rows)

@@ -19,7 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import UNITS, estimates, output_directory, write_json
+from shared import UNITS, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
@@ -41,7 +41,8 @@ def arguments(argv=None) -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of the final evaluation")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
     parser.add_argument("--units", choices=UNITS, default="Ha", help="energy unit of what is printed and plotted")
-    parser.add_argument("--out", type=Path, default=Path("out/heg3d"), help="directory for results")
+    directory_flags(parser, "out/heg3d")
+    parser.add_argument("--distributed", action="store_true", help="one of several processes, as Slurm or MPI start them")
     return parser
 
 
@@ -66,12 +67,17 @@ def routine(gas, args, parser) -> VariationalFreeEnergy:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
+    if args.distributed:
+        jax.distributed.initialize()
     gas = system(args, parser, dim=3)
-    out = output_directory(args.out, parser)
-
     vfe = routine(gas, args, parser)
-    result = vfe.run(jax.random.key(args.seed), args.steps, gas)
+    out = output_directory(args, parser)
+
+    with ended_in_one_line(parser):
+        result = vfe.run(jax.random.key(args.seed), args.steps, gas, checkpoint=out)
     draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
+    if jax.process_index() > 0:
+        return
     idata = to_arviz(draws, result.history)
     report = diagnose(idata)
 

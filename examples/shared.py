@@ -3,22 +3,57 @@
 import argparse
 import json
 import sys
+import tempfile
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+
+import jax
+
+from pnct.inference import Interrupted, TrainingFailedError, run_directory
 
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 UNITS = {"Ha": 1.0, "Ry": 2.0}
 LIBRARIES = ("pnct", "jax", "numpyro", "optax", "distrax", "equinox", "arviz", "numpy")
 
 
-def output_directory(path: Path, parser: argparse.ArgumentParser) -> Path:
-    """Makes the directory before anything long starts."""
+def directory_flags(parser: argparse.ArgumentParser, default: str) -> None:
+    """--out, and what to do where it holds something already."""
+    parser.add_argument("--out", type=Path, default=Path(default), help="directory for results")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out, if it has one")
+    existing.add_argument("--overwrite", action="store_true", help="start anew in --out, though it holds a run")
+
+
+def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Path:
+    """Makes the directory before anything long starts. What is in it already is neither used nor overwritten unasked."""
+    path = args.out
     try:
         path.mkdir(parents=True, exist_ok=True)
-        (path / "result.json").touch()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         parser.error(f"Expected --out to be a directory that can be written; got {path} ({error.strerror}).")
+    if jax.process_index() == 0 and not args.resume and any(path.iterdir()):
+        if not args.overwrite:
+            parser.error(f"Expected a new or empty --out; got {path}. Add --resume to go on there, --overwrite to start anew.")
+        for log in path.rglob(run_directory.LOG):
+            run_directory.clear(log.parent)
+        (path / "result.json").unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def ended_in_one_line(parser: argparse.ArgumentParser):
+    """A run that ends early says in one line why, and how to go on."""
+    try:
+        yield
+    except Interrupted as stop:
+        print(f"{stop} Here: the same command with --resume.", file=sys.stderr)
+        sys.exit(128 + stop.signum)
+    except TrainingFailedError as error:
+        sys.exit(str(error))
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def estimates(report) -> dict:

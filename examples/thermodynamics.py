@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import output_directory, write_json
+from shared import directory_flags, ended_in_one_line, output_directory, write_json
 
 from pnct import ElectronGas, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
@@ -42,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=32768, help="independent samples of each evaluation")
     parser.add_argument("--add-electron", action="store_true", help="train N + 1 electrons too: mu = F(N + 1) - F(N)")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
-    parser.add_argument("--out", type=Path, default=Path("out/thermodynamics"), help="directory for results")
+    directory_flags(parser, "out/thermodynamics")
     return parser
 
 
@@ -60,14 +60,16 @@ def main(argv=None) -> None:
         gases = [[ElectronGas((args.num_up, 0), 2, r, t, args.twist, cutoff) for t in theta] for r in rs]
     except ValueError as error:
         parser.error(str(error))
-    out = output_directory(args.out, parser)
+    out = output_directory(args, parser)
 
-    points, fluctuations = solve(gases, args, args.seed)
+    with ended_in_one_line(parser):
+        points, fluctuations = solve(gases, args, args.seed, out)
     grid, ideal = thermodynamics(gases, points), thermodynamics(gases, [[ideal_point(g) for g in row] for row in gases])
     added = None
     if args.add_electron:
         more = [[with_electrons(g, (args.num_up + 1, 0)) for g in row] for row in gases]
-        added = added_electron(points, solve(more, args, args.seed + 1)[0], gases)
+        with ended_in_one_line(parser):
+            added = added_electron(points, solve(more, args, args.seed + 1, out)[0], gases)
 
     print(table(grid, fluctuations, added))
     write_json(out / "result.json", args, as_json(grid, fluctuations, added))
@@ -75,10 +77,11 @@ def main(argv=None) -> None:
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
-def solve(gases, args, seed: int):
+def solve(gases, args, seed: int, out: Path):
     """Points, and heat capacities from fluctuations, on the grid; every other row backwards, so that the steps are small."""
     path = [(a, b) for a, row in enumerate(gases) for b in range(len(row))[:: 1 if a % 2 == 0 else -1]]
     settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
+    settings["checkpoint"] = out / f"training_n{gases[0][0].N}"
     solutions = sweep(jax.random.key(seed), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings)
     points, fluctuations = {}, {}
     for (a, b), (gas, _, _, draws) in zip(path, solutions, strict=True):

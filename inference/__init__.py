@@ -3,8 +3,20 @@
 from pnct.inference.arviz_export import to_arviz
 from pnct.inference.diagnostics import diagnose
 from pnct.inference.draws import Draws
+from pnct.inference.faults import NumericalWarning, TrainingFailedError
 from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.interruption import Interrupted
 from pnct.inference.metropolis import metropolis
 from pnct.inference.natural_gradient import natural_gradient
 
-__all__ = ["Draws", "VariationalFreeEnergy", "diagnose", "metropolis", "natural_gradient", "to_arviz"]
+__all__ = [
+    "Draws",
+    "Interrupted",
+    "NumericalWarning",
+    "TrainingFailedError",
+    "VariationalFreeEnergy",
+    "diagnose",
+    "metropolis",
+    "natural_gradient",
+    "to_arviz",
+]

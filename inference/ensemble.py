@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from pnct.inference import laws as law
+from pnct.inference.faults import smallest_distance
 from pnct.inference.gradients import complex_score, real_score
 from pnct.inference.walkers import map_walkers
 
@@ -28,13 +29,8 @@ class Ensemble(NamedTuple):
     log_det_jacobian: jax.Array
     det_sign: jax.Array
     scores: dict[str, Any]  # {law: d ln p or d ln Psi by the law's parameters}, where asked for
-
-    @property
-    def valid(self) -> jax.Array:
-        """Where every number is finite."""
-        numbers = (self.log_prob, self.kinetic, self.potential, self.scores)
-        finite = lambda leaf: jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))  # noqa: E731
-        return jnp.all(jnp.stack([finite(leaf) for leaf in jax.tree.leaves(numbers)]), axis=0)
+    K: jax.Array  # (B, N) occupied orbitals of the Born law
+    smallest_distance: jax.Array  # of a pair of electrons
 
 
 class Layout(NamedTuple):
@@ -55,8 +51,8 @@ def draw_ensemble(
     chunk_size = max(layout.chunk_size, CLASSICAL_CHUNK)
     values, log_prob, classical = map_walkers(one, shared, keys[0], chunk_size, layout.mesh)
     one = partial(_quantum, model, laws, scores)
-    R, energy, quantum = map_walkers(one, shared, (keys[1], values), layout.chunk_size, layout.mesh)
-    return Ensemble(values | {laws.born: R}, log_prob, *energy, classical | quantum)
+    R, energy, quantum, K, distance = map_walkers(one, shared, (keys[1], values), layout.chunk_size, layout.mesh)
+    return Ensemble(values | {laws.born: R}, log_prob, *energy, classical | quantum, K, distance)
 
 
 def _classical(model, laws, scores, shared, key):
@@ -72,8 +68,9 @@ def _classical(model, laws, scores, shared, key):
 def _quantum(model, laws, scores, shared, walker):
     (hamiltonian, params, args), (key, values) = shared, walker
     born, R = law.draw_electrons(model, laws, params, values, key, args)
+    K, distance = jnp.asarray(born.K), smallest_distance(R, getattr(born.orbitals.cell, "L", None))
     if not (scores and laws.quantum_params):
-        return R, hamiltonian(born, R), {}
+        return R, hamiltonian(born, R), {}, K, distance
     own = {name: params[name] for name in laws.quantum_params}
     rows = complex_score(lambda p: law.log_psi(model, laws, params | p, values | {laws.born: R}, args), own)
-    return R, hamiltonian(born, R), {"quantum": rows}
+    return R, hamiltonian(born, R), {"quantum": rows}, K, distance

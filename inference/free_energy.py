@@ -5,7 +5,7 @@ bound of the true free energy. The method is the neural canonical transformation
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -14,52 +14,17 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from pnct.inference import faults
 from pnct.inference import laws as law
+from pnct.inference.description import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.gradients import classical_scores, gradient, masked_mean, quantum_scores
 from pnct.inference.optimiser import as_optax
-from pnct.inference.progress import progress
-from pnct.inference.walkers import default_chunk_size, default_mesh, replicated
+from pnct.inference.training import Info, RunResult, TrainState, train
+from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
 
 AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
-
-
-class TrainState(NamedTuple):
-    """All that a step needs: the next step's numbers follow from it alone.
-
-    average: the mean of the parameters over the last steps, in which the noise of single steps cancels
-    (Polyak, Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
-    """
-
-    params: law.Params
-    average: law.Params
-    opt_state: Any
-    key: jax.Array
-    step: jax.Array
-
-
-class Info(NamedTuple):
-    """One training step's batch means: totals, hartree and k_B, before the update."""
-
-    free_energy: jax.Array
-    free_energy_error: jax.Array
-    energy: jax.Array
-    kinetic: jax.Array
-    potential: jax.Array
-    entropy: jax.Array
-    smallest_log_det: jax.Array  # of |det J|
-    num_negative_det: jax.Array
-    num_failed: jax.Array  # walkers left out because a number was not finite
-    updated: jax.Array  # False where the update was not finite and so not made
-
-
-class RunResult(NamedTuple):
-    """What `run` returns: the averaged parameters, the state to go on from, an Info of arrays with one entry per step."""
-
-    params: law.Params
-    state: TrainState
-    history: Info
 
 
 class VariationalFreeEnergy(eqx.Module):
@@ -107,7 +72,9 @@ class VariationalFreeEnergy(eqx.Module):
         key, subkey = jax.random.split(state.key)
         walkers = draw_ensemble(self.model, structure, self.hamiltonian, state.params, args, subkey, self._layout, scores=True)
         temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
-        energy, log_prob, valid = walkers.kinetic + walkers.potential, walkers.log_prob, walkers.valid
+        energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
+        stage = faults.first_failures(structure, walkers)
+        valid = stage == faults.SOUND
         scores = {}
         if structure.classical_params:
             rows = walkers.scores["classical"]
@@ -126,20 +93,33 @@ class VariationalFreeEnergy(eqx.Module):
         weight = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
         average = jax.tree.map(lambda a, p: a + (weight * (p - a)).astype(a.dtype), state.average, params)
         state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1)
-        return state, _info(walkers, temperature, valid, finite)
+        return gathered((state, _info(walkers, structure, temperature, stage, finite)), self.sharding)
 
-    def run(self, key, num_steps: int, *args, init_state: TrainState | None = None, progress_bar=True) -> RunResult:
-        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise."""
+    def run(
+        self,
+        key,
+        num_steps: int,
+        *args,
+        init_state: TrainState | None = None,
+        progress_bar: bool = True,
+        checkpoint: str | Path | None = None,
+        callback: Callable[[int, Info], None] | None = None,
+    ) -> RunResult:
+        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise.
+
+        checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from the last checkpoint
+        there, and with a larger num_steps further; the result is that of one uninterrupted run, bitwise. SIGTERM and Ctrl-C are
+        then saved and raise Interrupted. Raises ValueError where the directory holds another run.
+        callback: called as callback(step, info) after each step, step = 1 ... num_steps, info on the host.
+        Walkers and updates that are not finite are left out, counted and told by a NumericalWarning; after a few updates in a
+        row that were not made, TrainingFailedError.
+        """
         num_steps = _whole("num_steps", num_steps, 0)
-        state = self.init(key, *args) if init_state is None else init_state
-        infos, structure = [], law.read_laws(self.model, state.params, args)
-        with progress(num_steps, progress_bar, structure.num_electrons) as report:
-            for step in range(num_steps):
-                state, info = self.update(state, *args)
-                infos.append(jax.device_get(info))
-                report(step, infos[-1])
-        history = jax.tree.map(lambda *x: np.stack(x), *infos) if infos else Info(*[np.zeros(0)] * len(Info._fields))
-        return RunResult(state.average, state, history)
+        start = self.init(key, *args) if init_state is None else init_state
+        run = describe_run(self.model, self.hamiltonian, self.num_walkers, start.key, args)
+        laws = law.read_laws(self.model, start.params, args)
+        update = lambda state: self.update(state, *args)  # noqa: E731
+        return train(update, start, num_steps, self.num_walkers, laws, run, progress_bar, checkpoint, callback)
 
     def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays.
@@ -156,6 +136,7 @@ class VariationalFreeEnergy(eqx.Module):
                 break
         structure, walker = law.read_laws(self.model, params, args), _concatenate(batches)
         walker = jax.tree.map(lambda x: x[:num_samples], walker)
+        faults.warn_of_draws(structure, walker)
         return Draws(
             samples=walker.values,
             log_prob=walker.log_prob,
@@ -171,19 +152,22 @@ class VariationalFreeEnergy(eqx.Module):
     @eqx.filter_jit
     def _draw(self, params, key, *args):
         structure = law.read_laws(self.model, params, args)
-        return draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self._layout)
+        walkers = draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self._layout)
+        return gathered(walkers, self.sharding)
 
     @property
     def _layout(self) -> Layout:
         return Layout(self.num_walkers, self.chunk_size, self.sharding)
 
 
-def _info(walker, temperature, valid, updated) -> Info:
+def _info(walker, structure, temperature, stage, updated) -> Info:
+    valid = stage == faults.SOUND
     energy = (walker.kinetic + walker.potential).real
     free_energy = temperature * walker.log_prob + energy
     mean = masked_mean(free_energy, valid)
     count = jnp.maximum(jnp.sum(valid), 2)
     variance = masked_mean((free_energy - mean) ** 2, valid)
+    failed = jnp.argmin(valid)
     return Info(
         free_energy=mean,
         free_energy_error=jnp.sqrt(variance / (count - 1)),
@@ -194,6 +178,11 @@ def _info(walker, temperature, valid, updated) -> Info:
         smallest_log_det=jnp.min(jnp.where(valid, walker.log_det_jacobian, jnp.inf)),
         num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
         num_failed=jnp.sum(~valid),
+        num_not_inverted=jnp.sum(stage == faults.inversion_stage(structure)),
+        failed_walker=jnp.where(valid[failed], -1, failed),
+        failed_stage=stage[failed],
+        failed_K=walker.K[failed],
+        failed_distance=walker.smallest_distance[failed],
         updated=updated,
     )
 

@@ -19,8 +19,8 @@ REFRESH = 0.1  # seconds between two updates on a terminal
 
 
 @contextmanager
-def progress(num_steps: int, enabled: bool, num_electrons: int, stream=None) -> Iterator[Callable]:
-    """Gives `report(step, info)`, to be called after each step of this run, step = 0 ... num_steps - 1.
+def progress(num_steps: int, enabled: bool, num_electrons: int, done: int = 0, stream=None) -> Iterator[Callable]:
+    """Gives `report(step, info)`, to be called after each step of this run, step = done ... num_steps - 1.
 
     info: anything with the fields free_energy, free_energy_error, energy (hartree), entropy (k_B): totals of one step.
     The numbers are read (and so waited for) only when a line is due. stream: where to write, by default standard error.
@@ -58,7 +58,7 @@ def progress(num_steps: int, enabled: bool, num_electrons: int, stream=None) -> 
             show(progress_line(done, num_steps, window, num_electrons, _time_left(done, num_steps, first, now)))
 
     try:
-        show("compiling ...")
+        show(f"going on after step {done}/{num_steps}, compiling ..." if done else "compiling ...")
         yield report
     finally:
         bar.close()

@@ -1,6 +1,7 @@
 """One state after the other along a list of gases, each trained from the parameters of the one before."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -30,9 +31,11 @@ def sweep(
     num_walkers: int = 256,
     make_hamiltonian: Callable = hamiltonian,
     progress_bar: bool = True,
+    checkpoint: Path | None = None,
 ) -> Iterator[Solution]:
     """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each that follows.
 
+    checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was ended.
     The gases must differ in rs and theta alone, at one cutoff: then all share their parameters, and one compilation.
     """
     tables = {(g.num_electrons, g.dim, g.twist, g.cutoff) for g in gases}
@@ -49,6 +52,7 @@ def sweep(
         if params is not None:
             state = state._replace(params=params, average=params)
             steps = num_steps if warm_steps is None else warm_steps
-        result = vfe.run(run_key, steps, gas, init_state=state, progress_bar=progress_bar)
+        directory = None if checkpoint is None else checkpoint / f"{i:03d}"
+        result = vfe.run(run_key, steps, gas, init_state=state, progress_bar=progress_bar, checkpoint=directory)
         params = result.params
         yield Solution(gas, params, result.history, vfe.evaluate(draw_key, params, num_samples, gas))

@@ -28,6 +28,11 @@ def replicated(state, mesh: Mesh | None):
     return state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
 
+def gathered(results, mesh: Mesh | None):
+    """In jit: the whole of every array on every device, so that each process can read it."""
+    return results if mesh is None else jax.lax.with_sharding_constraint(results, NamedSharding(mesh, PartitionSpec()))
+
+
 def map_walkers(f: Callable, shared, each, chunk_size: int, mesh: Mesh | None):
     """f(shared, x) for the x of every walker, the leading axis (B,) of all leaves of `each`; results stacked likewise.
 

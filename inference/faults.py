@@ -1,0 +1,130 @@
+"""Where a walker went wrong:  classical sites,  ln p,  electrons,  kinetic energy,  potential energy,  scores.
+
+A walker with a number that is not finite is left out of every mean, counted and named; nothing is averaged in silently.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+SOUND = -1
+WARNED = 5  # steps of a run whose faults are told one by one
+STEPS_IN_A_ROW = 5  # without a finite update
+
+
+class NumericalWarning(RuntimeWarning):
+    """Walkers or updates were left out."""
+
+
+class TrainingFailedError(FloatingPointError):
+    """Several updates in a row were not finite. `result`: the RunResult up to there, with the last good parameters."""
+
+    def __init__(self, message: str, result):
+        super().__init__(message)
+        self.result = result
+
+
+def stages(laws) -> tuple[str, ...]:
+    """The numbers of a walker in the order in which they come to be, in words. laws: `laws.Laws`."""
+    return (
+        *(f"site '{name}'" for name in laws.classical),
+        f"ln p of {', '.join(repr(name) for name in laws.classical) or 'nothing'}",
+        f"site '{laws.born}' (no inverse of the flow found)",
+        f"the kinetic energy at site '{laws.born}'",
+        f"the potential energy at site '{laws.born}'",
+        f"the scores at site '{laws.born}'",
+    )
+
+
+def inversion_stage(laws) -> int:
+    """The place among the stages of the inversion of the flow."""
+    return len(laws.classical) + 1
+
+
+def first_failures(laws, walkers) -> Int[Array, " B"]:
+    """For each walker of an `Ensemble` the first stage that is not finite, -1 where all are."""
+
+    def finite(numbers):
+        leaves = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(numbers)]
+        return jnp.all(jnp.stack([jnp.ones(len(walkers.log_prob), bool), *leaves]), axis=0)
+
+    in_order = [walkers.values[name] for name in laws.classical]
+    in_order += [walkers.log_prob, walkers.values[laws.born], walkers.kinetic, walkers.potential, walkers.scores]
+    failed = ~jnp.stack([finite(numbers) for numbers in in_order])
+    return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
+
+
+def smallest_distance(R: Float[Array, "N dim"], L: float | None) -> Float[Array, ""]:
+    """The smallest distance of a pair, to the nearest image in a periodic cell of side L; inf for one electron."""
+    i, j = np.triu_indices(R.shape[0], 1)
+    r = R[i] - R[j]
+    r = r if L is None else r - L * jnp.round(r / L)
+    return jnp.min(jnp.linalg.norm(r, axis=-1), initial=jnp.inf)
+
+
+def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
+    """What went wrong in one step, in a sentence; empty where nothing did. info: Info of host numbers; names: the stages."""
+    told = []
+    if info.num_failed:
+        first = named(info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance)
+        told.append(f"{int(info.num_failed)} of {num_walkers} walkers left out, {first}")
+    if info.num_negative_det:
+        told.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
+    if not info.updated:
+        told.append("the update was not finite and not made")
+    return "; ".join(told)
+
+
+def named(walker, stage: str, K, distance) -> str:
+    """The first failed walker in words."""
+    return (
+        f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, "
+        f"smallest pair distance {float(distance):.3g} (in the units of R)"
+    )
+
+
+def warn_of_draws(laws, walkers) -> None:
+    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `Ensemble` of host arrays."""
+    total, stage = len(walkers.log_prob), np.asarray(first_failures(laws, walkers))
+    failed = np.flatnonzero(stage != SOUND)
+    folded = int(np.sum(walkers.det_sign <= 0))
+    told = []
+    if failed.size:
+        i = failed[0]
+        first = named(i, stages(laws)[stage[i]], walkers.K[i], walkers.smallest_distance[i])
+        told.append(f"{failed.size} of {total} samples failed, {first}")
+    if folded:
+        told.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
+    if told:
+        warnings.warn(f"Evaluation: {'; '.join(told)}.", NumericalWarning, stacklevel=3)
+
+
+@contextmanager
+def fault_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callable[[int, Any], None]]:
+    """Gives `report(step, info)`: warns of the first faulty steps of a run one by one, and of the others' number at its end."""
+    faulty = 0
+
+    def report(step, info):
+        nonlocal faulty
+        fault = fault_of(info, names, num_walkers)
+        faulty += bool(fault)
+        if fault and faulty <= WARNED:
+            warnings.warn(f"Step {step}: {fault}.", NumericalWarning, stacklevel=4)
+
+    try:
+        yield report
+    finally:
+        if faulty > WARNED:
+            message = f"{faulty - WARNED} more steps left out walkers or updates; the history counts them, step by step."
+            warnings.warn(message, NumericalWarning, stacklevel=4)
+
+
+def skipped_in_a_row(infos: list) -> int:
+    """The number of steps at the end of a run whose update was not made."""
+    return next((count for count, info in enumerate(reversed(infos)) if info.updated), len(infos))

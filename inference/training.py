@@ -1,0 +1,121 @@
+"""The training loop: steps until their number is reached, with all that a long run needs around them.
+
+Progress is shown, faults are told, every step is kept where a directory is given, and signals wait for the end of the step.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from signal import Signals
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pnct.inference import faults
+from pnct.inference.interruption import Interrupted, deferred_signals
+from pnct.inference.laws import Laws, Params
+from pnct.inference.progress import progress
+from pnct.inference.run_directory import run_directory, stacked, unstacked
+
+
+class TrainState(NamedTuple):
+    """All that a step needs: the next step's numbers follow from it alone.
+
+    average: the mean of the parameters over the last steps, in which the noise of single steps cancels
+    (Polyak, Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+    """
+
+    params: Params
+    average: Params
+    opt_state: Any
+    key: jax.Array
+    step: jax.Array
+
+
+class Info(NamedTuple):
+    """One training step's batch means: totals, hartree and k_B, before the update."""
+
+    free_energy: jax.Array
+    free_energy_error: jax.Array
+    energy: jax.Array
+    kinetic: jax.Array
+    potential: jax.Array
+    entropy: jax.Array
+    smallest_log_det: jax.Array  # of |det J|
+    num_negative_det: jax.Array
+    num_failed: jax.Array  # walkers left out because a number was not finite
+    num_not_inverted: jax.Array  # those among them for which the flow had no inverse
+    failed_walker: jax.Array  # the first walker left out, -1 where there is none; the next three tell of it
+    failed_stage: jax.Array  # where it failed, see faults.stages
+    failed_K: jax.Array  # (N,)
+    failed_distance: jax.Array  # smallest pair distance
+    updated: jax.Array  # False where the update was not finite and so not made
+
+
+class RunResult(NamedTuple):
+    """What `run` returns: the averaged parameters, the state to go on from, an Info of arrays with one entry per step."""
+
+    params: Params
+    state: TrainState
+    history: Info
+
+
+def train(
+    update: Callable[[TrainState], tuple[TrainState, Info]],
+    start: TrainState,
+    num_steps: int,
+    num_walkers: int,
+    laws: Laws,
+    run: dict,
+    progress_bar: bool,
+    checkpoint: str | Path | None,
+    callback: Callable[[int, Info], None] | None,
+) -> RunResult:
+    """The run of VariationalFreeEnergy, from `start`. run: its description, by which its checkpoints are known."""
+    state, infos = start, []
+    with ExitStack() as stack:
+        signalled, record = lambda: None, lambda state, info: None
+        if checkpoint is not None:
+            found, record = stack.enter_context(run_directory(checkpoint, start, run))
+            state, infos = found.state, [Info(**info) for info in unstacked(found.history)]
+            signalled = stack.enter_context(deferred_signals())
+        done = len(infos)
+        if done > num_steps:
+            raise ValueError(f"Expected num_steps >= {done}, the steps that {checkpoint} holds; got {num_steps}.")
+
+        shown = progress_bar and done < num_steps and jax.process_index() == 0
+        report = stack.enter_context(progress(num_steps, shown, laws.num_electrons, done))
+        warn = stack.enter_context(faults.fault_reports(faults.stages(laws), num_walkers))
+        for step in range(done, num_steps):
+            state, info = update(state)
+            infos.append(jax.device_get(info))
+            record(state, infos[-1])
+            report(step, infos[-1])
+            warn(step + 1, infos[-1])
+            if callback is not None:
+                callback(step + 1, infos[-1])
+
+            skipped = faults.skipped_in_a_row(infos)
+            if skipped and skipped % faults.STEPS_IN_A_ROW == 0:
+                raise faults.TrainingFailedError(_failure(step + 1, skipped, checkpoint), _result(state, infos))
+            if signalled() and step + 1 < num_steps:
+                raise Interrupted(signalled(), _farewell(signalled(), step + 1, num_steps, checkpoint))
+    return _result(state, infos)
+
+
+def _result(state: TrainState, infos: list[Info]) -> RunResult:
+    columns = stacked([info._asdict() for info in infos]) or dict.fromkeys(Info._fields, np.zeros(0))
+    return RunResult(state.average, state, Info(**columns))
+
+
+def _failure(step: int, skipped: int, checkpoint) -> str:
+    kept = "are in the attribute `result` of this error" if checkpoint is None else f"are kept in {checkpoint}"
+    return f"The last {skipped} updates, up to step {step}, were not finite and not made. The last good parameters {kept}."
+
+
+def _farewell(signum: int, step: int, num_steps: int, checkpoint) -> str:
+    return (
+        f"Stopped by {Signals(signum).name} after step {step} of {num_steps}; all of it is kept in {checkpoint}. "
+        "To go on, make the same run again."
+    )

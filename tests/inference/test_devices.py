@@ -1,0 +1,84 @@
+"""Devices and processes change no number: 1, 2 and 8 devices, two processes, 13 walkers that none of them divides."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pnct.inference.run_directory import LOG
+
+PROGRAM = Path(__file__).with_name("device_program.py")
+
+
+def start(*arguments):
+    command = [sys.executable, PROGRAM, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def output(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err[-3000:]
+    return out
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return json.loads(output(start("devices", tmp_path_factory.mktemp("devices"))))
+
+
+def agree(a, b):
+    for name in ("history", "params", "draws"):
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("devices", ["2", "8"])
+def test_the_number_of_devices_changes_no_number(found, devices):
+    agree(found[devices], found["1"])
+
+
+def test_a_resumed_run_on_eight_devices_is_the_same_bitwise(found):
+    assert found["2 + 2"]["digest"] == found["8"]["digest"]
+
+
+def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp_path):
+    port = free_port()
+    processes = [start("process", tmp_path / "shared", i, port, 4) for i in range(2)]
+    outputs = [output(p) for p in processes]
+    agree(json.loads(outputs[0]), found["1"])
+    assert outputs[1] == ""
+    assert len((tmp_path / "shared" / LOG).read_text().splitlines()) == 4
+    assert sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint")) == [f"step-00000000{n}.checkpoint" for n in (3, 4)]
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(found, tmp_path):
+    shared, port = tmp_path / "shared", free_port()
+    first, second = (start("process", shared, i, port, 100_000) for i in range(2))
+    log = shared / LOG
+    while not (log.exists() and len(log.read_text().splitlines()) > 5):
+        assert first.poll() is None and second.poll() is None
+        time.sleep(0.05)
+    second.kill()
+    begun = time.monotonic()
+    _, err = first.communicate(timeout=280)
+    print(f"the other process ended after {time.monotonic() - begun:.0f} s with code {first.returncode}")
+    assert first.returncode != 0 and err
+
+    steps = len(log.read_text().splitlines())
+    port = free_port()
+    again = [start("process", shared, i, port, steps + 2) for i in range(2)]
+    resumed, nothing = (output(p) for p in again)
+    assert nothing == ""
+    assert len(log.read_text().splitlines()) == steps + 2
+    np.testing.assert_allclose(json.loads(resumed)["history"][:4], found["1"]["history"][:4], rtol=1e-12)

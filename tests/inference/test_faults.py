@@ -1,0 +1,175 @@
+"""Each numerical fault, injected: what is not finite is left out, counted and named, and what is left is right."""
+
+import itertools
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny_program
+from tiny_program import GAS, MadeUpEnergy, routine
+
+from pnct.inference import NumericalWarning, TrainingFailedError, faults
+
+KEY = jax.random.key(0)
+WALKERS = tiny_program.WALKERS
+
+
+class Breaks(MadeUpEnergy):
+    """No number where the first electron stands in the left half of the cell."""
+
+    edge: float = GAS.L / 2
+
+    def __call__(self, born, R):
+        energy = super().__call__(born, R)
+        return energy._replace(potential=jnp.where(R[0, 0] % GAS.L < self.edge, jnp.nan, energy.potential))
+
+
+@pytest.fixture(scope="module")
+def broken():
+    return routine(hamiltonian=Breaks())
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return routine()
+
+
+def redrawn(vfe, state):
+    """The walkers of the step that starts from `state`, drawn once more."""
+    return jax.device_get(vfe._draw(state.params, jax.random.split(state.key)[1], GAS))
+
+
+def pair_distance(R):
+    return min(np.linalg.norm(R[0] - R[1] + GAS.L * np.array(image)) for image in itertools.product(range(-2, 3), repeat=GAS.dim))
+
+
+def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
+    state = broken.init(KEY, GAS)
+    walkers = redrawn(broken, state)
+    failed = np.flatnonzero(walkers.values["R"][:, 0, 0] % GAS.L < GAS.L / 2)
+    kept = np.setdiff1d(np.arange(WALKERS), failed)
+    assert 0 < failed.size < WALKERS
+
+    _, info = broken.update(state, GAS)
+    assert int(info.num_failed) == failed.size and bool(info.updated)
+    assert int(info.num_not_inverted) == 0
+    assert float(info.energy) == pytest.approx(walkers.potential[kept].mean(), rel=1e-12)
+    assert float(info.entropy) == pytest.approx(-walkers.log_prob[kept].mean(), rel=1e-12)
+    assert int(info.failed_walker) == failed[0]
+    np.testing.assert_array_equal(info.failed_K, walkers.values["K"][failed[0]])
+    assert float(info.failed_distance) == pytest.approx(pair_distance(walkers.values["R"][failed[0]]), rel=1e-9)
+
+    K = walkers.values["K"][failed[0]].tolist()
+    message = (
+        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', K = {K}, "
+    )
+    told = faults.fault_of(jax.device_get(info), ("site 'K'", "", "", "the potential energy at site 'R'"), WALKERS)
+    assert told.startswith(message) and "smallest pair distance" in told
+
+
+def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
+    with pytest.warns(NumericalWarning) as told:
+        result = broken.run(KEY, 8, GAS, progress_bar=False)
+    messages = [str(warning.message) for warning in told]
+    assert np.all(result.history.num_failed > 0) and np.all(result.history.updated)
+    assert len(messages) == faults.WARNED + 1
+    assert messages[0].startswith("Step 1: ") and "the potential energy at site 'R'" in messages[0]
+    assert messages[-1].startswith("3 more steps")
+
+
+def test_an_evaluation_keeps_failed_samples_as_nan_and_names_the_first(broken):
+    params = broken.init(KEY, GAS).params
+    with pytest.warns(NumericalWarning, match="Evaluation: .* samples failed, first walker .* at the potential energy"):
+        draws = broken.evaluate(KEY, params, 2 * WALKERS, GAS)
+    left = draws.samples["R"][:, 0, 0] % GAS.L < GAS.L / 2
+    np.testing.assert_array_equal(np.isnan(draws.potential), left)
+
+
+def test_a_flow_that_folds_space_is_told_and_has_no_inverse_somewhere(sound):
+    """zeta = r + w sin(2 pi r/L) with w = 3 L/2 pi: det J changes sign, and Newton's method gets stuck for some zeta."""
+    state = sound.init(KEY, GAS)
+    shift = state.params["shift"]
+    folded = state._replace(params=state.params | {"shift": jax.tree.map(lambda w: jnp.full_like(w, 3 / shift.k), shift)})
+    infos = []
+    for _ in range(8):
+        folded, info = sound.update(folded, GAS)
+        infos.append(jax.device_get(info))
+    assert sum(info.num_negative_det for info in infos) > 0
+    names = ("", "", "site 'R' (no inverse of the flow found)", "", "", "")
+    stuck = [info for info in infos if info.num_not_inverted]
+    assert stuck
+    for info in stuck:
+        assert info.num_failed >= info.num_not_inverted
+    told = "; ".join(faults.fault_of(info, names, WALKERS) for info in infos)
+    assert "det J <= 0 for" in told and "site 'R' (no inverse of the flow found)" in told
+
+
+class Count(NamedTuple):
+    count: jax.Array
+
+
+def failing_from(step: int) -> optax.GradientTransformation:
+    """Small steps along the gradient, and no numbers from the given step on."""
+
+    def update(updates, state, params=None):
+        bad = state.count >= step
+        return jax.tree.map(lambda g: jnp.where(bad, jnp.nan, -0.01 * g), updates), Count(state.count + 1)
+
+    return optax.GradientTransformation(lambda params: Count(jnp.zeros((), jnp.int32)), update)
+
+
+def test_updates_that_are_not_finite_stop_the_run_with_the_last_good_state(tmp_path):
+    vfe = routine(optim=failing_from(3))
+    good = vfe.run(KEY, 3, GAS, progress_bar=False)
+    last = 3 + faults.STEPS_IN_A_ROW
+    with (
+        pytest.warns(NumericalWarning, match="the update was not finite and not made"),
+        pytest.raises(TrainingFailedError, match=f"The last 5 updates, up to step {last}, .* are kept in {tmp_path}") as stop,
+    ):
+        vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
+    assert stop.value.result.history.updated.tolist() == [True] * 3 + [False] * faults.STEPS_IN_A_ROW
+    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+    assert same(stop.value.result.state.params, good.state.params)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(stop.value.result.params))
+
+    kept = vfe.run(KEY, last, GAS, progress_bar=False, checkpoint=tmp_path)  # what the directory holds
+    assert same(kept.state.params, good.state.params) and same(kept.history, stop.value.result.history)
+    with pytest.warns(NumericalWarning), pytest.raises(TrainingFailedError, match=f"The last 10 updates, up to step {last + 5}"):
+        vfe.run(KEY, 50, GAS, progress_bar=False)
+        vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
+
+
+def test_a_skipped_update_does_not_count_once_one_is_made():
+    infos = [SimpleNamespace(updated=made) for made in (False, False, True, False, False)]
+    assert faults.skipped_in_a_row(infos) == 2
+    assert faults.skipped_in_a_row(infos[:3]) == 0
+    assert faults.skipped_in_a_row(infos[:2]) == 2
+    assert faults.skipped_in_a_row([]) == 0
+
+
+def test_the_first_stage_that_fails_is_the_one_that_is_named():
+    """Walker i has nan in everything from stage i on; the last walker is sound."""
+    laws = SimpleNamespace(classical=("X", "K"), born="R")
+    names = faults.stages(laws)
+    B = len(names) + 1
+    column = lambda stage, *shape: np.where(np.arange(B).reshape(-1, *[1] * len(shape)) > stage, np.ones((B, *shape)), np.nan)  # noqa: E731
+    walkers = SimpleNamespace(
+        values={"X": column(0, 2), "K": column(1, 3), "R": column(3, 3, 2)},
+        log_prob=column(2),
+        kinetic=column(4) + 0j,
+        potential=column(5),
+        scores={"classical": {"w": column(6, 1, 4)}, "quantum": {"v": column(6, 2)}},
+    )
+    np.testing.assert_array_equal(faults.first_failures(laws, walkers), [*range(B - 1), faults.SOUND])
+    assert names[faults.inversion_stage(laws)] == "site 'R' (no inverse of the flow found)"
+    assert (names[0], names[2], names[6]) == ("site 'X'", "ln p of 'X', 'K'", "the scores at site 'R'")
+
+
+def test_distances_without_a_cell_and_without_a_pair():
+    R = jnp.array([[0.0, 0.0], [3.0, 4.0]])
+    assert float(faults.smallest_distance(R, None)) == 5
+    assert float(faults.smallest_distance(R[:1], 2.0)) == np.inf
