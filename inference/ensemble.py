@@ -68,7 +68,7 @@ def _classical(model, laws, scores, shared, key):
 def _quantum(model, laws, scores, shared, walker):
     (hamiltonian, params, args), (key, values) = shared, walker
     born, R = law.draw_electrons(model, laws, params, values, key, args)
-    K, distance = jnp.asarray(born.K), smallest_distance(R, getattr(born.orbitals.cell, "L", None))
+    K, distance = jnp.asarray(born.K), smallest_distance(R, born.orbitals.cell)
     if not (scores and laws.quantum_params):
         return R, hamiltonian(born, R), {}, K, distance
     own = {name: params[name] for name in laws.quantum_params}

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pnct.space import Space
+
 SOUND = -1
 WARNED = 5  # steps of a run whose faults are told one by one
 STEPS_IN_A_ROW = 5  # without a finite update
@@ -60,12 +62,10 @@ def first_failures(laws, walkers) -> Int[Array, " B"]:
     return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
 
 
-def smallest_distance(R: Float[Array, "N dim"], L: float | None) -> Float[Array, ""]:
-    """The smallest distance of a pair, to the nearest image in a periodic cell of side L; inf for one electron."""
+def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""]:
+    """The smallest distance of a pair; inf for one electron."""
     i, j = np.triu_indices(R.shape[0], 1)
-    r = R[i] - R[j]
-    r = r if L is None else r - L * jnp.round(r / L)
-    return jnp.min(jnp.linalg.norm(r, axis=-1), initial=jnp.inf)
+    return jnp.min(jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1), initial=jnp.inf)
 
 
 def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
@@ -83,10 +83,8 @@ def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
 
 def named(walker, stage: str, K, distance) -> str:
     """The first failed walker in words."""
-    return (
-        f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, "
-        f"smallest pair distance {float(distance):.3g} (in the units of R)"
-    )
+    known = f"{float(distance):.3g} (in the units of R)" if np.isfinite(distance) else "unknown"
+    return f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, smallest pair distance {known}"
 
 
 def warn_of_draws(laws, walkers) -> None:

@@ -23,6 +23,7 @@ from pnct.inference.gradients import classical_scores, gradient, masked_mean, qu
 from pnct.inference.optimiser import as_optax
 from pnct.inference.training import Info, RunResult, TrainState, train
 from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
+from pnct.validation import whole
 
 AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
 
@@ -49,8 +50,8 @@ class VariationalFreeEnergy(eqx.Module):
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
             raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
         self.model, self.hamiltonian, self.optim = model, _as_arrays(hamiltonian), as_optax(optim)
-        self.num_walkers = _whole("num_walkers", num_walkers, 2)
-        self.chunk_size = default_chunk_size() if chunk_size is None else _whole("chunk_size", chunk_size, 1)
+        self.num_walkers = whole("num_walkers", num_walkers, 2)
+        self.chunk_size = default_chunk_size() if chunk_size is None else whole("chunk_size", chunk_size, 1)
         self.sharding = default_mesh() if sharding is None else sharding
 
     def init(self, key, *args) -> TrainState:
@@ -114,7 +115,7 @@ class VariationalFreeEnergy(eqx.Module):
         Walkers and updates that are not finite are left out, counted and told by a NumericalWarning; after a few updates in a
         row that were not made, TrainingFailedError.
         """
-        num_steps = _whole("num_steps", num_steps, 0)
+        num_steps = whole("num_steps", num_steps, 0)
         start = self.init(key, *args) if init_state is None else init_state
         run = describe_run(self.model, self.hamiltonian, self.num_walkers, start.key, args)
         laws = law.read_laws(self.model, start.params, args)
@@ -126,7 +127,7 @@ class VariationalFreeEnergy(eqx.Module):
 
         With standard_error (of the total F, hartree) it stops as soon as that is reached; num_samples is then the most it draws.
         """
-        num_samples = _whole("num_samples", num_samples, 2)
+        num_samples = whole("num_samples", num_samples, 2)
         key, batches, drawn = _checked_key(key), [], 0
         while drawn < num_samples:
             batch_key = jax.random.fold_in(key, len(batches))
@@ -205,12 +206,6 @@ def _error_of(batches, temperature) -> float:
     walker = _concatenate(batches)
     f = temperature * walker.log_prob + (walker.kinetic + walker.potential).real
     return float(np.nanstd(f) / np.sqrt(f.size))
-
-
-def _whole(name, value, least) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"Expected {name} to be a whole number >= {least}; got {value!r}.")
-    return int(value)
 
 
 def _checked_key(key):

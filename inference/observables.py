@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from scipy.special import j0
 
 from pnct.orbitals import Cell, PlaneWaves
+from pnct.validation import whole
 
 CHUNK_NUMBERS = 2**21  # the largest temporary array, in numbers
 
@@ -50,8 +51,7 @@ class Occupations(NamedTuple):
 def pair_correlation(R: Float[Array, "S N dim"], cell: Cell, bins: int = 50) -> PairCorrelation:
     """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is exact."""
     R = _finite_samples(R, cell)
-    if bins < 1:
-        raise ValueError(f"Expected bins >= 1; got {bins}.")
+    bins = whole("bins", bins, 1)
     edges = np.linspace(0.0, cell.L / 2, bins + 1)
     volumes = np.diff(edges**cell.dim) * (np.pi if cell.dim == 2 else 4 * np.pi / 3)
 

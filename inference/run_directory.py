@@ -93,7 +93,7 @@ def unstacked(history: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 
 def log_line(step: int, info: dict[str, Any]) -> str:
     """One step in JSON, which knows no nan: null stands where a number is not finite."""
-    return json.dumps({"step": step} | {name: _plain(np.asarray(x).tolist()) for name, x in info.items()}) + "\n"
+    return json.dumps({"step": step} | {name: _plain(np.asarray(info[name]).tolist()) for name in sorted(info)}) + "\n"
 
 
 def _plain(x):

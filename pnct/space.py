@@ -36,6 +36,10 @@ class Space(Protocol):
     def species(self) -> tuple[slice, ...]: ...
 
     @staticmethod
+    def nearest(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
+        """The shortest displacement that r stands for."""
+
+    @staticmethod
     def features(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
         """All features of a pair."""
 
@@ -75,6 +79,11 @@ class Cell(Electrons):
     L: float = eqx.field(static=True)
 
     @staticmethod
+    def nearest(r, L):
+        """r to the nearest image."""
+        return r - L * jnp.round(r / L)
+
+    @staticmethod
     def features(r, L):
         """[cos(2 pi r/L), sin(2 pi r/L), s, s sin(2 pi r/L)]."""
         sine, s = jnp.sin((2 * np.pi / L) * r), chord(r, L)
@@ -100,6 +109,11 @@ class OpenSpace(Electrons):
     """All space around one centre and who is in it: electron numbers (up, down), dimension, and the unit of length `L`."""
 
     L: float = eqx.field(static=True, default=1.0)
+
+    @staticmethod
+    def nearest(r, L):
+        """r itself."""
+        return r
 
     @staticmethod
     def features(r, L):

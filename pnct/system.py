@@ -177,7 +177,7 @@ def checked_num_electrons(num_electrons) -> tuple[int, int]:
     try:
         up, down = (int(n) for n in num_electrons)
         whole = all(int(n) == n for n in num_electrons)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}.") from None
     if not whole or min(up, down) < 0 or up + down == 0:
         raise ValueError(f"Expected num_electrons = (up, down) >= 0 and not both 0; got {num_electrons!r}.")
@@ -197,7 +197,7 @@ def checked_number(name, x, accept, expected) -> float:
 def _checked_twist(twist, dim) -> tuple[float, ...]:
     try:
         components = np.broadcast_to(np.asarray(twist, float), (dim,))
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError(f"Expected twist to be one number, or one per axis ({dim}); got {twist!r}.") from None
     if not np.all(np.isfinite(components)):
         raise ValueError(f"Expected a finite twist; got {twist!r}.")

@@ -27,7 +27,10 @@ class Born(distrax.Transformed):
     """
 
     def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
-        dtype = jnp.result_type(*jax.tree.leaves(flow)) if jax.tree.leaves(flow) else None
+        leaves = jax.tree.leaves(flow)
+        if not callable(flow) or any(callable(leaf) for leaf in leaves):
+            raise ValueError(f"Expected flow to be a module R -> zeta, as pnct.flows has them; got {flow!r}.")
+        dtype = jnp.result_type(*leaves) if leaves else None
         quasi_particles = Determinantal(orbitals, K, dtype)
         super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
 

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.flows.layers import random_weight
+from pnct.validation import whole
 
 
 class Cache(NamedTuple):
@@ -98,11 +99,9 @@ def transformer(
     gas, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
 ) -> Callable[[Array], Transformer]:
     """A function key -> Transformer for the orbital table of `gas`, at first no correction to the ideal gas."""
-    if layers < 1 or heads < 1 or width < heads or width % heads:
-        raise ValueError(
-            "Expected layers >= 1, heads >= 1 and width a multiple of heads; "
-            f"got layers = {layers}, heads = {heads}, width = {width}."
-        )
+    layers, width, heads = whole("layers", layers, 1), whole("width", width, 1), whole("heads", heads, 1)
+    if width % heads:
+        raise ValueError(f"Expected width a multiple of heads; got layers = {layers}, heads = {heads}, width = {width}.")
     M, num_levels = len(gas.orbitals), int(gas.shells.max()) + 1
     num_features = tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1]
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from pnct.flows.even import EvenNetwork, even_network
 from pnct.flows.pairs import displacements, related_pairs, relations
 from pnct.space import Space
+from pnct.validation import whole
 
 
 class Backflow(eqx.Module):
@@ -48,7 +49,6 @@ class Backflow(eqx.Module):
 
 def backflow(cell: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
     """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of `width` numbers."""
-    if depth < 1 or width < 1:
-        raise ValueError(f"Expected depth >= 1 and width >= 1; got depth = {depth}, width = {width}.")
+    depth, width = whole("depth", depth, 1), whole("width", width, 1)
     features = cell.even_features(np.zeros((1, cell.dim)), cell.L).shape[-1]
     return lambda key: Backflow(even_network(key, len(relations(cell)), features, depth, width), cell)

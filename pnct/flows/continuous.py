@@ -28,6 +28,7 @@ from pnct.flows.even import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance
 from pnct.flows.pairs import displacements, related_pairs, relations
 from pnct.space import Space
+from pnct.validation import whole
 
 LARGEST_INTEGRATION_ERROR = 1e-3  # of ln|det J|
 MAX_CORRECTIONS = 20
@@ -132,10 +133,7 @@ def local_divergence(f: Callable, r: Float[Array, "*n dim"]) -> tuple[Float[Arra
 
 def continuous(cell: Space, depth: int = 1, width: int = 16, steps: int = 8) -> Callable[[Array], Continuous]:
     """A function key -> Continuous, at first the identity: networks of `depth` hidden layers of `width` numbers."""
-    if depth < 1 or width < 1 or steps < 1:
-        raise ValueError(
-            f"Expected depth >= 1, width >= 1 and steps >= 1; got depth = {depth}, width = {width}, steps = {steps}."
-        )
+    depth, width, steps = whole("depth", depth, 1), whole("width", width, 1), whole("steps", steps, 1)
     origin = np.zeros((1, cell.dim))
     features, centre = cell.even_features(origin, cell.L).shape[-1], cell.centre(origin, cell.L)
 

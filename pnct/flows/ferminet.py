@@ -31,6 +31,7 @@ from pnct.flows.ferminet_derivatives import derivatives
 from pnct.flows.layers import random_weight, residual, softplus
 from pnct.flows.pairs import displacements, expand, members, related_pairs, relations, scatter
 from pnct.space import Space
+from pnct.validation import whole
 
 
 class SingleLayer(NamedTuple):
@@ -131,8 +132,7 @@ class FermiNet(eqx.Module):
 
 def ferminet(cell: Space, depth: int = 2, width: int = 16, features: Callable | None = None) -> Callable[[Array], FermiNet]:
     """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron and pair."""
-    if depth < 1 or width < 1:
-        raise ValueError(f"Expected depth >= 1 and width >= 1; got depth = {depth}, width = {width}.")
+    depth, width = whole("depth", depth, 1), whole("width", width, 1)
     features, origin = features or cell.features, np.zeros((1, cell.dim))
     centre = cell.centre(origin, cell.L)
     G, F, F_own = len(relations(cell)), features(origin, cell.L).shape[-1], sum(x.shape[-1] for x in centre or ())

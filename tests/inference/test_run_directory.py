@@ -149,31 +149,55 @@ def test_numbers_that_json_does_not_know_are_null():
     assert unstacked(stacked([])) == []
 
 
-def killed_run(directory, steps, signals, cache, seed=0):
-    """Runs the tiny program, ends it by each of `signals` at a random moment after its start, then lets it finish."""
+def killed_run(directory, steps, signals, cache, early=0.0, seed=0):
+    """Runs the tiny program, ends it by each of `signals`, then lets it finish. Returns the exit codes and what it printed.
+
+    A signal comes at a random moment after the first new step, or, with probability `early`, after the start of the process.
+    """
     draw = random.Random(seed)
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, PROGRAM, directory, str(steps)]
-    log, codes, delay = directory / LOG, [], 0.05
+    log, codes = directory / LOG, []
+    size_of_log = lambda: log.stat().st_size if log.exists() else 0  # noqa: E731
     for signum in [*signals, None]:
-        program = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        size = log.stat().st_size if log.exists() else 0
-        while signum is not None and program.poll() is None and (log.stat().st_size if log.exists() else 0) <= size:
-            time.sleep(0.005)
-        if signum is not None:
-            time.sleep(draw.uniform(0, delay))
-            program.send_signal(signum)
-        output, _ = program.communicate(timeout=300)
-        codes.append(program.returncode)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if signum is not None and draw.random() < early:
+            time.sleep(draw.uniform(0, 5))
+            process.send_signal(signum)
+        elif signum is not None:
+            before = size_of_log()
+            while process.poll() is None and size_of_log() == before:
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 0.05))
+            process.send_signal(signum)
+        output, _ = process.communicate(timeout=300)
+        codes.append(process.returncode)
+        report(directory, codes[-1])
     return codes, output.strip()
 
 
+def report(directory, code):
+    lines = (directory / LOG).read_text().count("\n") if (directory / LOG).exists() else 0
+    kept = max((int(path.stem.split("-")[1]) for path in directory.glob("step-*.checkpoint")), default=0)
+    print(f"exit code {code}: {lines} steps made, {kept} of them kept, {lines - kept} to be made again")
+
+
 def test_runs_that_are_killed_end_with_the_same_numbers(vfe, tmp_path):
-    steps = 400
-    (tmp_path / "run").mkdir()
     signals = [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
-    codes, final = killed_run(tmp_path / "run", steps, signals, tmp_path / "cache")
+    codes, final = killed_run(tmp_path, 400, signals, tmp_path / "cache")
     assert codes == [128 + signal.SIGTERM, -signal.SIGKILL, -signal.SIGKILL, 0]
-    once = vfe.run(KEY, steps, GAS, progress_bar=False, checkpoint=tmp_path / "once")
+    check_final(vfe, tmp_path, 400, final)
+
+
+@pytest.mark.slow
+def test_fifty_kills_lose_nothing(vfe, tmp_path):
+    codes, final = killed_run(tmp_path, 4000, [signal.SIGKILL] * 50, tmp_path / "cache", early=0.25)
+    assert codes == [-signal.SIGKILL] * 50 + [0]
+    check_final(vfe, tmp_path, 4000, final)
+
+
+def check_final(vfe, directory, steps, final):
+    """The same numbers and the same log as those of a run that nobody ended."""
+    once = vfe.run(KEY, steps, GAS, progress_bar=False, checkpoint=directory / "once")
     assert final == digest(once)
-    assert (tmp_path / "run" / LOG).read_text() == (tmp_path / "once" / LOG).read_text()
+    assert (directory / LOG).read_text() == (directory / "once" / LOG).read_text()

@@ -24,13 +24,14 @@ WALKERS = 13  # a number that no number of devices divides
 
 
 class Shift(eqx.Module):
-    """zeta_i = r_i + w sin(2 pi r_i/L), one-to-one while |w| < L/2 pi."""
+    """zeta_i = r_i + a tanh(w) sin(k r_i)/k with k = 2 pi/L: one-to-one for every w if a <= 1."""
 
     w: Float[Array, " dim"]
+    a: float = eqx.field(static=True)
     k: float = eqx.field(static=True)
 
     def __call__(self, R):
-        return R + self.w * jnp.sin(self.k * R)
+        return R + self.a * jnp.tanh(self.w) * jnp.sin(self.k * R) / self.k
 
 
 class Levels(eqx.Module):
@@ -58,9 +59,9 @@ class MadeUpEnergy(eqx.Module):
         return LocalEnergy(jnp.zeros((), complex), energy, log_det, det_sign)
 
 
-def model(gas):
+def model(gas, a=0.9):
     levels = pnct.module("levels", lambda key: Levels(jnp.zeros(len(gas.orbitals))))
-    shift = pnct.module("shift", lambda key: Shift(0.05 * jax.random.normal(key, (gas.dim,)), 2 * np.pi / gas.L))
+    shift = pnct.module("shift", lambda key: Shift(0.3 + 0.1 * jax.random.normal(key, (gas.dim,)), a, 2 * np.pi / gas.L))
     K = pnct.sample("K", dist.Occupation(gas, levels))
     return pnct.sample("R", dist.Born(gas.orbitals, K, shift))
 

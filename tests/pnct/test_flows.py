@@ -256,7 +256,7 @@ def test_bijector():
 
 def test_sizes_are_checked():
     for make in (ferminet, backflow):
-        with pytest.raises(ValueError, match=r"Expected depth >= 1 and width >= 1; got depth = 0"):
+        with pytest.raises(ValueError, match="Expected depth to be a whole number >= 1; got 0"):
             make(CELLS["polarised 2D"], depth=0)
 
 
