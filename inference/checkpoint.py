@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pnct.inference.description import differences
+from pnct.inference.walkers import placed
 
 PATTERN = "step-*.checkpoint"
 
@@ -136,4 +137,4 @@ def _restored(entry: dict, array: np.ndarray, like):
     array = jnp.asarray(array.astype(array.dtype.newbyteorder("=")))
     leaf = array if entry["key"] is None else jax.random.wrap_key_data(array, impl=entry["key"])
     # On the same devices, and bound to them only if the first state was: or the step would be compiled once more.
-    return jax.device_put(leaf, like.sharding) if getattr(like, "committed", False) else leaf
+    return placed(leaf, like.sharding) if getattr(like, "committed", False) else leaf

@@ -25,7 +25,17 @@ def default_chunk_size() -> int:
 
 def replicated(state, mesh: Mesh | None):
     """The same arrays on every device of the mesh, as the first step finds them and every step leaves them."""
-    return state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    if mesh is None:
+        return state
+    return jax.tree.map(lambda leaf: placed(leaf, NamedSharding(mesh, PartitionSpec())), state)
+
+
+def placed(leaf, sharding):
+    """An array that every process has in full, laid out under a sharding of the devices of all processes."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(placed(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    array = np.asarray(leaf)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
 def gathered(results, mesh: Mesh | None):

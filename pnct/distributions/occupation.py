@@ -141,7 +141,7 @@ def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
     if K.min() < 0 or K.max() >= M:
         raise ValueError(f"Expected orbitals 0 <= k < {M} in K; got {K.tolist()}. Raise `cutoff` to reach higher ones.")
     for name, species in zip(("up", "down"), (K[: gas.num_electrons[0]], K[gas.num_electrons[0] :]), strict=True):
-        if np.any(np.diff(species) <= 0):
+        if np.any(species[1:] <= species[:-1]):
             raise ValueError(f"Expected strictly ascending orbitals of the {name} electrons; got {species.tolist()}.")
 
 

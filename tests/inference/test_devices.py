@@ -20,10 +20,12 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def output(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err[-3000:]
-    return out
+def outputs(*processes):
+    """What each of them printed, once all have ended well."""
+    ended = [process.communicate(timeout=300) for process in processes]
+    for process, (_, error) in zip(processes, ended, strict=True):
+        assert process.returncode == 0, error[-3000:]
+    return [out for out, _ in ended]
 
 
 def free_port() -> int:
@@ -34,7 +36,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return json.loads(output(start("devices", tmp_path_factory.mktemp("devices"))))
+    return json.loads(outputs(start("devices", tmp_path_factory.mktemp("devices")))[0])
 
 
 def agree(a, b):
@@ -53,10 +55,9 @@ def test_a_resumed_run_on_eight_devices_is_the_same_bitwise(found):
 
 def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp_path):
     port = free_port()
-    processes = [start("process", tmp_path / "shared", i, port, 4) for i in range(2)]
-    outputs = [output(p) for p in processes]
-    agree(json.loads(outputs[0]), found["1"])
-    assert outputs[1] == ""
+    first, second = outputs(*(start("process", tmp_path / "shared", i, port, 4) for i in range(2)))
+    agree(json.loads(first), found["1"])
+    assert second == ""
     assert len((tmp_path / "shared" / LOG).read_text().splitlines()) == 4
     assert sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint")) == [f"step-00000000{n}.checkpoint" for n in (3, 4)]
 
@@ -77,8 +78,7 @@ def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(found, tmp_path):
 
     steps = len(log.read_text().splitlines())
     port = free_port()
-    again = [start("process", shared, i, port, steps + 2) for i in range(2)]
-    resumed, nothing = (output(p) for p in again)
+    resumed, nothing = outputs(*(start("process", shared, i, port, steps + 2) for i in range(2)))
     assert nothing == ""
     assert len(log.read_text().splitlines()) == steps + 2
     np.testing.assert_allclose(json.loads(resumed)["history"][:4], found["1"]["history"][:4], rtol=1e-12)
