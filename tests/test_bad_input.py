@@ -170,6 +170,7 @@ def example():
     spec = importlib.util.spec_from_file_location("heg3d", path)
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
         patch.setattr(jax.config, "update", lambda name, value: None)
         spec.loader.exec_module(module)
     return module

@@ -58,7 +58,21 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
 def test_help_lists_every_flag():
     done = run("--help")
     assert done.returncode == 0
-    for flag in ("num-up", "num-down", "rs", "theta", "twist", "steps", "walkers", "samples", "seed", "out", "units"):
+    for flag in (
+        "num-up",
+        "num-down",
+        "rs",
+        "theta",
+        "twist",
+        "steps",
+        "walkers",
+        "samples",
+        "seed",
+        "out",
+        "units",
+        "resume",
+        "overwrite",
+    ):
         assert f"--{flag}" in done.stdout
 
 
@@ -78,3 +92,11 @@ def test_a_wrong_flag_is_one_clear_line(flags, message, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_directory_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    done = run("--out", tmp_path)
+    assert done.returncode == 2
+    assert f"Expected a new or empty --out; got {tmp_path}. Add --resume to go on there" in done.stderr.splitlines()[-1]
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
