@@ -17,20 +17,28 @@ KEY = jax.random.key
 STEPS = 4
 
 
-def numbers(vfe, steps, directory=None) -> dict:
-    """All numbers of a run and of an evaluation after it."""
+def trained(vfe, steps, directory=None) -> dict:
+    """All numbers of a run."""
     result = vfe.run(KEY(0), steps, GAS, progress_bar=False, checkpoint=directory)
-    draws = vfe.evaluate(KEY(1), result.params, WALKERS + 2, GAS)
-    flat = lambda tree: np.concatenate([np.ravel(np.asarray(x, float)) for x in jax.tree.leaves(tree)]).tolist()  # noqa: E731
+    return {"history": flat(result.history), "params": flat(result.params), "digest": digest(result)}
+
+
+def numbers(vfe, steps, directory=None) -> dict:
+    """All numbers of a run and of an evaluation."""
+    draws = vfe.evaluate(KEY(1), vfe.init(KEY(0), GAS).params, WALKERS + 2, GAS)
     samples = {"R": draws.samples["R"], "K": draws.samples["K"], "F": draws.log_prob, "V": draws.potential}
-    return {"history": flat(result.history), "params": flat(result.params), "draws": flat(samples), "digest": digest(result)}
+    return trained(vfe, steps, directory) | {"draws": flat(samples)}
+
+
+def flat(tree) -> list[float]:
+    return np.concatenate([np.ravel(np.asarray(x, float)) for x in jax.tree.leaves(tree)]).tolist()
 
 
 def on_devices(directory):
-    found = {n: numbers(routine(sharding=Mesh(np.array(jax.devices()[:n]), ("walkers",))), STEPS) for n in (1, 2)}
-    vfe = routine(sharding=Mesh(np.array(jax.devices()), ("walkers",)))
-    vfe.run(KEY(0), STEPS // 2, GAS, progress_bar=False, checkpoint=directory)
-    return found | {"2 + 2": numbers(vfe, STEPS, directory), 8: numbers(vfe, STEPS)}
+    one, two, eight = (routine(sharding=Mesh(np.array(jax.devices()[:n]), ("walkers",))) for n in (1, 2, 8))
+    found = {1: numbers(one, STEPS), 2: trained(two, STEPS), 8: numbers(eight, STEPS)}
+    trained(eight, STEPS // 2, directory)
+    return found | {"2 + 2": trained(eight, STEPS, directory)}
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def outputs(*processes):
-    """What each of them printed, once all have ended well."""
+def outputs(*processes) -> list[dict | None]:
+    """The numbers that each of them printed, once all have ended well; the network library prints lines of its own."""
     ended = [process.communicate(timeout=300) for process in processes]
     for process, (_, error) in zip(processes, ended, strict=True):
         assert process.returncode == 0, error[-3000:]
-    return [out for out, _ in ended]
+    lines = [[line for line in out.splitlines() if line.startswith("{")] for out, _ in ended]
+    return [json.loads(found[0]) if found else None for found in lines]
 
 
 def free_port() -> int:
@@ -36,11 +37,11 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return json.loads(outputs(start("devices", tmp_path_factory.mktemp("devices")))[0])
+    return outputs(start("devices", tmp_path_factory.mktemp("devices")))[0]
 
 
 def agree(a, b):
-    for name in ("history", "params", "draws"):
+    for name in a.keys() - {"digest"}:
         np.testing.assert_allclose(a[name], b[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
@@ -56,8 +57,8 @@ def test_a_resumed_run_on_eight_devices_is_the_same_bitwise(found):
 def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp_path):
     port = free_port()
     first, second = outputs(*(start("process", tmp_path / "shared", i, port, 4) for i in range(2)))
-    agree(json.loads(first), found["1"])
-    assert second == ""
+    agree(first, found["1"])
+    assert second is None
     assert len((tmp_path / "shared" / LOG).read_text().splitlines()) == 4
     assert sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint")) == [f"step-00000000{n}.checkpoint" for n in (3, 4)]
 
@@ -79,6 +80,6 @@ def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(found, tmp_path):
     steps = len(log.read_text().splitlines())
     port = free_port()
     resumed, nothing = outputs(*(start("process", shared, i, port, steps + 2) for i in range(2)))
-    assert nothing == ""
+    assert nothing is None
     assert len(log.read_text().splitlines()) == steps + 2
-    np.testing.assert_allclose(json.loads(resumed)["history"][:4], found["1"]["history"][:4], rtol=1e-12)
+    np.testing.assert_allclose(resumed["history"][:4], found["1"]["history"][:4], rtol=1e-12)
