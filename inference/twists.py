@@ -12,16 +12,30 @@ The difference between integral and sum comes from small k, where screening make
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float
 from scipy.special import gamma, zeta
 
-from pnct.estimate import Estimate
+from pnct.estimate import Estimate, mean_of_independent
+from pnct.ideal import ideal_gas
+from pnct.inference.effective_mass import mass_from_entropy
+from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.observables import StructureFactor
 from pnct.inference.thermodynamics import volume
 from pnct.system import ElectronGas
+
+
+class TwistAverage(NamedTuple):
+    """Per electron, hartree and k_B: free_energy, energy, kinetic, potential, entropy at each twist, and their averages."""
+
+    twists: Float[np.ndarray, "T dim"]
+    by_twist: tuple[dict[str, Estimate], ...]
+    average: dict[str, Estimate]
+    mass_by_twist: tuple[Estimate, ...]  # s/s_0
+    mass: Estimate  # of the averaged entropies
 
 
 def monkhorst_pack(points: int, dim: int) -> Float[np.ndarray, "T dim"]:
@@ -51,15 +65,40 @@ def twist_average(estimates: list[Estimate], random: bool = False) -> Estimate:
     return Estimate(float(values.mean()), float(error), float(sum(e.ess for e in estimates)))
 
 
-def train_over_twists(key, vfe, gases: list, num_steps: int):
+def train_over_twists(key, vfe: VariationalFreeEnergy, gases: list, num_steps: int):
     """One set of parameters for all gases: step i sees gas i modulo their number. Returns the averaged parameters.
 
-    The parameters must not depend on the table of orbitals: p(K) has the exact table of each twist, without a network.
+    The parameters must not depend on the table of orbitals, as those of `pnct.models.twisted_gas`.
     """
     state = vfe.init(key, gases[0])
     for step in range(num_steps):
         state, _ = vfe.update(state, gases[step % len(gases)])
     return state.average
+
+
+def evaluate_over_twists(
+    key, vfe: VariationalFreeEnergy, params, gases: list, num_samples: int, random: bool = False
+) -> TwistAverage:
+    """Canonical averages at each twist, num_samples draws of each, and over all of them."""
+    by_twist = []
+    for i, gas in enumerate(gases):
+        draws = vfe.evaluate(jax.random.fold_in(key, i), params, num_samples, gas)
+        log_p, energy = np.asarray(draws.log_prob, float), np.asarray(draws.kinetic + draws.potential).real
+        sound = np.isfinite(log_p) & np.isfinite(energy)
+        quantities = {
+            "free_energy": draws.temperature * log_p + energy,
+            "energy": energy,
+            "kinetic": np.asarray(draws.kinetic).real,
+            "potential": np.asarray(draws.potential),
+            "entropy": -log_p,
+        }
+        by_twist.append({name: mean_of_independent(x[sound]).scaled(1 / gas.N) for name, x in quantities.items()})
+    average = {name: twist_average([one[name] for one in by_twist], random) for name in by_twist[0]}
+    ideal = np.array([ideal_gas(gas).entropy / gas.N for gas in gases])
+    mass = tuple(mass_from_entropy(gas, one["entropy"].scaled(gas.N)) for gas, one in zip(gases, by_twist, strict=True))
+    return TwistAverage(
+        np.array([gas.twist for gas in gases]), tuple(by_twist), average, mass, average["entropy"].scaled(1 / ideal.mean())
+    )
 
 
 def potential_size_correction(gas, S: StructureFactor) -> Estimate:

@@ -2,5 +2,6 @@
 
 from pnct.models.electron_gas import electron_gas
 from pnct.models.quantum_dot import quantum_dot
+from pnct.models.twisted_gas import twisted_gas
 
-__all__ = ["electron_gas", "quantum_dot"]
+__all__ = ["electron_gas", "quantum_dot", "twisted_gas"]

@@ -3,6 +3,7 @@
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.distributions.occupation import Occupation
+from pnct.distributions.quasi_particles import quasi_particles
 from pnct.distributions.transformer import transformer
 
-__all__ = ["Born", "Determinantal", "Occupation", "transformer"]
+__all__ = ["Born", "Determinantal", "Occupation", "quasi_particles", "transformer"]

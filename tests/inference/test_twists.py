@@ -2,19 +2,27 @@
 
 import numpy as np
 import pytest
+from identity_flow import Identity
 from jax import random
 
-from pnct import ElectronGas, ideal_gas
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import Estimate
+from pnct.first_order import first_order_bound
+from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables import StructureFactor
 from pnct.inference.twists import (
+    evaluate_over_twists,
     monkhorst_pack,
     potential_size_correction,
     random_twists,
     square_lattice_sum,
+    train_over_twists,
     twist_average,
     with_twist,
 )
+from pnct.models import twisted_gas
 
 
 def test_grid_integrates_plane_waves_exactly():
@@ -40,6 +48,46 @@ def test_average_and_its_errors():
     assert twist_average(some, random=True).error == pytest.approx(np.sqrt(2) / np.sqrt(2))
     with pytest.raises(ValueError, match="Expected at least 2 twists"):
         twist_average(some[:1], random=True)
+
+
+def free_electrons(gas):
+    K = pnct.sample("K", dist.Occupation(gas))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, Identity()))
+
+
+def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
+    gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
+    assert len(gases[0].orbitals) != len(gases[1].orbitals)  # each twist has its own table
+    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 1024, chunk_size=64)
+    found = evaluate_over_twists(random.key(0), vfe, {}, gases, 4096)
+    exact = [ideal_gas(g) for g in gases]
+    for one, mass, ideal in zip(found.by_twist, found.mass_by_twist, exact, strict=True):
+        for name in ("energy", "kinetic", "entropy"):
+            value = ideal.entropy if name == "entropy" else ideal.energy
+            assert abs(one[name].value - value / 2) < 3 * one[name].error
+        assert one["free_energy"].value == pytest.approx(ideal.free_energy / 2, rel=1e-9)
+        assert abs(mass.value - 1) < 3 * mass.error
+    assert found.average["energy"].value == pytest.approx(np.mean([one["energy"].value for one in found.by_twist]))
+    assert abs(found.mass.value - 1) < 3 * found.mass.error
+    np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
+
+
+@pytest.mark.slow
+def test_one_set_of_parameters_serves_all_twists():
+    """Trained on a grid of four twists in turn, the gas lies below the first-order bound at each, and by nearly as much."""
+    gas = ElectronGas((3, 0), 2, 5.0, 0.3, 0.0)
+    gases = [with_twist(gas, t) for t in monkhorst_pack(2, 2)]
+    vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), num_walkers=128)
+    params = train_over_twists(random.key(0), vfe, gases, 80)
+    found = evaluate_over_twists(random.key(1), vfe, params, gases, 8192)
+    gains = [
+        first_order_bound(g).free_energy / 3 - one["free_energy"].value for g, one in zip(gases, found.by_twist, strict=True)
+    ]
+    print(gains, found.average, found.mass)
+    assert min(gains) > 10 * max(one["free_energy"].error for one in found.by_twist)
+    assert max(gains) < 1.2 * min(gains)  # the four are images of each other
+    assert 0.5 < found.mass.value < 1.2
 
 
 def test_twist_averaged_ideal_gas_is_closer_to_infinitely_many():
