@@ -50,7 +50,7 @@ def test_thermodynamics_on_a_grid(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     for name in ("pressure_virial", "pressure_free_energy", "chemical_potential", "entropy_slope"):
         assert np.shape(result[name]["value"]) == (2, 2) and np.all(np.isfinite(result[name]["error"]))
-    assert np.all(np.array(result["chemical_potential_added_electron"]["error"]) > 0)
+    assert np.all(np.array(result["chemical_potential_second_route"]["error"]) > 0)
     assert (tmp_path / "thermodynamics.png").stat().st_size > 10_000
 
 

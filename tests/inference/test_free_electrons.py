@@ -32,11 +32,11 @@ def vfe_of(model, coulomb=True):
 
 @pytest.fixture(scope="module")
 def draws():
-    return vfe_of(free_electrons).evaluate(random.key(0), {}, 100 * 100, GAS)
+    return vfe_of(free_electrons).evaluate(random.key(0), {}, 50 * 100, GAS)
 
 
 def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
-    """Electrons in plane waves are their quasi-particles: n_k is the occupation of orbital k. 100 repeats cover it."""
+    """Electrons in plane waves are their quasi-particles: n_k is the occupation of orbital k. 50 repeats cover it."""
     found = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=100)
     exact = dict(zip(("up", "down"), ideal_gas(GAS).occupations, strict=True))
     np.testing.assert_array_equal(found.k, GAS.orbitals.wavevectors)
@@ -46,13 +46,13 @@ def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
         assert np.median(found.error[name]) < 0.03
 
     z = []
-    for i in range(100):
+    for i in range(50):
         part = slice(100 * i, 100 * (i + 1))
         some = draws._replace(samples={name: x[part] for name, x in draws.samples.items()})
         repeat = momentum_distribution(random.key(2 + i), free_electrons, {}, some, GAS, chunk_size=100)
         z.append((repeat.n["up"][:6] - exact["up"][:6]) / repeat.error["up"][:6])
-    # Six levels of a repeat are not independent: as 100 of them count, not 600.
-    assert abs(np.mean(np.abs(z) < 1) - 0.683) < 3 * np.sqrt(0.683 * 0.317 / 100)
+    # Six levels of a repeat are not independent: as 50 of them count, not 300.
+    assert abs(np.mean(np.abs(z) < 1) - 0.683) < 3 * np.sqrt(0.683 * 0.317 / 50)
 
 
 def test_momenta_of_a_moved_pair_by_quadrature():

@@ -38,6 +38,7 @@ def gas(rs, theta, **kwargs):
     return ElectronGas((2, 0), 2, rs, theta, 0.25, cutoff=2.0, **kwargs)
 
 
+@pytest.mark.slow
 def test_each_starts_where_the_last_ended():
     optim, gases = natural_gradient(), [gas(2.0, 0.3), gas(3.0, 0.3), gas(3.0, 0.4)]
     run = sweep(random.key(0), model, gases, optim, 3, 16, warm_steps=0, num_walkers=8, progress_bar=False)

@@ -8,7 +8,9 @@ from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
 from pnct.first_order import first_order_bound, pair_occupations
 from pnct.ideal import log_partition
+from pnct.inference import natural_gradient
 from pnct.inference.draws import Draws
+from pnct.inference.sweep import sweep
 from pnct.inference.thermodynamics import (
     Point,
     difference_matrix,
@@ -19,6 +21,7 @@ from pnct.inference.thermodynamics import (
     volume,
     with_electrons,
 )
+from pnct.models import electron_gas
 
 
 def gases_on(rs, theta, num_electrons=(3, 0), dim=2):
@@ -147,6 +150,26 @@ def test_one_more_electron_in_the_same_volume():
     # The other route is that of the infinite system, off by 1/N.
     ideal = ideal_gas(gas)
     assert added == pytest.approx((ideal.free_energy + ideal.energy) / gas.N, rel=0.15)
+
+
+@pytest.mark.slow
+def test_trained_gas_obeys_the_virial_theorem_and_maxwell():
+    """Three electrons at r_s near 3: pressures from 2 K + V and from -dF/dOmega, heat capacities, entropy slopes; 4 sigma."""
+    gases = gases_on([2.5, 3.0, 3.5], [0.4, 0.5, 0.6])
+    path = [(a, b if a % 2 == 0 else 2 - b) for a in range(3) for b in range(3)]
+    settings = {"num_steps": 80, "warm_steps": 30, "num_samples": 16384, "progress_bar": False}
+    run = sweep(jax.random.key(0), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings)
+    draws = {where: solution.draws for where, solution in zip(path, run, strict=True)}
+    grid = thermodynamics(gases, [[point(draws[a, b]) for b in range(3)] for a in range(3)])
+
+    def agree(x, y, a, b):
+        print(x.value[a, b], x.error[a, b], y.value[a, b], y.error[a, b])
+        return abs(x.value[a, b] - y.value[a, b]) < 4 * np.hypot(x.error[a, b], y.error[a, b])
+
+    assert all(agree(grid.pressure_virial, grid.pressure_free_energy, a, b) for a, b in path)
+    assert agree(grid.entropy_slope, grid.chemical_potential_slope, 1, 1)
+    C = heat_capacity(draws[1, 1]).scaled(1 / 3)
+    assert abs(C.value - grid.heat_capacity.value[1, 1]) < 4 * np.hypot(C.error, grid.heat_capacity.error[1, 1])
 
 
 def test_differences():
