@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from shared import directory_flags, ended_in_one_line, output_directory, write_json
 
-from pnct import ElectronGas, ideal_gas
+from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.sweep import sweep
 from pnct.inference.thermodynamics import Point, Thermodynamics, heat_capacity, point, thermodynamics, with_electrons
@@ -64,21 +64,26 @@ def main(argv=None) -> None:
 
     with ended_in_one_line(parser):
         points, fluctuations = solve(gases, args, args.seed, out)
-    grid, ideal = thermodynamics(gases, points), thermodynamics(gases, [[ideal_point(g) for g in row] for row in gases])
-    added = None
+    ideal_points = [[ideal_point(g) for g in row] for row in gases]
+    grid, ideal = thermodynamics(gases, points), thermodynamics(gases, ideal_points)
+    second, second_ideal = {"heat_capacity": ("from fluctuations", *fluctuations)}, {}
+    second["pressure_virial"] = (r"$-dF/d\Omega$", *grid.pressure_free_energy)
     if args.add_electron:
         more = [[with_electrons(g, (args.num_up + 1, 0)) for g in row] for row in gases]
+        route = "$F(N+1) - F(N)$"
         with ended_in_one_line(parser):
-            added = added_electron(points, solve(more, args, args.seed + 1, out)[0], gases)
+            second["chemical_potential"] = (route, *added_electron(gases, points, solve(more, args, args.seed + 1, out)[0]))
+        more = [[ideal_point(g) for g in row] for row in more]
+        second_ideal["chemical_potential"] = (route, *added_electron(gases, ideal_points, more))
 
-    print(table(grid, fluctuations, added))
-    write_json(out / "result.json", args, as_json(grid, fluctuations, added))
-    plot(out / "thermodynamics.png", grid, ideal, fluctuations, added)
+    print(table(grid, second))
+    write_json(out / "result.json", args, as_json(grid, second))
+    plot(out / "thermodynamics.png", grid, ideal, second, second_ideal)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
 def solve(gases, args, seed: int, out: Path):
-    """Points, and heat capacities from fluctuations, on the grid; every other row backwards, so that the steps are small."""
+    """Points, and (values, errors) of C/N from fluctuations, on the grid; every other row backwards: the steps are small."""
     path = [(a, b) for a, row in enumerate(gases) for b in range(len(row))[:: 1 if a % 2 == 0 else -1]]
     settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
     settings["checkpoint"] = out / f"training_n{gases[0][0].N}"
@@ -90,9 +95,9 @@ def solve(gases, args, seed: int, out: Path):
         label = f"N = {gas.N}  rs = {gas.rs:g}  theta = {gas.theta:g}"
         print(f"{label}  F/N {report.free_energy} hartree  S/N {report.entropy} k_B{verdict}", flush=True)
         points[a, b], fluctuations[a, b] = point(draws), heat_capacity(draws).scaled(1 / gas.N)
-    rows = range(len(gases))
-    on_grid = lambda x: [[x[a, b] for b in range(len(gases[0]))] for a in rows]  # noqa: E731
-    return on_grid(points), on_grid(fluctuations)
+    on_grid = lambda x: [[x[a, b] for b in range(len(gases[0]))] for a in range(len(gases))]  # noqa: E731
+    C = np.array(on_grid(fluctuations))
+    return on_grid(points), (C[..., 0], C[..., 1])
 
 
 def ideal_point(gas) -> Point:
@@ -100,74 +105,71 @@ def ideal_point(gas) -> Point:
     return Point(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
 
 
-def added_electron(points, more, gases):
+def added_electron(gases, points, more):
     """mu = F(N + 1) - F(N) in one volume at one temperature: values and errors on the grid."""
-    values, errors = [], []
-    for row, row_more, row_gases in zip(points, more, gases, strict=True):
-        form = [np.array([1.0, 1.0, -float(g.temperature)]) for g in row_gases]
-        values.append([f @ (m.mean - p.mean) for f, p, m in zip(form, row, row_more, strict=True)])
-        errors.append([np.sqrt(f @ (p.covariance + m.covariance) @ f) for f, p, m in zip(form, row, row_more, strict=True)])
-    return np.array(values), np.array(errors)
+    form = np.array([[[1.0, 1.0, -float(g.temperature)] for g in row] for row in gases])
+    mean = np.array([[m.mean - p.mean for p, m in zip(*rows, strict=True)] for rows in zip(points, more, strict=True)])
+    covariance = [[m.covariance + p.covariance for p, m in zip(*rows, strict=True)] for rows in zip(points, more, strict=True)]
+    return np.sum(form * mean, axis=-1), np.sqrt(np.einsum("abx,abxy,aby->ab", form, np.array(covariance), form))
 
 
-def table(grid: Thermodynamics, fluctuations, added) -> str:
-    header = (
-        "\n  rs  theta |   P virial     -dF/dOmega (Ha/a_0^2) |  C = dE/dT   fluctuations (k_B) | mu (Ha) | dS/dn   -dmu/dT (k_B)"
-    )
-    lines = [header]
-    for a, rs in enumerate(grid.rs):
-        for b, theta in enumerate(grid.theta):
-            cell = lambda name, a=a, b=b: f"{getattr(grid, name).value[a, b]:9.5f}({getattr(grid, name).error[a, b]:.5f})"  # noqa: E731
-            mu = cell("chemical_potential") + ("" if added is None else f" {added[0][a, b]:9.5f}({added[1][a, b]:.5f})")
-            lines.append(
-                f"{rs:4g} {theta:6g} | {cell('pressure_virial')} {cell('pressure_free_energy')} | {cell('heat_capacity')} "
-                f"{fluctuations[a][b]} | {mu} | {cell('entropy_slope')} {cell('chemical_potential_slope')}"
-            )
+def table(grid: Thermodynamics, second: dict) -> str:
+    """Each quantity, its second route behind it, at every point of the grid."""
+    columns = {
+        "pressure_virial": "P virial, -dF/dOmega (Ha/a_0^2)",
+        "heat_capacity": "C/N dE/dT, fluctuations (k_B)",
+        "chemical_potential": "mu, F(N+1) - F(N) (Ha)",
+        "entropy_slope": "dS/dn, -dmu/dT (k_B)",
+    }
+    second = second | {"entropy_slope": ("", *grid.chemical_potential_slope)}
+    lines = ["\n  rs  theta  " + "  ".join(f"{title:>32s}" for title in columns.values())]
+    for a, b in np.ndindex(grid.temperature.shape):
+        line = f"{grid.rs[a]:4g} {grid.theta[b]:6g}  "
+        for name in columns:
+            routes = [getattr(grid, name), *([second[name][1:]] if name in second else [])]
+            text = " ".join(str(Estimate(value[a, b], error[a, b], np.nan)) for value, error in routes)
+            line += f"{text:>32s}  "
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 
-def as_json(grid: Thermodynamics, fluctuations, added) -> dict:
+def as_json(grid: Thermodynamics, second: dict) -> dict:
     result = {}
     for name, x in grid._asdict().items():
         result[name] = {"value": x.value.tolist(), "error": x.error.tolist()} if hasattr(x, "error") else x.tolist()
-    result["heat_capacity_fluctuations"] = [[x.to_json() for x in row] for row in fluctuations]
-    if added is not None:
-        result["chemical_potential_added_electron"] = {"value": added[0].tolist(), "error": added[1].tolist()}
+    for name, (_, value, error) in second.items():
+        result[f"{name}_second_route"] = {"value": value.tolist(), "error": error.tolist()}
     return result
 
 
-def plot(path: Path, grid: Thermodynamics, ideal: Thermodynamics, fluctuations, added) -> None:
-    """Each panel against theta, one colour per r_s; the last one against the density, one colour per theta."""
+def plot(path: Path, grid: Thermodynamics, ideal: Thermodynamics, second: dict, second_ideal: dict) -> None:
+    """Each panel against theta, one colour per r_s, scaled so that the ideal gas is one line; the last one against the density.
+
+    second: the same quantities by a second route, {name: (label, values, errors)}.
+    """
     fig, axes = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
     panels = [
-        ("free_energy", r"free energy $F/N$ (hartree)"),
-        ("entropy", r"entropy $S/N$ ($k_B$)"),
-        ("heat_capacity", r"heat capacity $C/N$ ($k_B$)"),
-        ("pressure_virial", r"pressure $r_s^4 P$ (hartree/$a_0^2$)"),
-        ("chemical_potential", r"chemical potential $r_s^2 \mu$ (hartree)"),
+        ("free_energy", 2, r"free energy $r_s^2 F/N$ (hartree)"),
+        ("entropy", 0, r"entropy $S/N$ ($k_B$)"),
+        ("heat_capacity", 0, r"heat capacity $C/N$ ($k_B$)"),
+        ("pressure_virial", 4, r"pressure $r_s^4 P$ (hartree/$a_0^2$)"),
+        ("chemical_potential", 2, r"chemical potential $r_s^2 \mu$ (hartree)"),
     ]
-    others = {"heat_capacity": "from fluctuations", "pressure_virial": r"$-dF/d\Omega$", "chemical_potential": r"$F(N+1) - F(N)$"}
-    for axis, (name, label) in zip(axes.flat, panels, strict=False):
+    for axis, (name, power, label) in zip(axes.flat, panels, strict=False):
         for a, rs in enumerate(grid.rs):
-            scale = {"pressure_virial": rs**4, "chemical_potential": rs**2}.get(name, 1.0)
-            x, style = grid.theta, {"color": f"C{a}", "capsize": 2, "lw": 1}
-            own, free = getattr(grid, name), getattr(ideal, name)
-            axis.errorbar(x, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, label=rf"$r_s$ = {rs:g}", **style)
-            if name in ("entropy", "heat_capacity"):
-                free = None if a else free
-            if free is not None:
-                axis.plot(x, scale * free.value[a], "k--" if name in ("entropy", "heat_capacity") else f"C{a}--", lw=0.8)
-            other = None
-            if name == "heat_capacity":
-                other = np.array([[f.value, f.error] for f in fluctuations[a]]).T
-            if name == "pressure_virial":
-                other = np.array([grid.pressure_free_energy.value[a], grid.pressure_free_energy.error[a]])
-            if name == "chemical_potential" and added is not None:
-                other = np.array([added[0][a], added[1][a]])
-            if other is not None:
-                shown = others[name] if a == 0 else None
-                axis.errorbar(x, scale * other[0], scale * other[1], fmt="s", ms=6, mfc="none", label=shown, **style)
-        axis.plot([], [], "k--", lw=0.8, label="ideal gas")
+            style, own, scale = {"color": f"C{a}", "capsize": 2, "lw": 1}, getattr(grid, name), rs**power
+            axis.errorbar(
+                grid.theta, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, label=rf"$r_s$ = {rs:g}", **style
+            )
+            if name in second:
+                route, value, error = second[name]
+                shown = route if a == 0 else None
+                axis.errorbar(grid.theta, scale * value[a], scale * error[a], fmt="s", ms=6, mfc="none", label=shown, **style)
+        scale = grid.rs[0] ** power
+        axis.plot(grid.theta, scale * getattr(ideal, name).value[0], "k--", lw=0.8, label="ideal gas")
+        if name in second_ideal:
+            route, value, _ = second_ideal[name]
+            axis.plot(grid.theta, scale * value[0], "k:", lw=0.8, label=f"ideal gas, {route}")
         axis.set(xlabel=r"$\theta = T/T_F$", ylabel=label)
         axis.legend(fontsize="x-small")
 

@@ -12,11 +12,12 @@ from small_flow import small_flow
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
-from pnct.first_order import first_order_energies
+from pnct.first_order import first_order_energies, pair_occupations
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.excitations import excitation_energies
 from pnct.inference.landau import landau_functional, landau_parameters
 from pnct.inference.momentum import momentum_distribution
+from pnct.inference.observables import structure_factor
 
 GAS = ElectronGas((2, 1), 2, 3.0, 0.5, (0.1, 0.2), cutoff=3.0)
 
@@ -32,7 +33,7 @@ def vfe_of(model, coulomb=True):
 
 @pytest.fixture(scope="module")
 def draws():
-    return vfe_of(free_electrons).evaluate(random.key(0), {}, 50 * 100, GAS)
+    return vfe_of(free_electrons).evaluate(random.key(0), {}, 200 * 50, GAS)
 
 
 def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
@@ -53,6 +54,25 @@ def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
         z.append((repeat.n["up"][:6] - exact["up"][:6]) / repeat.error["up"][:6])
     # Six levels of a repeat are not independent: as 50 of them count, not 300.
     assert abs(np.mean(np.abs(z) < 1) - 0.683) < 3 * np.sqrt(0.683 * 0.317 / 50)
+
+
+def test_structure_factor_of_the_ideal_gas(draws):
+    """S_up-up(q) = (N_up - sum over k - k' = q of <n_k n_k'>)/N at finite temperature; 200 repeats cover it as stated."""
+    q = (2 * np.pi / GAS.L) * np.array([[1, 0], [0, 1], [1, 1], [2, 0]])
+    k, R = GAS.orbitals.wavevectors, draws.samples["R"]
+    pairs = pair_occupations(np.asarray(GAS.reduced_energies[0]), 2)
+    steps = np.all(np.isclose(k[:, None] - k[None], q[:, None, None], atol=1e-6), axis=-1)
+    exact = (2 - np.sum(steps * pairs, axis=(1, 2))) / 3
+    assert exact.max() - exact.min() > 0.1
+    found = structure_factor(R, GAS.cell, q)
+    assert np.all(np.abs(found.by_spin["up-up"] - exact) < 3 * found.by_spin_error["up-up"])
+    assert np.all(np.abs(found.by_spin["up-down"]) < 3 * found.by_spin_error["up-down"])
+
+    z = []
+    for part in R.reshape(200, -1, *R.shape[1:]):
+        repeat = structure_factor(part, GAS.cell, q[:1])
+        z.append((repeat.by_spin["up-up"] - exact[0]) / repeat.by_spin_error["up-up"])
+    assert abs(np.mean(np.abs(z) < 1) - 0.683) < 3 * np.sqrt(0.683 * 0.317 / 200)
 
 
 def test_momenta_of_a_moved_pair_by_quadrature():

@@ -75,18 +75,18 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
 
 @pytest.mark.slow
 def test_one_set_of_parameters_serves_all_twists():
-    """Trained on a grid of four twists in turn, the gas lies below the first-order bound at each, and by nearly as much."""
+    """Trained at two twists of a grid in turn, the gas lies below the first-order bound at each, and by nearly as much."""
     gas = ElectronGas((3, 0), 2, 5.0, 0.3, 0.0)
-    gases = [with_twist(gas, t) for t in monkhorst_pack(2, 2)]
+    gases = [with_twist(gas, t) for t in monkhorst_pack(2, 2)[:2]]
     vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), num_walkers=128)
-    params = train_over_twists(random.key(0), vfe, gases, 80)
+    params = train_over_twists(random.key(0), vfe, gases, 60)
     found = evaluate_over_twists(random.key(1), vfe, params, gases, 8192)
     gains = [
         first_order_bound(g).free_energy / 3 - one["free_energy"].value for g, one in zip(gases, found.by_twist, strict=True)
     ]
     print(gains, found.average, found.mass)
     assert min(gains) > 10 * max(one["free_energy"].error for one in found.by_twist)
-    assert max(gains) < 1.2 * min(gains)  # the four are images of each other
+    assert max(gains) < 1.2 * min(gains)  # they are images of each other
     assert 0.5 < found.mass.value < 1.2
 
 
