@@ -1,6 +1,13 @@
 """One batch of the ensemble:  K ~ p(K),  R ~ |Psi_K|^2,  with E_loc(K, R) and, for a gradient, the scores of both laws.
 
-First the classical sites of all walkers, then their electrons: the former take little memory, and share the most work.
+For a gradient, one walker in four takes its classical sites from a broader law, and weights make up for it:
+
+    q(K) = sum_s c_s p_s(K),    weight = p(K)/q(K),    p_s = p with every conditional law raised to the power s
+
+p alone would hardly ever draw the excited states of a cold gas, so the flow would serve them badly, their E_K would stay too
+high, p would shun them even more, and the entropy, which is made of them, would come out too low. The flow may be trained
+on q: any weights that fall with the energy have the eigenstates as their minimum (Gross, Oliveira, Kohn, Phys. Rev. A 37,
+2805 (1988)). F itself is always that of p.
 """
 
 from collections.abc import Callable
@@ -9,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from pnct.inference import laws as law
@@ -16,7 +24,9 @@ from pnct.inference.faults import smallest_distance
 from pnct.inference.gradients import complex_score, real_score
 from pnct.inference.walkers import map_walkers
 
-CLASSICAL_CHUNK = 32  # walkers whose classical sites are drawn together, at least
+HOT_SHARE = 1 / 4  # of the walkers of a training step
+HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
+CLASSICAL_CHUNK = 32  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
 class Ensemble(NamedTuple):
@@ -24,6 +34,7 @@ class Ensemble(NamedTuple):
 
     values: dict[str, Any]  # of all unobserved sites
     log_prob: jax.Array
+    weight: jax.Array  # p/q; 1 where all are drawn from p
     kinetic: jax.Array
     potential: jax.Array
     log_det_jacobian: jax.Array
@@ -44,25 +55,41 @@ class Layout(NamedTuple):
 def draw_ensemble(
     model: Callable, laws: law.Laws, hamiltonian, params: law.Params, args: tuple, key, layout: Layout, scores: bool = False
 ) -> Ensemble:
-    """Independent exact samples of the model at these parameters."""
+    """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
     keys = jax.random.split(key, (2, layout.num_walkers))
     shared = (hamiltonian, params, args)
-    one = partial(_classical, model, laws, scores)
+    powers = ladder(layout.num_walkers) if scores and laws.classical else np.ones(layout.num_walkers)
+    one = partial(_classical, model, laws, powers, scores)
     chunk_size = max(layout.chunk_size, CLASSICAL_CHUNK)
-    values, log_prob, classical = map_walkers(one, shared, keys[0], chunk_size, layout.mesh)
+    values, log_prob, weight, classical = map_walkers(one, shared, (keys[0], jnp.asarray(powers)), chunk_size, layout.mesh)
     one = partial(_quantum, model, laws, scores)
     R, energy, quantum, K, distance = map_walkers(one, shared, (keys[1], values), layout.chunk_size, layout.mesh)
-    return Ensemble(values | {laws.born: R}, log_prob, *energy, classical | quantum, K, distance)
+    return Ensemble(values | {laws.born: R}, log_prob, weight, *energy, classical | quantum, K, distance)
 
 
-def _classical(model, laws, scores, shared, key):
-    _, params, args = shared
-    values, log_prob = law.draw_classical(model, laws, params, key, args)
+def ladder(num_walkers: int) -> np.ndarray:
+    """The power s of the law that each walker of a training step is drawn from."""
+    hot = int(num_walkers * HOT_SHARE)
+    return np.concatenate([np.ones(num_walkers - hot), np.resize(HOT, hot)])
+
+
+def _classical(model, laws, powers, scores, shared, walker):
+    (_, params, args), (key, power) = shared, walker
+    values = law.draw_classical(law.tempered(model, power), laws, params, key, args)
+    log_prob = law.log_prob(model, laws, params, values, args)
+    weight = jnp.exp(log_prob - _log_mixture(model, laws, powers, params, values, args))
     if not (scores and laws.classical_params):
-        return values, log_prob, {}
+        return values, log_prob, weight, {}
     own = {name: params[name] for name in laws.classical_params}
     rows = real_score(lambda p: law.log_prob(model, laws, params | p, values, args), own)
-    return values, log_prob, {"classical": rows}
+    return values, log_prob, weight, {"classical": rows}
+
+
+def _log_mixture(model, laws, powers, params, values, args):
+    """ln q of the law that all walkers together are drawn from."""
+    rungs, counts = np.unique(powers, return_counts=True)
+    log_p = jax.vmap(lambda s: law.log_prob(law.tempered(model, s), laws, params, values, args))(jnp.asarray(rungs))
+    return jax.nn.logsumexp(log_p, b=counts / len(powers))
 
 
 def _quantum(model, laws, scores, shared, walker):

@@ -19,7 +19,7 @@ from pnct.inference import laws as law
 from pnct.inference.description import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
-from pnct.inference.gradients import classical_scores, gradient, masked_mean, quantum_scores
+from pnct.inference.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
 from pnct.inference.optimiser import as_optax
 from pnct.inference.training import Info, RunResult, TrainState, train
 from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
@@ -76,12 +76,13 @@ class VariationalFreeEnergy(eqx.Module):
         energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
         stage = faults.first_failures(structure, walkers)
         valid = stage == faults.SOUND
+        weight = jnp.where(valid, walkers.weight, 0.0)
         scores = {}
         if structure.classical_params:
             rows = walkers.scores["classical"]
-            scores["classical"] = classical_scores(rows, log_prob, energy / unit, temperature / unit, valid)
+            scores["classical"] = classical_scores(rows, log_prob, energy / unit, temperature / unit, weight)
         if structure.quantum_params:
-            scores["quantum"] = quantum_scores(walkers.scores["quantum"], log_prob, energy / unit, valid)
+            scores["quantum"] = quantum_scores(walkers.scores["quantum"], log_prob, energy / unit, 1.0 * valid)
 
         grads = jax.tree.map(jnp.zeros_like, state.params)
         for block in scores.values():
@@ -91,8 +92,8 @@ class VariationalFreeEnergy(eqx.Module):
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
         params = keep(optax.apply_updates(state.params, updates), state.params)
 
-        weight = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
-        average = jax.tree.map(lambda a, p: a + (weight * (p - a)).astype(a.dtype), state.average, params)
+        share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
+        average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
         state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1)
         return gathered((state, _info(walkers, structure, temperature, stage, finite)), self.sharding)
 
@@ -165,17 +166,18 @@ def _info(walker, structure, temperature, stage, updated) -> Info:
     valid = stage == faults.SOUND
     energy = (walker.kinetic + walker.potential).real
     free_energy = temperature * walker.log_prob + energy
-    mean = masked_mean(free_energy, valid)
+    weight = jnp.where(valid, walker.weight, 0.0)
+    mean = weighted_mean(free_energy, weight)
     count = jnp.maximum(jnp.sum(valid), 2)
-    variance = masked_mean((free_energy - mean) ** 2, valid)
+    variance = jnp.sum(jnp.where(valid, (weight * (free_energy - mean)) ** 2, 0.0)) / total(weight) ** 2
     failed = jnp.argmin(valid)
     return Info(
         free_energy=mean,
-        free_energy_error=jnp.sqrt(variance / (count - 1)),
-        energy=masked_mean(energy, valid),
-        kinetic=masked_mean(walker.kinetic.real, valid),
-        potential=masked_mean(walker.potential, valid),
-        entropy=-masked_mean(walker.log_prob, valid),
+        free_energy_error=jnp.sqrt(variance * count / (count - 1)),
+        energy=weighted_mean(energy, weight),
+        kinetic=weighted_mean(walker.kinetic.real, weight),
+        potential=weighted_mean(walker.potential, weight),
+        entropy=-weighted_mean(walker.log_prob, weight),
         smallest_log_det=jnp.min(jnp.where(valid, walker.log_det_jacobian, jnp.inf)),
         num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
         num_failed=jnp.sum(~valid),

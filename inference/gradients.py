@@ -46,51 +46,58 @@ def complex_score(f: Callable, params):
     return jax.jacrev(parts)(params)
 
 
-def clipped(x: Float[Array, " B"], valid, width: float) -> Float[Array, " B"]:
-    """x - mean(x), limited to `width` mean absolute deviations; 0 where not valid."""
-    centred = jnp.where(valid, x - masked_mean(x, valid), 0.0)
-    scale = width * masked_mean(jnp.abs(centred), valid)
-    return jnp.where(valid, jnp.clip(centred, -scale, scale), 0.0)
+def clipped(x: Float[Array, " B"], weight, width: float) -> Float[Array, " B"]:
+    """x - mean(x), limited to `width` mean absolute deviations; 0 where the weight is 0."""
+    centred = jnp.where(weight > 0, x - weighted_mean(x, weight), 0.0)
+    scale = width * weighted_mean(jnp.abs(centred), weight)
+    return jnp.where(weight > 0, jnp.clip(centred, -scale, scale), 0.0)
 
 
-def masked_mean(x, valid):
-    """The mean over the valid walkers."""
-    return jnp.sum(jnp.where(valid, x, 0.0)) / jnp.maximum(jnp.sum(valid), 1)
+def weighted_mean(x, weight):
+    """The mean over walkers of unequal weight; those of weight 0 count for nothing, whatever their x."""
+    return jnp.sum(jnp.where(weight > 0, weight * x, 0.0)) / total(weight)
 
 
-def detrended(x, regressor, valid):
+def total(weight):
+    """The sum of the weights; 1 where there are none, so that a batch without any valid walker gives zeros."""
+    found = jnp.sum(weight)
+    return jnp.where(found > 0, found, 1.0)
+
+
+def detrended(x, regressor, weight):
     """x minus the fitted slope times the regressor: what is left of x when a linear baseline is taken off."""
-    r = jnp.where(valid, regressor - masked_mean(regressor, valid), 0.0)
-    y = jnp.where(valid, x - masked_mean(x, valid), 0.0)
-    variance = jnp.sum(r * r)
-    slope = jnp.where(variance > 0, jnp.sum(r * y) / jnp.where(variance > 0, variance, 1.0), 0.0)
+    r = jnp.where(weight > 0, regressor - weighted_mean(regressor, weight), 0.0)
+    y = jnp.where(weight > 0, x - weighted_mean(x, weight), 0.0)
+    variance = jnp.sum(weight * r * r)
+    slope = jnp.where(variance > 0, jnp.sum(weight * r * y) / jnp.where(variance > 0, variance, 1.0), 0.0)
     return x - slope * r
 
 
-def classical_scores(rows, log_prob, energy: Complex[Array, " B"], temperature, valid, clip: float = CLIP) -> Scores:
+def classical_scores(rows, log_prob, energy: Complex[Array, " B"], temperature, weight, clip: float = CLIP) -> Scores:
     """The scores of p(K); the baseline is the mean."""
-    residual = clipped(temperature * log_prob + energy.real, valid, clip)
+    residual = clipped(temperature * log_prob + energy.real, weight, clip)
     # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
-    return _centred(rows, residual[:, None], valid, jnp.where(temperature > 0, temperature, 1.0))
+    return _centred(rows, residual[:, None], weight, jnp.where(temperature > 0, temperature, 1.0))
 
 
-def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], valid, clip: float = CLIP) -> Scores:
+def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], weight, clip: float = CLIP) -> Scores:
     """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy of the state."""
-    real = clipped(detrended(energy.real, log_prob, valid), valid, clip)
-    imag = clipped(energy.imag, valid, clip)
-    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), valid)
+    real = clipped(detrended(energy.real, log_prob, weight), weight, clip)
+    imag = clipped(energy.imag, weight, clip)
+    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight)
 
 
-def _centred(rows, residual, valid, curvature=None) -> Scores:
-    """Takes the mean off each kind of row, silences failed walkers, and merges walkers and kinds into one axis."""
+def _centred(rows, residual, weight, curvature=None) -> Scores:
+    """Takes the mean off each kind of row, puts sqrt(weight) on both factors, merges walkers and kinds into one axis."""
 
     def centre(leaf):  # (B, kinds, ...)
-        mask = valid.reshape(-1, *[1] * (leaf.ndim - 1))
-        leaf = jnp.where(mask, leaf, 0.0)
-        mean = leaf.sum(0) / jnp.maximum(valid.sum(), 1)
-        return jnp.where(mask, leaf - mean, 0.0).reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
+        w = weight.reshape(-1, *[1] * (leaf.ndim - 1))
+        mean = jnp.sum(jnp.where(w > 0, w * leaf, 0.0), axis=0) / total(weight)
+        centred = jnp.where(w > 0, jnp.sqrt(w) * (leaf - mean), 0.0)
+        return centred.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
 
-    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), jnp.maximum(valid.sum(), 1), curvature)
+    residual = jnp.sqrt(weight)[:, None] * residual
+    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), total(weight), curvature)
 
 
 def gradient(scores: Scores):

@@ -11,11 +11,24 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 from numpyro.handlers import seed, substitute, trace
+from numpyro.primitives import Messenger
 
 from pnct.distributions.born import Born
 from pnct.distributions.bridge import DistraxSite
 
 Params = dict[str, Any]
+
+
+class tempered(Messenger):
+    """A handler: classical laws that know a broader form of themselves (`tempered`) take it; others stay as they are."""
+
+    def __init__(self, fn: Callable, power):
+        super().__init__(fn)
+        self.power = power
+
+    def process_message(self, msg):
+        if msg["type"] == "sample" and not msg["is_observed"] and hasattr(_law(msg), "tempered"):
+            msg["fn"] = DistraxSite(_law(msg).tempered(self.power))
 
 
 class Laws(NamedTuple):
@@ -45,10 +58,10 @@ def init_params(model: Callable, key, args: tuple) -> Params:
     return {name: site["value"] for name, site in sites.items() if site["type"] == "param"}
 
 
-def draw_classical(model: Callable, laws: Laws, params: Params, key, args: tuple) -> tuple[dict[str, Any], jax.Array]:
-    """One independent sample of the classical sites, exact and ancestral: their values and their summed ln p."""
+def draw_classical(model: Callable, laws: Laws, params: Params, key, args: tuple) -> dict[str, Any]:
+    """One independent sample of the classical sites, exact and ancestral: their values."""
     sites = _sites_before(model, laws, params, {}, args, key)
-    return {name: sites[name]["value"] for name in laws.classical}, _sum_log_prob(sites, laws.classical)
+    return {name: sites[name]["value"] for name in laws.classical}
 
 
 def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, jax.Array]:

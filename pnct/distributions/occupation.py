@@ -25,11 +25,13 @@ class Occupation(distrax.Distribution):
     """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down electrons.
 
     gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas.
+    power: the power to which each conditional law is raised; below 1 is a broader, hotter law.
     """
 
-    def __init__(self, gas, network: Callable | None = None):
+    def __init__(self, gas, network: Callable | None = None, power: float = 1.0):
         self.gas = gas
         self.network = network
+        self.power = power
         shifts = getattr(network, "energy_shifts", None)
         levels = int(gas.shells.max()) + 1
         if shifts is not None and jnp.shape(shifts) != (levels,):
@@ -56,6 +58,10 @@ class Occupation(distrax.Distribution):
             log_prob = jax.vmap(log_prob)
         return log_prob(value)
 
+    def tempered(self, power) -> "Occupation":
+        """The same law with every conditional law raised to this power, and normalised again."""
+        return Occupation(self.gas, self.network, self.power * power)
+
     def check(self, K: Int[np.ndarray, " N"]) -> None:
         """Raises ValueError unless K is a state of this gas."""
         validate_occupation(self.gas, K)
@@ -72,7 +78,7 @@ class Occupation(distrax.Distribution):
         K = jnp.clip(K, 0, table.shape[1] - 1)
         previous, electrons = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]]), jnp.arange(self.gas.N)
         correction, _ = self._correction(previous, electrons, self._empty_cache())
-        log_p = log_conditionals(table + correction, floor, last)
+        log_p = log_conditionals(self.power * (table + correction), floor, last)
         return jnp.where(possible, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
     def _sample_one(self, table, key):
@@ -84,7 +90,7 @@ class Occupation(distrax.Distribution):
             electron, logits, first, last, u = step
             correction, cache = self._correction(previous[None], electron[None], cache)
             floor = jnp.where(first, -1, previous)
-            log_p = log_conditionals(logits[None] + correction, floor[None], last[None])
+            log_p = log_conditionals(self.power * (logits[None] + correction), floor[None], last[None])
             k = inverse_cdf(jnp.exp(log_p[0]), u)
             return (k, cache), k
 

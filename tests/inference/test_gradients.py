@@ -19,9 +19,9 @@ from pnct.inference.gradients import (
     complex_score,
     detrended,
     gradient,
-    masked_mean,
     quantum_scores,
     real_score,
+    weighted_mean,
 )
 
 GAS = ElectronGas((2, 0), dim=2, rs=2.0, theta=0.5, twist=(0.1, 0.25), cutoff=1.0)
@@ -130,7 +130,8 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
     def batch(key):
         def walker(key):
             K_key, R_key = jax.random.split(key)
-            values, log_prob = law.draw_classical(model, laws, params, K_key, (GAS,))
+            values = law.draw_classical(model, laws, params, K_key, (GAS,))
+            log_prob = law.log_prob(model, laws, params, values, (GAS,))
             born, R = law.draw_electrons(model, laws, params, values, R_key, (GAS,))
             values, e = values | {"R": R}, energies(GAS)(born, R)
             classical = {"occupation": params["occupation"]}
@@ -143,9 +144,9 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
             )
 
         log_prob, energy, rows_c, rows_q = jax.vmap(walker)(jax.random.split(key, 512))
-        valid = jnp.ones(512, bool)
-        c = gradient(classical_scores(rows_c, log_prob, energy, GAS.temperature, valid, clip=np.inf))
-        q = gradient(quantum_scores(rows_q, log_prob, energy, valid, clip=np.inf))
+        weight = jnp.ones(512)
+        c = gradient(classical_scores(rows_c, log_prob, energy, GAS.temperature, weight, clip=np.inf))
+        q = gradient(quantum_scores(rows_q, log_prob, energy, weight, clip=np.inf))
         return ravel_pytree(c | q)[0]
 
     batches = np.stack([batch(key) for key in jax.random.split(jax.random.key(4), 80)])
@@ -160,7 +161,7 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
 
 def test_detrending_removes_a_linear_baseline_and_ignores_failed_walkers():
     x = jnp.array([1.0, 2.0, 4.0, 7.0])
-    valid = jnp.array([True, True, True, False])
-    y = detrended(3 * x + 1, x, valid)
+    weight = jnp.array([1.0, 1.0, 2.0, 0.0])
+    y = detrended(3 * x + 1, x, weight)
     assert float(jnp.ptp(y[:3])) < 1e-12
-    assert float(masked_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False]))) == 2.0
+    assert float(weighted_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([1.0, 3.0, 0.0]))) == 2.5

@@ -53,6 +53,22 @@ log_prob = jax.jit(Occupation.log_prob)
 draw = jax.jit(lambda law, key, n: law.sample_and_log_prob(seed=key, sample_shape=n), static_argnums=2)
 
 
+@two_gases
+def test_a_tempered_law_raises_every_conditional_to_a_power(gas):
+    """Normalised; the law itself at power 1; every orbital that leaves room equally likely at power 0; sampled as written."""
+    law, states = Occupation(gas, random_network(gas)), all_states(gas)
+    assert np.exp(log_prob(law.tempered(0.4), states)).sum() == pytest.approx(1, abs=1e-12)
+    np.testing.assert_array_equal(log_prob(law.tempered(1.0), states), log_prob(law, states))
+    np.testing.assert_allclose(log_prob(law.tempered(0.8).tempered(0.5), states), log_prob(law.tempered(0.4), states))
+    M, n = len(gas.orbitals), gas.num_electrons[0]
+    floor = np.concatenate([np.full((len(states), 1), -1), states[:, : n - 1]], axis=1)
+    flat = -np.log(M - n + np.arange(n) - floor).sum(1)
+    if not gas.num_electrons[1]:
+        np.testing.assert_allclose(log_prob(law.tempered(0.0), states), flat, atol=1e-12)
+    K, log_p = draw(law.tempered(0.4), random.key(0), 2000)
+    np.testing.assert_allclose(log_p, log_prob(law.tempered(0.4), K), rtol=1e-10)
+
+
 @gases
 def test_probabilities_sum_to_one(gas):
     law = Occupation(gas, random_network(gas))
