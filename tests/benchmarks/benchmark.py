@@ -3,7 +3,7 @@ r"""How fast: our algorithm beside the published one (reference_algorithm.py), i
     python tests/benchmarks/benchmark.py --out DIR [--cases 2d13 2d29 2d57 3d14 3d33]
 
 For each case and phase: the median CPU time per walker of both programs and their ratio, in float64, walkers in chunks of
---chunk-size for both. `step` of the reference is the sum of its phases; of ours, `VariationalFreeEnergy.update` as a user
+--chunk-size for both (K in those of a training step). `step` of the reference is the sum of its phases; of ours, `VariationalFreeEnergy.update` as a user
 calls it. The solve is shared by --batch walkers. Memory is XLA's temporary memory per walker of a chunk; that of a step is
 the largest of its phases. `equal error` is the ratio of the steps over that of the variances of the local energy, to which
 the reference's probe adds (trained weights only). Exponents a in cost ~ N^a are fitted to all 2D cases.
@@ -43,6 +43,7 @@ from pnct.distributions import transformer
 from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.ensemble import CLASSICAL_CHUNK
 from pnct.inference.gradients import Scores, complex_score, real_score
 from pnct.inference.natural_gradient import solve
 from pnct.kinetic import local_kinetic
@@ -125,7 +126,9 @@ def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
 
     draw_K = lambda key: law.sample(seed=key)  # noqa: E731
     slow_draw_K = lambda key: published.draw_occupation(gas, occupation, table, key)  # noqa: E731
-    yield "K", *both((draw_K, keys), (slow_draw_K, keys))
+    many = max(chunk_size, CLASSICAL_CHUNK)  # as in a training step
+    K_keys = jax.random.split(jax.random.key(2), max(walkers, many))
+    yield "K", task(draw_K, many, K_keys), task(slow_draw_K, many, K_keys)
     K = jax.jit(jax.vmap(draw_K))(keys)
 
     draw_R = lambda K, key: dist.Born(orbitals, K, flow).sample(seed=key)  # noqa: E731

@@ -123,6 +123,7 @@ def test_the_trained_network_is_a_ferminet(reference):
     assert make_case("2d29").weights == "trained"
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs():
     lines = []
     result = measure("2d3", walkers=4, batch=4, chunk_size=2, repeats=1, report=lines.append)
