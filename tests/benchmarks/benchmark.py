@@ -3,10 +3,11 @@ r"""How fast: our algorithm beside the published one (reference_algorithm.py), i
     python tests/benchmarks/benchmark.py --out DIR [--cases 2d13 2d29 2d57 3d14 3d33]
 
 For each case and phase: the median CPU time per walker of both programs and their ratio, in float64, walkers in chunks of
---chunk-size for both (K in those of a training step). `step` of the reference is the sum of its phases; of ours, `VariationalFreeEnergy.update` as a user
-calls it. The solve is shared by --batch walkers. Memory is XLA's temporary memory per walker of a chunk; that of a step is
-the largest of its phases. `equal error` is the ratio of the steps over that of the variances of the local energy, to which
-the reference's probe adds (trained weights only). Exponents a in cost ~ N^a are fitted to all 2D cases.
+--chunk-size for both (K in those of a training step). `step` of the reference is the sum of its phases; of ours,
+`VariationalFreeEnergy.update` as a user calls it. The solve is shared by --batch walkers. Memory is XLA's temporary memory
+per walker of a chunk; that of a step is the largest of its phases. `equal error` is the ratio of the steps over that of the
+variances of the local energy, to which the reference's probe adds (trained weights only). Exponents a in cost ~ N^a are
+fitted to all 2D cases.
 
 Times on a GPU are wall times. Weights: trained at N = 29, r_s = 10 where reference values are found, random elsewhere.
 """
