@@ -64,7 +64,7 @@ def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp
 
 
 @pytest.mark.slow
-def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(found, tmp_path):
+def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(tmp_path):
     shared, port = tmp_path / "shared", free_port()
     first, second = (start("process", shared, i, port, 100_000) for i in range(2))
     log = shared / LOG
@@ -77,9 +77,9 @@ def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(found, tmp_path):
     print(f"the other process ended after {time.monotonic() - begun:.0f} s with code {first.returncode}")
     assert first.returncode != 0 and err
 
-    steps = len(log.read_text().splitlines())
-    port = free_port()
+    made = [json.loads(line)["free_energy"] for line in log.read_text().splitlines()]
+    steps, port = len(made), free_port()
     resumed, nothing = outputs(*(start("process", shared, i, port, steps + 2) for i in range(2)))
     assert nothing is None
     assert len(log.read_text().splitlines()) == steps + 2
-    np.testing.assert_allclose(resumed["history"][:4], found["1"]["history"][:4], rtol=1e-12)
+    assert resumed["history"][:steps] == made  # the first field of the history
