@@ -72,6 +72,7 @@ def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(tmp_path):
         assert first.poll() is None and second.poll() is None
         time.sleep(0.05)
     second.kill()
+    second.communicate()
     begun = time.monotonic()
     _, err = first.communicate(timeout=280)
     print(f"the other process ended after {time.monotonic() - begun:.0f} s with code {first.returncode}")
