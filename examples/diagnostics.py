@@ -22,6 +22,7 @@ import arviz
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray
 from numpyro.handlers import condition, seed, substitute, trace
 from shared import directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
@@ -114,11 +115,9 @@ def draw_plot(kind: str, idata, name: str, path: Path) -> None:
 
 def as_posterior(dataset):
     """The container of whichever ArviZ is installed, with this dataset as its posterior."""
-    if hasattr(arviz, "InferenceData"):
-        return arviz.InferenceData(posterior=dataset)
-    import xarray
-
-    return xarray.DataTree.from_dict({"posterior": dataset})
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        return xarray.DataTree.from_dict({"posterior": dataset})
+    return arviz.InferenceData(posterior=dataset)
 
 
 if __name__ == "__main__":
