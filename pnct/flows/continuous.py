@@ -26,12 +26,14 @@ from jaxtyping import Array, Float
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.flows.even import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance
-from pnct.flows.pairs import displacements, related_pairs, relations
+from pnct.flows.pairs import relations, unique_pairs
 from pnct.space import Space
 from pnct.validation import whole
 
 LARGEST_INTEGRATION_ERROR = 1e-3  # of ln|det J|
 MAX_CORRECTIONS = 20
+# for each stage of a step: where its slope is taken, the slope's share of the step, and whether the step ends there
+RUNGE_KUTTA = np.array([0, 1 / 2, 1 / 2, 1]), np.array([1, 2, 2, 1]) / 6, np.array([False, False, False, True])
 
 
 class Continuous(eqx.Module):
@@ -86,49 +88,61 @@ class Continuous(eqx.Module):
 
     def integrate(self, slope: Callable, start, step: float):
         """`steps` steps of the classical rule from `start`, a pytree."""
-        moved = lambda x, h, dx: jax.tree.map(lambda x, dx: x + h * dx, x, dx)  # noqa: E731
 
-        def advance(x, _):
-            k1 = slope(x)
-            k2 = slope(moved(x, step / 2, k1))
-            k3 = slope(moved(x, step / 2, k2))
-            k4 = slope(moved(x, step, k3))
-            mean = jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, k1, k2, k3, k4)
-            return moved(x, step, mean), None
+        # One stage after another: the program holds `slope` once, and compiles in a quarter of the time.
+        def stage(state, weights):
+            x, k, increment = state
+            before, share, ends = weights
+            moved = jax.tree.map(lambda x, k: x + (step * before).astype(k.dtype) * k, x, k)
+            k = slope(moved)
+            increment = jax.tree.map(lambda total, k: total + (step * share).astype(k.dtype) * k, increment, k)
+            x = jax.tree.map(lambda x, total: jnp.where(ends, x + total, x), x, increment)
+            return (x, k, jax.tree.map(lambda total: jnp.where(ends, 0, total), increment)), None
 
-        return jax.lax.scan(advance, start, length=self.steps)[0]
+        zero = jax.tree.map(jnp.zeros_like, start)
+        stages = tuple(np.tile(column, self.steps) for column in RUNGE_KUTTA)
+        return jax.lax.scan(stage, (start, zero, zero), stages)[0][0]
 
     def velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """v(x)."""
-        v = jnp.sum(self.pair_velocity(displacements(x)), axis=1)
+        i, j, incidence = pair_incidence(self.cell, x.dtype)
+        v = incidence @ self.pair_velocity(x[i] - x[j])
         return v if self.xi is None else v + self.centre_velocity(x)
 
     def velocity_and_divergence(self, x: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """v(x) and div v(x), exactly."""
-        pairs, divergence = local_divergence(self.pair_velocity, displacements(x))
-        v = jnp.sum(pairs, axis=1)
+        i, j, incidence = pair_incidence(self.cell, x.dtype)
+        pairs, divergence = local_divergence(self.pair_velocity, x[i] - x[j])
+        v, total = incidence @ pairs, 2 * jnp.sum(divergence)
         if self.xi is None:
-            return v, jnp.sum(divergence)
-        own, own_divergence = local_divergence(self.centre_velocity, x)
-        return v + own, jnp.sum(divergence) + jnp.sum(own_divergence)
+            return v, total
+        own, divergence = local_divergence(self.centre_velocity, x)
+        return v + own, total + jnp.sum(divergence)
 
-    def pair_velocity(self, r: Float[Array, "N N dim"]) -> Float[Array, "N N dim"]:
-        """eta_g(r_ij) d(r_ij), zero for i = j."""
-        x = self.cell.even_features(r, self.cell.L)
-        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(related_pairs(self.cell)))
-        return eta[..., None] * self.cell.direction(r, self.cell.L)
+    def pair_velocity(self, r: Float[Array, "P dim"]) -> Float[Array, "P dim"]:
+        """eta_g(r_ij) d(r_ij) of the pairs i < j, relation by relation."""
+        ends = np.cumsum([len(i) for i, _ in unique_pairs(self.cell)])[:-1]
+        parts = jnp.split(self.cell.even_features(r, self.cell.L), ends)
+        eta = jnp.concatenate([self.eta(x, g) for g, x in enumerate(parts)])
+        return eta[:, None] * self.cell.direction(r, self.cell.L)
 
     def centre_velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
         even, direction = self.cell.centre(x, self.cell.L)
-        return self.xi(even, 0)[..., None] * direction
+        return self.xi(even, 0)[:, None] * direction
 
 
-def local_divergence(f: Callable, r: Float[Array, "*n dim"]) -> tuple[Float[Array, "*n dim"], Float[Array, "*n"]]:
+def pair_incidence(cell: Space, dtype):
+    """i and j of all pairs, and the matrix that adds w_ij to electron i and takes it from j. Shapes (P,), (P,), (N, P)."""
+    i, j = (np.concatenate(x) for x in zip(*unique_pairs(cell), strict=True))
+    return i, j, jnp.asarray((np.eye(cell.N)[i] - np.eye(cell.N)[j]).T, dtype)
+
+
+def local_divergence(f: Callable, r: Float[Array, "n dim"]) -> tuple[Float[Array, "n dim"], Float[Array, " n"]]:
     """f(r) and div f, for f that takes each vector of r by itself."""
-    value, tangent = jax.linearize(f, r)
-    axes = np.eye(r.shape[-1])
-    return value, sum(tangent(jnp.broadcast_to(jnp.asarray(e, r.dtype), r.shape))[..., a] for a, e in enumerate(axes))
+    axes = jnp.broadcast_to(jnp.eye(r.shape[-1], dtype=r.dtype)[:, None], (r.shape[-1], *r.shape))
+    value, slopes = jax.vmap(lambda axis: jax.jvp(f, (r,), (axis,)), out_axes=(None, 0))(axes)
+    return value, jnp.einsum("ana->n", slopes)
 
 
 def continuous(cell: Space, depth: int = 1, width: int = 16, steps: int = 8) -> Callable[[Array], Continuous]:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from pnct.space import Space
 
@@ -32,6 +32,11 @@ def related_pairs(cell: Space) -> Bool[np.ndarray, "G N N"]:
     """Which pairs of electrons i, j != i stand in each relation."""
     species = np.argmax(members(cell), axis=0)
     return relations(cell)[:, species[:, None], species] & ~np.eye(cell.N, dtype=bool)
+
+
+def unique_pairs(cell: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
+    """The electrons i < j of every pair, in one entry per relation."""
+    return [np.nonzero(np.triu(related)) for related in related_pairs(cell)]
 
 
 def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
