@@ -45,9 +45,9 @@ class PlaneWaves(eqx.Module):
         phase = r @ self.occupied(K, r.dtype).T
         return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.cell.L ** (-self.cell.dim / 2)
 
-    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> Float[Array, "p dim"]:
-        """Independent points of the density of these orbitals, which is uniform, from points of the unit cube."""
-        return self.cell.L * u
+    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+        """Points of a density that is an envelope of sum_l |phi_l|^2, here uniform, from points of the unit cube; its value."""
+        return self.cell.L * u, jnp.full(len(u), len(K) * self.cell.L**-self.cell.dim, u.dtype)
 
 
 def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:

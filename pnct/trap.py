@@ -4,13 +4,15 @@ Energies in hbar omega, lengths in the oscillator length l = (hbar/m omega)^(1/2
 energy at that length to hbar omega. Two dimensions are the quantum dot.
 """
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.ideal import converged_cutoff
-from pnct.oscillator import Oscillators, fermi_quanta, oscillator_quanta
+from pnct.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
 from pnct.system import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY, checked_num_electrons, checked_number
 
@@ -20,7 +22,7 @@ class HarmonicTrap(eqx.Module):
 
     coupling: lambda, >= 0.  beta: hbar omega/T, > 0.
     cutoff: the most quanta of an orbital of the table; by default enough for the ideal entropy per electron to be converged
-    to 1e-4 k_B.
+    to 1e-4 k_B, and four shells above the highest filled one.
 
     coupling and beta are pytree leaves, so a jitted function of the trap compiles once for all couplings at one cutoff.
     Raises ValueError with what was expected, what came, and what to do.
@@ -61,12 +63,12 @@ class HarmonicTrap(eqx.Module):
     @property
     def orbitals(self) -> Oscillators:
         """The single-particle table, lowest energy first."""
-        return Oscillators(oscillator_quanta(self.dim, self.cutoff), self.cell)
+        return oscillators(self.cell, self.cutoff)
 
     @property
     def shells(self) -> Int[np.ndarray, " M"]:
         """For each orbital, the number of its energy level: its quanta."""
-        return np.sum(self.orbitals.quanta, axis=-1)
+        return self.orbitals.levels
 
     @property
     def orbital_energies(self) -> Float[np.ndarray, " M"]:
@@ -115,11 +117,16 @@ class TrapPotential(eqx.Module):
 
 
 def default_cutoff(num_electrons: tuple[int, int], dim: int, beta: float) -> float:
-    """The quanta of the smallest table whose ideal entropy per electron is within 1e-4 k_B of the infinite table's."""
+    """The quanta of the smallest table whose ideal entropy per electron is within 1e-4 k_B of the infinite table's.
+
+    But at least four shells above the highest filled one, since the interaction brings rotations down in energy.
+    """
     n = max(num_electrons)
     # Beyond 35 T above the Fermi level all orbitals together hold less than 1e-10 electrons.
-    quanta = np.sum(oscillator_quanta(dim, fermi_quanta(num_electrons, dim) + 1 + 35 / beta), axis=-1)
-    return converged_cutoff(quanta, _reduced(quanta, n, beta), n, ENTROPY_TOLERANCE)
+    highest = fermi_quanta(num_electrons, dim)
+    shells = np.arange(highest + 2 + math.ceil(35 / beta))
+    quanta = np.repeat(shells, [math.comb(q + dim - 1, dim - 1) for q in shells])
+    return max(converged_cutoff(quanta, _reduced(quanta, n, beta), n, ENTROPY_TOLERANCE), highest + 4.0)
 
 
 def _reduced(quanta, n, beta):

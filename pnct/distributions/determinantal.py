@@ -1,13 +1,13 @@
 r"""The determinantal law  zeta ~ |Phi_K(zeta)|^2:  exact independent samples of free electrons.
 
 |det D|^2, D_il = phi_l(r_i), is a projection determinantal point process. Its electrons can be drawn one after the other:
-propose r from the density of the orbitals, sum_l |phi_l(r)|^2/n, which is an envelope; v_l = phi_l(r)/|phi(r)|; accept with
-probability
+propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l = phi_l(r)/g(r)^(1/2), and accept with probability
 
-    1 - |Q v|^2,    Q = the orthonormal vectors of the electrons placed so far,
+    |v|^2 - |Q v|^2,    Q = the orthonormal vectors of the electrons placed so far,
 
-then append the normalised residual of v to Q. n electrons take n (1 + 1/2 + ... + 1/n) proposals on average. Each
-configuration advances at its own pace, by at most one electron in every round of several proposals. Species are independent.
+then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 + 1/2 + ... + 1/n)
+proposals on average. Each configuration advances at its own pace, by at most one electron in every round of several
+proposals. Species are independent.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from pnct import slater
 
 PROPOSALS = 8  # per round
-MAX_ROUNDS = 64  # per electron: the chance to need more is exp(-512)
+MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plane waves
 
 
 class Determinantal(distrax.Distribution):
@@ -87,12 +87,11 @@ def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PR
     def advance(state):
         r, Q, placed, iteration = state
         u = jax.random.uniform(jax.random.fold_in(key, iteration), (proposals, dim + 1), dtype)
-        proposed, threshold = orbitals.propose(K, u[:, :dim]), u[:, dim]
+        (proposed, envelope), threshold = orbitals.propose(K, u[:, :dim]), u[:, dim]
 
-        v = orbitals.matrix(K, proposed)
-        v = v / jnp.linalg.norm(v, axis=1, keepdims=True)
+        v = orbitals.matrix(K, proposed) / jnp.sqrt(envelope)[:, None]
         overlap = v @ Q.conj().T
-        accepted = threshold < 1 - jnp.sum(jnp.abs(overlap) ** 2, axis=1)
+        accepted = threshold < jnp.sum(jnp.abs(v) ** 2, axis=1) - jnp.sum(jnp.abs(overlap) ** 2, axis=1)
         first = jnp.argmax(accepted)
 
         residual = v[first] - overlap[first] @ Q

@@ -2,6 +2,7 @@
 
 from pnct.flows.backflow import Backflow, backflow
 from pnct.flows.bijector import CanonicalTransformation
+from pnct.flows.centres import SeparatedCentres, separated_centres
 from pnct.flows.continuous import Continuous, continuous
 from pnct.flows.ferminet import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
@@ -13,6 +14,7 @@ __all__ = [
     "Continuous",
     "FermiNet",
     "Inversion",
+    "SeparatedCentres",
     "backflow",
     "continuous",
     "ferminet",
@@ -20,4 +22,5 @@ __all__ = [
     "invert",
     "jacobian",
     "newton",
+    "separated_centres",
 ]

@@ -1,5 +1,6 @@
 """Laws that every flow obeys. A new flow is tested by one line in FLOWS."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import jax
@@ -9,11 +10,23 @@ import pytest
 from jax import random
 
 from pnct.distributions.born import Born
-from pnct.flows import CanonicalTransformation, FermiNet, backflow, ferminet, jacobian, newton
+from pnct.flows import (
+    CanonicalTransformation,
+    FermiNet,
+    backflow,
+    continuous,
+    ferminet,
+    forward_and_log_det,
+    jacobian,
+    newton,
+    separated_centres,
+)
+from pnct.flows import invert as inverse_of
+from pnct.flows.derivatives import automatic_derivatives
 from pnct.flows.ferminet import PairLayer, SingleLayer
 from pnct.flows.layers import softplus
 from pnct.orbitals import PlaneWaves
-from pnct.space import Cell
+from pnct.space import Cell, OpenSpace
 from pnct.system import ElectronGas
 
 # name -> constructor, and the spread of the random parameters that the laws are tried with
@@ -22,6 +35,8 @@ FLOWS = {
     "ferminet depth 1": (lambda cell: ferminet(cell, depth=1, width=5), 0.3),
     "ferminet depth 3": (lambda cell: ferminet(cell, depth=3, width=4), 0.3),
     "backflow": (lambda cell: backflow(cell, depth=2, width=5), 0.12),
+    "continuous": (lambda cell: continuous(cell, depth=1, width=5), 0.15),
+    "separated": (lambda cell: separated_centres(cell, continuous(cell, depth=1, width=5)), 0.15),
 }
 CELLS = {
     "polarised 2D": ElectronGas((4, 0), 2).cell,
@@ -30,6 +45,8 @@ CELLS = {
     "unpolarised 3D": ElectronGas((2, 2), 3).cell,
     "one of each": ElectronGas((1, 1), 2).cell,
     "one": ElectronGas((1, 0), 2).cell,
+    "open 2D": OpenSpace((2, 1), 2),
+    "open 3D": OpenSpace((3, 0), 3),
 }
 # every flow in 2D and 3D, polarised and not, without all combinations: compiling takes the time
 CASES = [
@@ -39,9 +56,18 @@ CASES = [
     ("ferminet depth 3", "polarised 2D"),
     ("backflow", "polarised 2D"),
     ("backflow", "unpolarised 3D"),
+    ("continuous", "unpolarised 2D"),
+    ("ferminet", "open 2D"),
+    ("backflow", "open 3D"),
+    ("continuous", "open 2D"),
+    ("separated", "open 2D"),
 ]
 every_flow = pytest.mark.parametrize(("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES])
-some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5]])
+periodic_flow = pytest.mark.parametrize(
+    ("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES if "open" not in case[1]]
+)
+radial_flow = pytest.mark.parametrize(("flow", "cell"), CASES[-3:])
+some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5], CASES[9]])
 
 
 @lru_cache
@@ -54,13 +80,15 @@ def example(flow, cell):
 
 
 def configuration(cell):
-    return jnp.asarray(np.random.default_rng(8).uniform(0, cell.L, (cell.N, cell.dim)))
+    rng = np.random.default_rng(8)
+    shape = cell.N, cell.dim
+    return jnp.asarray(rng.uniform(0, cell.L, shape) if isinstance(cell, Cell) else 1.5 * rng.normal(size=shape))
 
 
 evaluate = jax.jit(lambda flow, R: flow(R))
 structured = jax.jit(jacobian)
 dense = jax.jit(lambda flow, R: jax.jacfwd(flow)(R).reshape(R.size, R.size))
-invert = jax.jit(newton)
+invert = jax.jit(inverse_of)
 log_psi = jax.jit(lambda born, R: born.log_psi(R))
 
 
@@ -114,6 +142,16 @@ def test_inverse(flow, cell):
 
 
 @every_flow
+def test_log_determinant_is_that_of_the_jacobian(flow, cell):
+    T, R = example(flow, cell)
+    zeta, log_det = jax.jit(forward_and_log_det)(T, R)
+    np.testing.assert_allclose(zeta, evaluate(T, R), rtol=0, atol=1e-13)
+    # a continuous flow integrates the divergence, in eight steps of fourth order
+    exact = np.linalg.slogdet(dense(T, R))[1]
+    np.testing.assert_allclose(log_det, exact, rtol=0, atol=1e-5 if flow in ("continuous", "separated") else 1e-12)
+
+
+@periodic_flow
 def test_periodic(flow, cell):
     T, R = example(flow, cell)
     lattice = CELLS[cell].L * np.random.default_rng(0).integers(-2, 3, R.shape)
@@ -127,11 +165,41 @@ def test_equivariant_under_permutations_within_a_species(flow, cell):
     np.testing.assert_allclose(evaluate(T, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
 
 
-@every_flow
+@periodic_flow
 def test_equivariant_under_translations(flow, cell):
     T, R = example(flow, cell)
     shift = jnp.arange(1.0, R.shape[1] + 1) / 3
     np.testing.assert_allclose(evaluate(T, R + shift), evaluate(T, R) + shift, rtol=0, atol=1e-13)
+
+
+@radial_flow
+def test_equivariant_under_rotations(flow, cell):
+    T, R = example(flow, cell)
+    rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(R.shape[1],) * 2))[0]
+    np.testing.assert_allclose(evaluate(T, R @ rotation), evaluate(T, R) @ rotation, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("cell", ["open 2D", "unpolarised 2D"])
+def test_derivatives_of_a_continuous_flow(cell):
+    """Jets of zeta are those of the program; those of the integrated divergence come near with the fourth power of the step."""
+    T, R = example("continuous", cell)
+    exact = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(T)
+    found = jax.jit(lambda T: T.derivatives(R))
+    fine = found(replace(T, steps=16))
+    for name in ("zeta", "jacobian", "laplacian"):
+        np.testing.assert_allclose(getattr(found(T), name), getattr(exact, name), rtol=0, atol=1e-12, err_msg=name)
+    assert found(T).det_sign == exact.det_sign == 1
+    exact_fine = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(replace(T, steps=16))
+    for name in ("log_det", "grad_log_det", "lap_log_det"):
+        error = np.max(np.abs(getattr(found(T), name) - getattr(exact, name)))
+        error_fine = np.max(np.abs(getattr(fine, name) - getattr(exact_fine, name)))
+        assert error < 1e-4 and error_fine < error / 8, name
+
+
+def test_a_coarse_integration_is_never_mistaken_for_an_energy():
+    T, R = example("continuous", "open 2D")
+    wild = jax.tree.map(lambda x: 6 * x, replace(T, steps=1))
+    assert np.isnan(jax.jit(lambda T: T.derivatives(R))(wild).lap_log_det)
 
 
 @some_flows
@@ -255,9 +323,11 @@ def test_bijector():
 
 
 def test_sizes_are_checked():
-    for make in (ferminet, backflow):
+    for make in (ferminet, backflow, continuous):
         with pytest.raises(ValueError, match="Expected depth to be a whole number >= 1; got 0"):
             make(CELLS["polarised 2D"], depth=0)
+    with pytest.raises(ValueError, match="Expected steps to be a whole number >= 1; got 0"):
+        continuous(CELLS["polarised 2D"], steps=0)
 
 
 def published_features(r, L):

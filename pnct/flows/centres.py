@@ -1,0 +1,69 @@
+r"""zeta = A T(R):  a flow followed by an orthogonal mixing of the centres of the two species.
+
+With C_s the centre of the n_s electrons of one spin and Y_s = n_s^(1/2) C_s, A turns (Y_up, Y_down) into
+
+    Y'_up = (n_up^(1/2) Y_up + n_down^(1/2) Y_down)/N^(1/2),   Y'_down = (n_up^(1/2) Y_down - n_down^(1/2) Y_up)/N^(1/2)
+
+and moves each electron with its centre. The Hamiltonian of free electrons in a harmonic trap does not change under A, so
+Phi_K(A R) are eigenstates like Phi_K(R), and the ideal density matrix is the same. But Y'_up is the motion of all electrons
+together, on which the interaction does not act (Kohn, Phys. Rev. 123, 1242 (1961)), and for one electron of each spin Y'_down
+is their relative motion: each state is then a product of the two, where Phi_K(R) would mix them.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pnct.flows.derivatives import FlowDerivatives, flow_derivatives
+from pnct.flows.inverse import Inversion, invert
+from pnct.flows.jacobian import forward_and_log_det
+from pnct.space import Space
+
+
+class SeparatedCentres(eqx.Module):
+    """T: (N, dim) -> (N, dim), the flow and then A."""
+
+    flow: Callable
+    cell: Space = eqx.field(static=True)
+
+    @property
+    def mixing(self) -> Float[np.ndarray, "N N"]:
+        """A: orthogonal, between electrons, of determinant one."""
+        up, down = (np.sqrt(n / self.cell.N) for n in self.cell.num_electrons)
+        centres = np.zeros((2, self.cell.N))
+        for centre, species in zip(centres, self.cell.species, strict=True):
+            centre[species] = 1 / np.sqrt(species.stop - species.start)
+        turn = np.array([[up, down], [-down, up]])
+        return np.eye(self.cell.N) + centres.T @ (turn - np.eye(2)) @ centres
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        return self.mix(self.flow(R))
+
+    def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+        """zeta and ln|det d zeta/d R|, which is that of the flow."""
+        zeta, log_det = forward_and_log_det(self.flow, R)
+        return self.mix(zeta), log_det
+
+    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+        """The inverse of the flow at A^T zeta."""
+        return invert(self.flow, jnp.asarray(self.mixing.T, zeta.dtype) @ zeta)
+
+    def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+        """Those of the flow, turned by A."""
+        T = flow_derivatives(self.flow, R)
+        turned = lambda x: self.mix(x.reshape(R.shape[0], -1)).reshape(x.shape)  # noqa: E731
+        return T._replace(zeta=self.mix(T.zeta), jacobian=turned(T.jacobian), laplacian=turned(T.laplacian))
+
+    def mix(self, x: Float[Array, "N F"]) -> Float[Array, "N F"]:
+        """A x."""
+        return jnp.asarray(self.mixing, x.dtype) @ x
+
+
+def separated_centres(cell: Space, make: Callable) -> Callable[[Array], Callable]:
+    """A function key -> flow, from a function key -> flow. Electrons of one spin have no other centre: it is `make` itself."""
+    if len(cell.species) == 1:
+        return make
+    return lambda key: SeparatedCentres(make(key), cell)

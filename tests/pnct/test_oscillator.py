@@ -1,0 +1,81 @@
+"""Oscillator orbitals: eigenfunctions, orthonormal, with a distribution function that can be inverted."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import eval_hermite
+
+from pnct.oscillator import distributions, fermi_quanta, hermite_functions, inverse_distribution, oscillators
+from pnct.space import OpenSpace
+from pnct.trap import HarmonicTrap
+
+X = np.linspace(-9, 9, 181)
+
+
+def test_recursion_gives_the_hermite_functions():
+    phi = np.asarray(hermite_functions(jnp.asarray(X), 30))
+    for n in (0, 1, 2, 7, 30):
+        norm = math.pi**-0.25 / math.sqrt(2.0**n * math.factorial(n))
+        np.testing.assert_allclose(phi[n], norm * eval_hermite(n, X) * np.exp(-(X**2) / 2), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(phi @ phi.T * (X[1] - X[0]), np.eye(31), rtol=0, atol=1e-2)
+    phi32 = hermite_functions(jnp.asarray(X, jnp.float32), 30)
+    assert phi32.dtype == jnp.float32
+    np.testing.assert_allclose(phi32, phi, rtol=0, atol=2e-5)
+
+
+def test_distribution_is_the_integral_of_the_density():
+    P = np.asarray(distributions(jnp.asarray(X), 12))
+    np.testing.assert_allclose(P[:, [0, -1]], np.tile([0.0, 1.0], (13, 1)), rtol=0, atol=1e-12)
+    slope = jax.jacfwd(lambda x: distributions(x, 12))
+    for x in (-2.3, 0.0, 0.7, 4.0):
+        np.testing.assert_allclose(slope(x), hermite_functions(jnp.asarray(x), 12) ** 2, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_inverse_of_the_distribution(dtype):
+    n = jnp.asarray([0, 0, 1, 5, 12, 12])
+    u = jnp.asarray([0.5, 1e-3, 0.3, 0.999, 0.01, 0.77], dtype)
+    x = jax.jit(inverse_distribution, static_argnums=2)(n, u, 12)
+    found = np.asarray(distributions(x, 12))[n, np.arange(6)]
+    assert x.dtype == dtype
+    np.testing.assert_allclose(found, u, rtol=0, atol=1e-13 if dtype == jnp.float64 else 2e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_orbitals_are_eigenfunctions(dim):
+    trap = HarmonicTrap((1, 0), dim=dim, cutoff=3)
+    K, r = jnp.arange(len(trap.orbitals)), jnp.asarray(np.random.default_rng(0).normal(size=(1, dim)))
+    phi = lambda r: trap.orbitals.matrix(K, r)[0]  # noqa: E731
+    laplacian = np.einsum("laa->l", np.asarray(jax.hessian(phi)(r))[:, 0, :, 0, :])
+    h_phi = -laplacian / 2 + np.sum(r**2) / 2 * phi(r)
+    np.testing.assert_allclose(h_phi, trap.orbital_energies * phi(r), rtol=0, atol=1e-12)
+
+
+def test_angular_momentum():
+    """L^2 phi = m^2 phi, with the angle taken by rotating the argument; cosine before sine."""
+    trap = HarmonicTrap((1, 0), cutoff=4)
+    np.testing.assert_allclose(
+        trap.orbitals.coefficients @ trap.orbitals.coefficients.T * (trap.shells[:, None] == trap.shells),
+        np.eye(15),
+        rtol=0,
+        atol=1e-14,
+    )
+    r, K = jnp.array([[0.7, -0.4]]), jnp.arange(15)
+
+    def phi(angle):
+        c, s = jnp.cos(angle), jnp.sin(angle)
+        return trap.orbitals.matrix(K, r @ jnp.array([[c, s], [-s, c]]))[0]
+
+    second = jax.jacfwd(jax.jacfwd(phi))(0.0)
+    m = np.array([0, 1, 1, 2, 2, 0, 3, 3, 1, 1, 4, 4, 2, 2, 0])
+    np.testing.assert_allclose(second, -(m**2) * phi(0.0), rtol=0, atol=1e-13)
+
+
+def test_order_of_the_table():
+    assert oscillators(OpenSpace((1, 0), 2), 2.5).levels.tolist() == [0, 1, 1, 2, 2, 2]
+    assert oscillators(OpenSpace((1, 0), 2), 1).quanta[1].tolist() == [[0, 1], [1, 0]]
+    assert len(oscillators(OpenSpace((1, 0), 3), 4.5)) == math.comb(7, 3)
+    assert [fermi_quanta((n, 0), 2) for n in (1, 2, 3, 4, 6, 7)] == [0, 1, 1, 2, 2, 3]
