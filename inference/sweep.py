@@ -1,4 +1,4 @@
-"""One state after the other along a list of gases, each trained from the parameters of the one before."""
+"""One state after the other along a list of systems, each trained from the parameters of the one before."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from pnct.inference.free_energy import Info, VariationalFreeEnergy
 
 
 class Solution(NamedTuple):
-    """A trained gas: its parameters, the training history, and draws at those parameters."""
+    """A trained system: its parameters, the training history, and draws at those parameters."""
 
     gas: Any
     params: dict[str, Any]
@@ -36,9 +36,10 @@ def sweep(
     """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each that follows.
 
     checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was ended.
-    The gases must differ in rs and theta alone, at one cutoff: then all share their parameters, and one compilation.
+    The systems must differ in numbers alone (rs and theta, or coupling and beta), at one cutoff: then all share their
+    parameters, and one compilation.
     """
-    tables = {(g.num_electrons, g.dim, g.twist, g.cutoff) for g in gases}
+    tables = {jax.tree.structure(gas) for gas in gases}
     if len(tables) != 1:
         raise ValueError(
             f"Expected gases that differ in rs and theta alone, with one cutoff; got {len(tables)} tables of orbitals."
