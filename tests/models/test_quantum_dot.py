@@ -1,0 +1,81 @@
+"""The model of the dot: the ideal dot before training, exact two- and three-electron values after it."""
+
+import csv
+
+import numpy as np
+import pytest
+from jax import random
+from numpyro.handlers import condition
+
+from pnct import HarmonicTrap, hamiltonian, ideal_gas
+from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
+from pnct.models import quantum_dot
+
+
+def test_starts_at_the_ideal_dot_and_trains():
+    """Untrained and without interaction, E_loc is the ideal energy of K and ln p(K) its canonical law, sample by sample."""
+    trap = HarmonicTrap((1, 1), coupling=1.0, beta=2.0, cutoff=3)
+    free = VariationalFreeEnergy(quantum_dot, hamiltonian(trap, coulomb=False), natural_gradient(), num_walkers=64)
+    draws = free.evaluate(random.key(1), free.init(random.key(0), trap).params, 64, trap)
+    energies = trap.orbital_energies[draws.samples["K"]].sum(axis=1)
+    np.testing.assert_allclose(draws.kinetic + draws.potential, energies, rtol=1e-11)
+    F = ideal_gas(trap).free_energy
+    np.testing.assert_allclose(draws.log_prob / trap.beta + energies, F, rtol=1e-11)
+
+    interacting = VariationalFreeEnergy(quantum_dot, hamiltonian(trap), natural_gradient(), num_walkers=64)
+    _, info = interacting.update(interacting.init(random.key(0), trap), trap)
+    assert info.updated and info.num_failed == 0 and F < info.free_energy < F + 3
+
+
+def exact_values(reference, coupling, num_electrons, inverse_temperature):
+    """{quantity: (value, error)}, totals."""
+    with open(reference / "quantum_dot.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["inverse_temperature"] == inverse_temperature]
+    key = (coupling, *num_electrons)
+    found = [r for r in rows if (float(r["lambda"]), int(r["n_up"]), int(r["n_dn"])) == key]
+    return {row["quantity"][:2].strip("_"): (float(row["value"]), float(row["error"])) for row in found}
+
+
+def trained(model, trap, steps=150):
+    vfe = VariationalFreeEnergy(model, hamiltonian(trap), natural_gradient(), num_walkers=256, chunk_size=32)
+    result = vfe.run(random.key(0), steps, trap, progress_bar=False)
+    return diagnose(to_arviz(vfe.evaluate(random.key(1), result.params, 16384, trap)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_electrons", [(2, 0), (1, 1)])
+@pytest.mark.parametrize("coupling", [1.0, 2.0, 8.0])
+@pytest.mark.parametrize("beta", [1.0, 2.0, 5.0, 10.0])
+def test_two_electrons(reference, num_electrons, coupling, beta):
+    """F within three standard errors and 0.5 %, and never below the exact one."""
+    trap = HarmonicTrap(num_electrons, coupling, beta)
+    report, exact = trained(quantum_dot, trap), exact_values(reference, coupling, num_electrons, f"beta={beta:g}")
+    found = {"F": report.free_energy, "E": report.energy, "S": report.entropy}
+    for name, estimate in found.items():
+        print(f"{num_electrons} lambda = {coupling:g} beta = {beta:g}: {name} = {estimate.scaled(2)}, exact {exact[name][0]:.5f}")
+    F = found["F"].scaled(2)
+    assert exact["F"][0] - 3 * F.error < F.value < exact["F"][0] * 1.005 + 3 * F.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inverse_temperature", ["beta=5", "beta=10", "0"])
+@pytest.mark.parametrize("coupling", [1.0, 2.0])
+def test_three_polarised_electrons(reference, coupling, inverse_temperature):
+    """F, or the ground state's energy, within 1 % and never below."""
+    ground = inverse_temperature == "0"
+    trap = HarmonicTrap((3, 0), coupling, 10.0 if ground else float(inverse_temperature[5:]))
+    report = trained(condition(quantum_dot, {"K": trap.ground_state}) if ground else quantum_dot, trap)
+    value, error = exact_values(reference, coupling, (3, 0), inverse_temperature)["E0" if ground else "F"]
+    found = (report.energy if ground else report.free_energy).scaled(3)
+    print(f"lambda = {coupling:g} {inverse_temperature}: {found}, exact {value:.5f}")
+    assert value - 3 * found.error - error < found.value < 1.01 * value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("coupling", "upper_bound"), [(1.0, 21.991), (2.0, 28.921)])
+def test_six_polarised_electrons(coupling, upper_bound):
+    """The ground state's energy beside upper bounds of configuration interaction."""
+    trap = HarmonicTrap((6, 0), coupling, 10.0)
+    found = trained(condition(quantum_dot, {"K": trap.ground_state}), trap, steps=60).energy.scaled(6)
+    print(f"6 electrons, lambda = {coupling:g}: E0 = {found}, upper bound {upper_bound}")
+    assert found.value < 1.005 * upper_bound
