@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray
 from numpyro.handlers import condition, seed, substitute, trace
-from shared import directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import Draws, VariationalFreeEnergy, diagnose, metropolis, natural_gradient, to_arviz
@@ -50,9 +50,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    for name, least in (("steps", 0), ("walkers", 2), ("samples", 64), ("thin", 1)):
-        if getattr(args, name) < least:
-            parser.error(f"Expected --{name} >= {least}; got {getattr(args, name)}.")
+    check_whole_numbers(args, parser, steps=0, walkers=2, samples=64, thin=1)
     try:
         gas = ElectronGas((args.num_up, 0), 2, args.rs, 0.0, 0.25)
     except ValueError as error:

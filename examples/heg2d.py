@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, ideal_gas
 from pnct.first_order import first_order_bound
@@ -53,9 +53,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    for name, least in (("steps", 0), ("warm_steps", 0), ("walkers", 2), ("samples", 8)):
-        if getattr(args, name) < least:
-            parser.error(f"Expected --{name.replace('_', '-')} >= {least}; got {getattr(args, name)}.")
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=8)
     try:
         systems = {N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)] for N in args.num_up}
     except ValueError as error:

@@ -19,7 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import UNITS, directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import UNITS, check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
@@ -55,9 +55,7 @@ def system(args, parser, dim: int) -> ElectronGas:
 
 
 def routine(gas, args, parser) -> VariationalFreeEnergy:
-    for name, least in (("steps", 0), ("samples", 8)):
-        if getattr(args, name) < least:
-            parser.error(f"Expected --{name} >= {least}; got {getattr(args, name)}.")
+    check_whole_numbers(args, parser, steps=0, samples=8)
     try:
         return VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
     except ValueError as error:

@@ -21,7 +21,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
-from shared import directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import HarmonicTrap, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
@@ -53,9 +53,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    for name, least in (("steps", 0), ("warm_steps", 0), ("walkers", 2), ("samples", 64)):
-        if getattr(args, name) < least:
-            parser.error(f"Expected --{name.replace('_', '-')} >= {least}; got {getattr(args, name)}.")
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
     try:
         traps = [HarmonicTrap((args.num_up, args.num_down), c, args.beta) for c in sorted(set(args.coupling))]
     except ValueError as error:

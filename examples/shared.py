@@ -25,6 +25,13 @@ def directory_flags(parser: argparse.ArgumentParser, default: str) -> None:
     existing.add_argument("--overwrite", action="store_true", help="start anew in --out, though it holds a run")
 
 
+def check_whole_numbers(args: argparse.Namespace, parser: argparse.ArgumentParser, **least: int) -> None:
+    """Ends in one line where a flag is below its least value."""
+    for name, smallest in least.items():
+        if getattr(args, name) < smallest:
+            parser.error(f"Expected --{name.replace('_', '-')} >= {smallest}; got {getattr(args, name)}.")
+
+
 def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Path:
     """Makes the directory before anything long starts. What is in it already is neither used nor overwritten unasked."""
     path = args.out

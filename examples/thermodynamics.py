@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import directory_flags, ended_in_one_line, output_directory, write_json
+from shared import check_whole_numbers, directory_flags, ended_in_one_line, output_directory, write_json
 
 from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
@@ -49,9 +49,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    for name, least in (("steps", 0), ("warm_steps", 0), ("walkers", 2), ("samples", 64)):
-        if getattr(args, name) < least:
-            parser.error(f"Expected --{name.replace('_', '-')} >= {least}; got {getattr(args, name)}.")
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
     rs, theta = sorted(set(args.rs)), sorted(set(args.theta))
     if len(rs) < 2 or len(theta) < 2 or theta[0] <= 0:
         parser.error(f"Expected two --rs or more and two --theta or more, > 0; got {args.rs} and {args.theta}.")

@@ -16,6 +16,7 @@ from pnct.coulomb import Coulomb, NoInteraction, ewald
 from pnct.ideal import converged_cutoff
 from pnct.orbitals import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
+from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 ENTROPY_TOLERANCE = 1e-4  # k_B per electron that the default cutoff may leave out
 # A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps theta = 0 and float32 finite.
@@ -43,9 +44,7 @@ class ElectronGas(eqx.Module):
 
     def __init__(self, num_electrons=(7, 0), dim=3, rs=4.0, theta=0.25, twist=0.0, cutoff=None):
         self.num_electrons = checked_num_electrons(num_electrons)
-        if dim not in (2, 3):
-            raise ValueError(f"Expected dim = 2 or 3; got {dim!r}.")
-        self.dim = int(dim)
+        self.dim = checked_dim(dim)
         self.rs = checked_number("rs", rs, lambda x: x > 0, "> 0")
         self.theta = checked_number("theta", theta, lambda x: x >= 0, ">= 0")
         self.twist = _checked_twist(twist, self.dim)
@@ -53,10 +52,7 @@ class ElectronGas(eqx.Module):
             self.cutoff = default_cutoff(self.num_electrons, self.dim, self.theta, self.twist)
         else:
             self.cutoff = checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
-        if len(self.orbitals) < max(self.num_electrons):
-            raise ValueError(
-                f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. Raise `cutoff`."
-            )
+        check_room(len(self.orbitals), self.num_electrons)
 
     @property
     def N(self) -> int:
@@ -171,27 +167,6 @@ def _fermi_wavevector(num_electrons: tuple[int, int], dim: int) -> float:
 @lru_cache(maxsize=64)
 def _table(dim, twist, cutoff):
     return integer_vectors(dim, twist, cutoff)
-
-
-def checked_num_electrons(num_electrons) -> tuple[int, int]:
-    try:
-        up, down = (int(n) for n in num_electrons)
-        whole = all(int(n) == n for n in num_electrons)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}.") from None
-    if not whole or min(up, down) < 0 or up + down == 0:
-        raise ValueError(f"Expected num_electrons = (up, down) >= 0 and not both 0; got {num_electrons!r}.")
-    return up, down
-
-
-def checked_number(name, x, accept, expected) -> float:
-    try:
-        value = float(x)
-    except (TypeError, ValueError):
-        raise ValueError(f"Expected {name} to be one number {expected}; got {x!r}.") from None
-    if not (math.isfinite(value) and accept(value)):
-        raise ValueError(f"Expected {name} {expected}; got {x!r}.")
-    return value
 
 
 def _checked_twist(twist, dim) -> tuple[float, ...]:

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int
 from pnct.ideal import converged_cutoff
 from pnct.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
-from pnct.system import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY, checked_num_electrons, checked_number
+from pnct.system import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY
+from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 
 class HarmonicTrap(eqx.Module):
@@ -38,17 +39,12 @@ class HarmonicTrap(eqx.Module):
         self.num_electrons = checked_num_electrons(num_electrons)
         self.coupling = checked_number("coupling", coupling, lambda x: x >= 0, ">= 0")
         self.beta = checked_number("beta", beta, lambda x: x > 0, "> 0")
-        if dim not in (2, 3):
-            raise ValueError(f"Expected dim = 2 or 3; got {dim!r}.")
-        self.dim = int(dim)
+        self.dim = checked_dim(dim)
         if cutoff is None:
             self.cutoff = default_cutoff(self.num_electrons, self.dim, self.beta)
         else:
             self.cutoff = checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
-        if len(self.orbitals) < max(self.num_electrons):
-            raise ValueError(
-                f"Expected num_orbitals >= num_electrons; got {len(self.orbitals)} < {max(self.num_electrons)}. Raise `cutoff`."
-            )
+        check_room(len(self.orbitals), self.num_electrons)
 
     @property
     def N(self) -> int:

@@ -1,5 +1,8 @@
 """Checks of what a user hands over, before anything is traced: an error in one line, "Expected ...; got ..."."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -8,3 +11,39 @@ def whole(name: str, value, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"Expected {name} to be a whole number >= {least}; got {value!r}.")
     return int(value)
+
+
+def checked_num_electrons(num_electrons) -> tuple[int, int]:
+    """(up, down). Raises ValueError unless both are whole numbers >= 0, and not both 0."""
+    try:
+        up, down = (int(n) for n in num_electrons)
+        exact = all(int(n) == n for n in num_electrons)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}.") from None
+    if not exact or min(up, down) < 0 or up + down == 0:
+        raise ValueError(f"Expected num_electrons = (up, down) >= 0 and not both 0; got {num_electrons!r}.")
+    return up, down
+
+
+def checked_number(name: str, x, accept: Callable[[float], bool], expected: str) -> float:
+    """x as a float. Raises ValueError unless it is finite and accepted."""
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        raise ValueError(f"Expected {name} to be one number {expected}; got {x!r}.") from None
+    if not (math.isfinite(value) and accept(value)):
+        raise ValueError(f"Expected {name} {expected}; got {x!r}.")
+    return value
+
+
+def checked_dim(dim) -> int:
+    """Raises ValueError unless there are two or three dimensions."""
+    if dim not in (2, 3):
+        raise ValueError(f"Expected dim = 2 or 3; got {dim!r}.")
+    return int(dim)
+
+
+def check_room(num_orbitals: int, num_electrons: tuple[int, int]) -> None:
+    """Raises ValueError unless the table has an orbital for every electron of each species."""
+    if num_orbitals < max(num_electrons):
+        raise ValueError(f"Expected num_orbitals >= num_electrons; got {num_orbitals} < {max(num_electrons)}. Raise `cutoff`.")
