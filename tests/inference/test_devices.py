@@ -60,7 +60,8 @@ def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp
     agree(first, found["1"])
     assert second is None
     assert len((tmp_path / "shared" / LOG).read_text().splitlines()) == 4
-    assert sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint")) == [f"step-00000000{n}.checkpoint" for n in (3, 4)]
+    kept = sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint"))
+    assert len(kept) == 2 and kept[-1] == "step-000000004.checkpoint"  # the last two written; which came before depends on time
 
 
 @pytest.mark.slow
