@@ -10,6 +10,14 @@ import pnct  # noqa: F401
 
 jax.config.update("jax_enable_x64", True)
 
+
+def pytest_configure(config):
+    """The quick tests compile far longer than they compute, so they are compiled in a hurry; the slow ones are not."""
+    if "not slow" in config.option.markexpr:
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the programs that tests start
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
 
