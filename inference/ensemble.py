@@ -26,7 +26,7 @@ from pnct.inference.walkers import map_walkers
 
 HOT_SHARE = 1 / 4  # of the walkers of a training step
 HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
-CLASSICAL_CHUNK = 32  # walkers whose classical sites are drawn together, at least: they take little memory
+CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
 class Ensemble(NamedTuple):

@@ -11,13 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from pnct.space import Space
 
 SOUND = -1
 WARNED = 5  # steps of a run whose faults are told one by one
 STEPS_IN_A_ROW = 5  # without a finite update
+HALVINGS = 4  # of an update that folds the flow
 
 
 class NumericalWarning(RuntimeWarning):
@@ -42,6 +43,11 @@ def stages(laws) -> tuple[str, ...]:
         f"the potential energy at site '{laws.born}'",
         f"the scores at site '{laws.born}'",
     )
+
+
+def folded(laws, stage, det_sign) -> Bool[Array, ""]:
+    """Whether any walker shows that the flow is not one-to-one: it has no inverse, or det J <= 0. stage: of first_failures."""
+    return jnp.any(stage == inversion_stage(laws)) | jnp.any((stage == SOUND) & (det_sign <= 0))
 
 
 def inversion_stage(laws) -> int:
@@ -76,6 +82,8 @@ def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
         told.append(f"{int(info.num_failed)} of {num_walkers} walkers left out, {first}")
     if info.num_negative_det:
         told.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
+    if info.taken_back:
+        told.append("half of the last update was taken back")
     if not info.updated:
         told.append("the update was not finite and not made")
     return "; ".join(told)

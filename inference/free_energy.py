@@ -60,7 +60,8 @@ class VariationalFreeEnergy(eqx.Module):
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, _as_arrays(args))
         law.read_laws(self.model, params, args)
-        state = TrainState(params, params, self.optim.init(params), key, jnp.zeros((), jnp.int32))
+        none, still = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params)
+        state = TrainState(params, params, self.optim.init(params), key, none, still, none)
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
@@ -82,20 +83,32 @@ class VariationalFreeEnergy(eqx.Module):
             rows = walkers.scores["classical"]
             scores["classical"] = classical_scores(rows, log_prob, energy / unit, temperature / unit, weight)
         if structure.quantum_params:
-            scores["quantum"] = quantum_scores(walkers.scores["quantum"], log_prob, energy / unit, 1.0 * valid)
+            rows = walkers.scores["quantum"]
+            scores["quantum"] = quantum_scores(rows, log_prob, energy / unit, 1.0 * valid, structure.num_electrons)
 
         grads = jax.tree.map(jnp.zeros_like, state.params)
         for block in scores.values():
             grads |= {name: jax.tree.map(jnp.add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
-        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)  # noqa: E731
+        # Walkers of a folded flow have another law, and a gradient from them leads further astray: where the flow was sound
+        # before the last update, half of that is taken back instead.
+        folded = faults.folded(structure, stage, walkers.det_sign)
+        taken_back = folded & (state.halvings > 0)
+        choose = lambda test, a, b: jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)  # noqa: E731
+        keep = lambda new, old: choose(finite & ~taken_back, new, old)  # noqa: E731
+        half = jax.tree.map(lambda m: 0.5 * m, state.move)
         params = keep(optax.apply_updates(state.params, updates), state.params)
+        params = choose(taken_back, jax.tree.map(jnp.subtract, params, half), params)
+        own = structure.quantum_params
+        move = {name: keep(updates[name], old) if name in own else old for name, old in state.move.items()}
+        move = choose(taken_back, half, move)
+        halvings = jnp.where(folded, jnp.maximum(state.halvings - 1, 0), faults.HALVINGS)
 
         share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
         average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
-        state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1)
-        return gathered((state, _info(walkers, structure, temperature, stage, finite)), self.sharding)
+        state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1, move, halvings)
+        return gathered((state, _info(walkers, structure, temperature, stage, taken_back, finite | taken_back)), self.sharding)
 
     def run(
         self,
@@ -162,7 +175,7 @@ class VariationalFreeEnergy(eqx.Module):
         return Layout(self.num_walkers, self.chunk_size, self.sharding)
 
 
-def _info(walker, structure, temperature, stage, updated) -> Info:
+def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:
     valid = stage == faults.SOUND
     energy = (walker.kinetic + walker.potential).real
     free_energy = temperature * walker.log_prob + energy
@@ -186,6 +199,7 @@ def _info(walker, structure, temperature, stage, updated) -> Info:
         failed_stage=stage[failed],
         failed_K=walker.K[failed],
         failed_distance=walker.smallest_distance[failed],
+        taken_back=taken_back,
         updated=updated,
     )
 

@@ -23,12 +23,14 @@ class Scores(NamedTuple):
     rows: a pytree like the law's parameters, each leaf with a leading axis of rows; residual: (rows,).
     curvature: the second derivative of the objective at its minimum, in units of the metric, where it is known. For p(K) it
     is T: the free energy above its minimum is T times a relative entropy, whose second derivative is the Fisher metric.
+    extent: what the metric of the law is proportional to: the number of electrons, for their wave functions.
     """
 
     rows: Any
     residual: Float[Array, " rows"]
     num_walkers: Array
     curvature: Array | None = None
+    extent: int = 1
 
 
 def real_score(f: Callable, params):
@@ -80,11 +82,11 @@ def classical_scores(rows, log_prob, energy: Complex[Array, " B"], temperature, 
     return _centred(rows, residual[:, None], weight, jnp.where(temperature > 0, temperature, 1.0))
 
 
-def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], weight, clip: float = CLIP) -> Scores:
+def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], weight, num_electrons: int, clip: float = CLIP) -> Scores:
     """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy of the state."""
     real = clipped(detrended(energy.real, log_prob, weight), weight, clip)
     imag = clipped(energy.imag, weight, clip)
-    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight)
+    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight)._replace(extent=num_electrons)
 
 
 def _centred(rows, residual, weight, curvature=None) -> Scores:

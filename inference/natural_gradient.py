@@ -1,8 +1,9 @@
 r"""Natural gradient, one block per law, as an optax transformation:  (O^T O/B + damping) delta = O^T e/B.
 
 Solved on the smaller side: in parameter space by Cholesky, or in sample space, delta = O^T (O O^T + B damping)^{-1} e
-(MinSR: Chen and Heyl 2024). Each block has its own step size, limited so that delta^T (O^T O/B) delta <= max_norm^2: the
-step moves the law by a bounded distance whatever its parameters, so one setting serves all densities and temperatures.
+(MinSR: Chen and Heyl 2024). Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the
+step moves the law by a bounded distance whatever its parameters, so one setting serves all densities and temperatures. For
+the flow n is the number of electrons, because the squared distance of two such laws grows in proportion to it.
 """
 
 import math
@@ -31,8 +32,12 @@ def default_rate(law: str) -> Schedule:
 
 
 def default_norm(law: str) -> Schedule:
-    """The bound on a step's length: slow enough for noise, and decreasing so that it averages out."""
-    return lambda count: 0.1 / (1 + 0.02 * count)
+    """The bound on a step's length: slow enough for noise, and decreasing so that it averages out.
+
+    For the flow it is small enough for the first steps not to fold it where two electrons avoid each other.
+    """
+    first = 0.1 if law == "classical" else 0.02
+    return lambda count: first / (1 + 0.02 * count)
 
 
 def natural_gradient(
@@ -92,6 +97,7 @@ def _limited(delta, scores: Scores, rate, bound):
     matrix, _ = _matrix(scores)
     flat, unravel = ravel_pytree(delta)
     length = rate * jnp.linalg.norm(matrix @ flat) / jnp.sqrt(scores.num_walkers)
+    bound = bound * jnp.sqrt(scores.extent)
     return unravel(flat * rate * jnp.minimum(1.0, bound / jnp.maximum(length, jnp.finfo(flat.dtype).tiny)))
 
 

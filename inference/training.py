@@ -31,6 +31,8 @@ class TrainState(NamedTuple):
     opt_state: Any
     key: jax.Array
     step: jax.Array
+    move: Params  # the last update of the parameters of ln Psi, as far as it stands
+    halvings: jax.Array  # how many more times half of it may be taken back; 0 where the flow was folded before it
 
 
 class Info(NamedTuple):
@@ -50,6 +52,7 @@ class Info(NamedTuple):
     failed_stage: jax.Array  # where it failed, see faults.stages
     failed_K: jax.Array  # (N,)
     failed_distance: jax.Array  # smallest pair distance
+    taken_back: jax.Array  # True where half of the last update was taken back, because it had folded the flow
     updated: jax.Array  # False where the update was not finite and so not made
 
 

@@ -25,9 +25,9 @@ from pnct.validation import whole
 
 
 class Cache(NamedTuple):
-    """Keys and values of the electrons seen so far, one pair per layer; zero beyond."""
+    """Keys and values of the electrons seen so far, one pair per layer; zero beyond. No sum runs over the last axes."""
 
-    keys: Float[Array, "N heads d"]
+    keys: Float[Array, "heads d N"]
     values: Float[Array, "N heads d"]
 
 
@@ -66,7 +66,7 @@ class Transformer(eqx.Module):
         """The cache before the first of N electrons."""
         width, dtype = self.embed.bias.shape[0], self.embed.bias.dtype
         nothing = jnp.zeros((N, self.heads, width // self.heads), dtype)
-        return tuple(Cache(nothing, nothing) for _ in self.layers)
+        return tuple(Cache(jnp.moveaxis(nothing, 0, -1), nothing) for _ in self.layers)
 
     def __call__(
         self, x: Float[Array, "T F"], electrons: Int[Array, " T"], caches: tuple[Cache, ...]
@@ -75,24 +75,25 @@ class Transformer(eqx.Module):
         h, new_caches = jnp.tanh(self.embed(x)), []
         for layer, cache in zip(self.layers, caches, strict=True):
             q, k, v = jnp.split(layer.attention(h).reshape(len(x), 3 * self.heads, -1), 3, axis=1)
-            cache = Cache(place(cache.keys, k, electrons[0]), place(cache.values, v, electrons[0]))
+            cache = place(cache, k, v, electrons[0])
             h = h + layer.mix(attend(q, cache, electrons).reshape(h.shape))
             h = h + layer.narrow(jnp.tanh(layer.widen(h)))
             new_caches.append(cache)
         return self.out(jnp.tanh(h)), tuple(new_caches)
 
 
-def place(old: Float[Array, "N heads d"], new: Float[Array, "T heads d"], start) -> Float[Array, "N heads d"]:
-    """`old` with the rows from `start` on replaced by `new`."""
-    return jax.lax.dynamic_update_slice(old, new, (start, 0, 0))
+def place(cache: Cache, k: Float[Array, "T heads d"], v: Float[Array, "T heads d"], start) -> Cache:
+    """The cache with the keys and values of the electrons from `start` on."""
+    keys = jax.lax.dynamic_update_slice(cache.keys, jnp.moveaxis(k, 0, -1), (0, 0, start))
+    return Cache(keys, jax.lax.dynamic_update_slice(cache.values, v, (start, 0, 0)))
 
 
 def attend(q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T"]) -> Float[Array, "T heads d"]:
-    """Each electron looks at itself and at those before it."""
-    seen = jnp.arange(cache.keys.shape[0]) <= electrons[:, None]
-    scores = jnp.einsum("thd,shd->hts", q, cache.keys) / q.shape[-1] ** 0.5
-    weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
-    return jnp.einsum("hts,shd->thd", weights, cache.values)
+    """Each electron looks at itself and at those before it. Products and sums, because XLA is slow with such small matrices."""
+    seen = jnp.arange(len(cache.values)) <= electrons[:, None]
+    scores = jnp.sum(q[..., None] * cache.keys, axis=2) / q.shape[-1] ** 0.5
+    weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -jnp.inf), axis=-1)
+    return jnp.sum(jnp.swapaxes(weights, 1, 2)[..., None] * cache.values, axis=1)
 
 
 def transformer(

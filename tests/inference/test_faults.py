@@ -110,12 +110,48 @@ def test_a_flow_that_folds_space_is_told_and_has_no_inverse_somewhere():
     assert stuck
     for info in stuck:
         assert info.num_failed >= info.num_not_inverted
+    assert not any(info.taken_back for info in infos)  # it was folded from the start, not by an update
     told = "; ".join(faults.fault_of(info, faults.stages(LAWS), WALKERS) for info in infos)
     assert "det J <= 0 for" in told and "site 'R' (no inverse of the flow found)" in told
 
 
 class Count(NamedTuple):
     count: jax.Array
+
+
+def leaping(gas):
+    return tiny_program.model(gas, a=2.0)
+
+
+def one_leap() -> optax.GradientTransformation:
+    """First an update of all parameters by one, then none."""
+
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda g: jnp.where(state.count == 0, jnp.ones_like(g), 0.0), updates), Count(state.count + 1)
+
+    return optax.GradientTransformation(lambda params: Count(jnp.zeros((), jnp.int32)), update)
+
+
+def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
+    """zeta = r + 2 tanh(w) sin(kr)/k is one-to-one up to w = 0.55; w starts at 0.3 and leaps to 1.3."""
+    vfe = routine(model=leaping, optim=one_leap())
+    state, halved = vfe.init(KEY, GAS), 0
+    for step in range(7):
+        before = state
+        state, info = vfe.update(before, GAS)
+        assert bool(info.updated)
+        if info.taken_back:
+            halved += 1
+            assert info.num_negative_det + info.num_not_inverted > 0
+            assert "half of the last update was taken back" in faults.fault_of(jax.device_get(info), faults.stages(LAWS), WALKERS)
+            assert int(state.opt_state.count) == int(before.opt_state.count) == 1
+            np.testing.assert_array_equal(state.params["levels"].logits, before.params["levels"].logits)
+            np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)
+        else:
+            assert step == 0 or halved
+    assert 1 <= halved <= faults.HALVINGS
+    assert not info.taken_back and int(info.num_negative_det) == 0 and int(state.halvings) == faults.HALVINGS
+    assert int(state.opt_state.count) == 7 - halved
 
 
 def failing_from(step: int) -> optax.GradientTransformation:

@@ -30,14 +30,16 @@ def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
     assert delta["nothing"].shape == (0, 3)
 
 
-def test_a_step_is_no_longer_than_its_bound_and_descends():
+@pytest.mark.parametrize("num_electrons", [1, 9])
+def test_a_step_is_no_longer_than_its_bound_and_descends(num_electrons):
     block, O = scores(40, 9)
+    block = block._replace(extent=num_electrons)
     optim = natural_gradient(learning_rate=100.0, max_norm=0.05)
     params = jax.tree.map(lambda leaf: leaf[0], block.rows) | {"other": jnp.ones(2)}
     grads = gradient(block) | {"other": jnp.ones(2)}
     updates, state = optim.update(grads, optim.init(params), params, scores={"quantum": block})
     flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
-    assert float(jnp.linalg.norm(O @ flat) / jnp.sqrt(20.0)) == pytest.approx(0.05)
+    assert float(jnp.linalg.norm(O @ flat) / jnp.sqrt(20.0)) == pytest.approx(0.05 * num_electrons**0.5)
     assert float(optax.tree_utils.tree_vdot(updates["net"], grads["net"])) < 0
     assert not np.any(updates["other"])  # no law holds it
     assert int(state.count) == 1
