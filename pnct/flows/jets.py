@@ -1,0 +1,97 @@
+r"""Jets: numbers with their derivatives, carried through y = softplus(z) and through the pair stream of a FermiNet flow.
+
+With u = grad z, Q = Hess z, c = grad Lap z, elementwise,
+
+    grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' |u|^2
+    grad Lap y = s' c + s'' (u Lap z + 2 Q u) + s''' u |u|^2
+
+and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pnct.flows.layers import residual, softplus
+from pnct.flows.pairs import displacements
+
+
+class PairJet(NamedTuple):
+    """f(r_ij) with its derivatives by r_ij."""
+
+    value: Float[Array, "N N F"]
+    grad: Float[Array, "N N d F"]
+    hess: Float[Array, "N N d d F"]
+    lap: Float[Array, "N N F"]
+    grad_lap: Float[Array, "N N d F"]
+
+
+class Jet(NamedTuple):
+    """Numbers h_ik of the electrons i with their derivatives by all D coordinates, but for the Hessians."""
+
+    value: Float[Array, "N H"]
+    grad: Float[Array, "N D H"]
+    lap: Float[Array, "N H"]
+    grad_lap: Float[Array, "N D H"]
+
+
+def pair_jets(flow, R) -> list[PairJet]:
+    """The pair stream as every layer meets it."""
+    jets = [feature_jet(flow, R)]
+    for layer in flow.pair:
+        z = PairJet(*(flow.by_relation([x @ weight for weight in layer.weight]) for x in jets[-1]))
+        z = z._replace(value=z.value + flow.by_relation([jnp.broadcast_to(b, z.value.shape) for b in layer.bias]))
+        jets.append(PairJet(*(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z), strict=True))))
+    return jets
+
+
+def feature_jet(flow, R) -> PairJet:
+    """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other."""
+    r, axes = jnp.moveaxis(displacements(R), -1, 0), range(R.shape[1])
+
+    def slope(f, a):
+        of_a = lambda r: lambda x: f([*r[:a], x, *r[a + 1 :]])  # noqa: E731
+        return lambda r: jax.jvp(of_a(r), (r[a],), (jnp.ones_like(r[a]),))[1]
+
+    value = lambda r: flow.features(jnp.stack(r, axis=-1), flow.cell.L)  # noqa: E731
+    slopes = [slope(value, a) for a in axes]
+    curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
+    laplacian = lambda r: sum(curvatures[a][a](r) for a in axes)  # noqa: E731
+    return PairJet(
+        value(r),
+        jnp.stack([f(r) for f in slopes], axis=2),
+        jnp.stack([jnp.stack([f(r) for f in row], axis=2) for row in curvatures], axis=2),
+        laplacian(r),
+        jnp.stack([slope(laplacian, a)(r) for a in axes], axis=2),
+    )
+
+
+def pair_elementwise(z: PairJet) -> PairJet:
+    """The jet of softplus(z)."""
+    slopes = softplus_derivatives(z.value)
+    d1, d2, _ = (x[:, :, None, None, :] for x in slopes)
+    hess = d1 * z.hess + d2 * z.grad[:, :, :, None] * z.grad[:, :, None]
+    Qu = jnp.sum(z.hess * z.grad[:, :, None], axis=3)
+    y = elementwise(Jet(z.value, z.grad, z.lap, z.grad_lap), Qu, slopes)
+    return PairJet(y.value, y.grad, hess, y.lap, y.grad_lap)
+
+
+def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"], ...]:
+    """s', s'', s'''."""
+    p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)  # q = 1 - p, without the cancellation
+    return p, p * q, p * q * (q - p)
+
+
+def elementwise(z: Jet, Qu, slopes) -> Jet:
+    """The jet of y = softplus(z), from that of z and Qu = (Hess z) grad z."""
+    s1, s2, s3 = slopes
+    u, square = z.grad, jnp.sum(z.grad**2, axis=-2)
+    d1, d2, d3, lap = (x[..., None, :] for x in (s1, s2, s3 * square, z.lap))
+    return Jet(
+        softplus(z.value),
+        d1 * u,
+        s1 * z.lap + s2 * square,
+        d1 * z.grad_lap + d2 * (u * lap + 2 * Qu) + d3 * u,
+    )
