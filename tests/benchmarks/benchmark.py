@@ -9,6 +9,8 @@ per walker of a chunk; that of a step is the largest of its phases. `equal error
 variances of the local energy, to which the reference's probe adds (trained weights only). Exponents a in cost ~ N^a are
 fitted to all 2D cases.
 
+The floor is what the matrix products inside the exact local energy would take at the speed of one large matrix product.
+
 Times on a GPU are wall times. Weights: trained at N = 29, r_s = 10 where reference values are found, random elsewhere.
 """
 
@@ -211,6 +213,25 @@ def variance_ratio(chunk_size, walkers=128) -> float:
     return float((np.var(exact) + np.mean(noise**2)) / np.var(exact))
 
 
+def derivative_flops(flow, N: int, dim: int) -> int:
+    """Multiplications and additions in the matrix products of pnct.flows.ferminet_derivatives, for one walker."""
+    D, layers, H, species = N * dim, len(flow.single), flow.out.shape[0], len(flow.cell.species)
+    dense = 2 * D**3 * H * (2 * layers - 1)  # the D Hessians from rank-one terms and from means
+    products = 2 * D**4 + 2 * D**3  # X = M H, and T2
+    means = sum(2 * D**2 * (2 * N * H + species * layer.mean.size) for layer in flow.single[1:])
+    jet = N**2 * (2 + 2 * dim + dim**2)  # numbers of a pair: value, gradient, Hessian, Laplacian and its gradient
+    pairs = 2 * jet * (sum(x.weight.size for x in flow.pair) + sum(x.pair.size for x in flow.single))
+    return dense + products + means + pairs
+
+
+def matrix_speed(size=1024) -> float:
+    """Multiplications and additions per second in one large matrix product."""
+    A = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(lambda A: A @ A)
+    (seconds,) = medians(Task(lambda: product(A), 1), repeats=5)
+    return 2 * size**3 / seconds
+
+
 def measure(name: str, walkers=16, batch=256, chunk_size=2, repeats=3, report=print) -> dict:
     """The rows of one case: seconds per walker, ratios, and bytes per walker."""
     case = make_case(name)
@@ -228,6 +249,9 @@ def measure(name: str, walkers=16, batch=256, chunk_size=2, repeats=3, report=pr
 
     result = {"case": name, "weights": case.weights, "num_electrons": case.gas.N, "dim": case.gas.dim}
     result |= {"orbitals": len(case.gas.orbitals), "phases": rows}
+    result["floor"] = derivative_flops(case.flow, case.gas.N, case.gas.dim) / matrix_speed()
+    share = result["floor"] / rows["local energy"]["ours"]
+    report(f"{name:6s} floor of the local energy: {1e3 * result['floor']:.3f} ms, {100 * share:.0f} % of its time")
     if case.weights == "trained":
         result["variance_ratio"] = variance_ratio(chunk_size)
         result["equal_error"] = rows["step"]["ratio"] / result["variance_ratio"]

@@ -128,6 +128,6 @@ def test_the_benchmark_runs():
     lines = []
     result = measure("2d3", walkers=4, batch=4, chunk_size=2, repeats=1, report=lines.append)
     assert set(result["phases"]) == {*PHASES, "exact local energy", "step"}
-    assert len(lines) == len(result["phases"])
+    assert len(lines) == len(result["phases"]) + 1 and 0 < result["floor"] < result["phases"]["local energy"]["ours"]
     assert all(row["ours"] > 0 and row["reference"] > 0 for row in result["phases"].values())
     assert len(HEADER.splitlines()[1]) == len(lines[0])
