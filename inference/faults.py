@@ -18,7 +18,6 @@ from pnct.space import Space
 SOUND = -1
 WARNED = 5  # steps of a run whose faults are told one by one
 STEPS_IN_A_ROW = 5  # without a finite update
-HALVINGS = 4  # of an update that folds the flow
 
 
 class NumericalWarning(RuntimeWarning):

@@ -21,11 +21,9 @@ from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
 from pnct.inference.optimiser import as_optax
-from pnct.inference.training import Info, RunResult, TrainState, train
+from pnct.inference.training import Info, RunResult, TrainState, advance, train
 from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
 from pnct.validation import whole
-
-AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
 
 
 class VariationalFreeEnergy(eqx.Module):
@@ -91,23 +89,8 @@ class VariationalFreeEnergy(eqx.Module):
             grads |= {name: jax.tree.map(jnp.add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
-        # Walkers of a folded flow have another law, and a gradient from them leads further astray: where the flow was sound
-        # before the last update, half of that is taken back instead.
         folded = faults.folded(structure, stage, walkers.det_sign)
-        taken_back = folded & (state.halvings > 0)
-        choose = lambda test, a, b: jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)  # noqa: E731
-        keep = lambda new, old: choose(finite & ~taken_back, new, old)  # noqa: E731
-        half = jax.tree.map(lambda m: 0.5 * m, state.move)
-        params = keep(optax.apply_updates(state.params, updates), state.params)
-        params = choose(taken_back, jax.tree.map(jnp.subtract, params, half), params)
-        own = structure.quantum_params
-        move = {name: keep(updates[name], old) if name in own else old for name, old in state.move.items()}
-        move = choose(taken_back, half, move)
-        halvings = jnp.where(folded, jnp.maximum(state.halvings - 1, 0), faults.HALVINGS)
-
-        share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
-        average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
-        state = TrainState(params, average, keep(opt_state, state.opt_state), key, state.step + 1, move, halvings)
+        state, taken_back = advance(state, updates, opt_state, key, structure.quantum_params, finite, folded)
         return gathered((state, _info(walkers, structure, temperature, stage, taken_back, finite | taken_back)), self.sharding)
 
     def run(

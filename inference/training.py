@@ -10,13 +10,18 @@ from signal import Signals
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from pnct.inference import faults
 from pnct.inference.interruption import Interrupted, deferred_signals
 from pnct.inference.laws import Laws, Params
 from pnct.inference.progress import progress
 from pnct.inference.run_directory import run_directory, stacked, unstacked
+
+AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
+HALVINGS = 4  # of an update that folds the flow
 
 
 class TrainState(NamedTuple):
@@ -62,6 +67,28 @@ class RunResult(NamedTuple):
     params: Params
     state: TrainState
     history: Info
+
+
+def advance(state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded) -> tuple[TrainState, jax.Array]:
+    """The next state, and whether half of the last update was taken back instead of making a new one. For use in jit.
+
+    finite: whether the updates are; they are not made otherwise.  folded: whether a walker showed that the flow is not
+    one-to-one. Then the walkers have another law, and a gradient from them leads further astray: where the flow was sound
+    before the last update, half of that is taken back, up to HALVINGS times. Parameters of p(K) alone fold nothing.
+    """
+    taken_back = folded & (state.halvings > 0)
+    choose = lambda test, a, b: jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)  # noqa: E731
+    keep = lambda new, old: choose(finite & ~taken_back, new, old)  # noqa: E731
+    half = jax.tree.map(lambda m: 0.5 * m, state.move)
+    made = {name: keep(updates[name], old) if name in quantum_params else old for name, old in state.move.items()}
+    params = keep(optax.apply_updates(state.params, updates), state.params)
+    params = choose(taken_back, jax.tree.map(jnp.subtract, params, half), params)
+
+    share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
+    average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
+    halvings = jnp.where(folded, jnp.maximum(state.halvings - 1, 0), HALVINGS)
+    opt_state, move = keep(opt_state, state.opt_state), choose(taken_back, half, made)
+    return TrainState(params, average, opt_state, key, state.step + 1, move, halvings), taken_back
 
 
 def train(

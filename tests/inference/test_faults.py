@@ -15,6 +15,7 @@ from tiny_program import GAS, MadeUpEnergy, routine
 from pnct.inference import NumericalWarning, TrainingFailedError, faults
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.laws import read_laws
+from pnct.inference.training import HALVINGS
 from pnct.space import Cell, OpenSpace
 
 KEY = jax.random.key(0)
@@ -149,8 +150,8 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
             np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)
         else:
             assert step == 0 or halved
-    assert 1 <= halved <= faults.HALVINGS
-    assert not info.taken_back and int(info.num_negative_det) == 0 and int(state.halvings) == faults.HALVINGS
+    assert 1 <= halved <= HALVINGS
+    assert not info.taken_back and int(info.num_negative_det) == 0 and int(state.halvings) == HALVINGS
     assert int(state.opt_state.count) == 7 - halved
 
 
