@@ -8,6 +8,7 @@ from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.interruption import Interrupted
 from pnct.inference.metropolis import metropolis
 from pnct.inference.natural_gradient import natural_gradient
+from pnct.inference.plateau import run_to_plateau
 
 __all__ = [
     "Draws",
@@ -18,5 +19,6 @@ __all__ = [
     "diagnose",
     "metropolis",
     "natural_gradient",
+    "run_to_plateau",
     "to_arviz",
 ]
