@@ -1,0 +1,108 @@
+r"""How far p(K) is from its optimum for the Psi_K that it has:  there ln p(K) + E_K/T is the same for every K, and is F/T.
+
+With y = ln p(K) + Re E_loc/T, whose mean at K is y_K = ln p(K) + E_K/T, E_K = <Psi_K|H|Psi_K>, the optimum is
+p* = p exp(-y_K)/norm, and to lowest order in y_K
+
+    S* - S = Cov(ln p, y_K) = Cov(ln p, y),        F - F* = (T/2) Var(y_K)
+
+The noise of E_loc at given K does not enter a covariance with a function of K, so the first needs no E_K. For the second the
+noise has to be removed: two halves of the samples each fit y by the occupations of the levels, y ~ sum_s c_s n_s(K), and the
+covariance of the two fits over all K is free of it, since the noises of the halves are independent. It sees what is one-body
+in y_K.
+
+The same fit is a step towards the optimum in closed form: the levels in the table of p(K) move by c_s, in units of T. Its
+penalty, the variance of the noise times sum_s c_s^2, keeps a level that is hardly ever occupied where it is.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference.draws import Draws
+from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.laws import Params
+
+FOLDS = 20  # of the jackknife
+TINY = 1e-12  # penalty where there is no noise at all
+
+
+class OccupationOptimum(NamedTuple):
+    """Totals: what S would gain, in k_B, and F lose, in hartree, if p(K) went to its optimum and the flow stayed as it is."""
+
+    entropy_change: Estimate
+    free_energy_excess: Estimate
+
+
+def occupation_optimum(gas, draws: Draws) -> OccupationOptimum:
+    """From independent draws of p(K), those of `evaluate`, with a site "K". Samples that are not finite are left out.
+
+    Raises ValueError at T = 0 and where there are fewer than 40 samples.
+    """
+    n, log_p, y = _samples(gas, draws)
+    change = mean_of_independent((log_p - log_p.mean()) * (y - y.mean()))
+    fold = np.arange(len(y)) % FOLDS
+    excess = lambda kept: draws.temperature / 2 * _explained_variance(n[kept], y[kept])  # noqa: E731
+    left_out = np.array([excess(fold != i) for i in range(FOLDS)])
+    error = np.sqrt((FOLDS - 1) * np.var(left_out))
+    return OccupationOptimum(change, Estimate(float(excess(fold >= 0)), float(error), float(len(y))))
+
+
+def level_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
+    """c_s, in units of T: what to add to the `energy_shifts` of p(K). The better, the more draws there are.
+
+    Raises ValueError as occupation_optimum does.
+    """
+    n, _, y = _samples(gas, draws)
+    n, y = n - n.mean(axis=0), y - y.mean()
+    noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
+    shifts = np.linalg.solve(n.T @ n + max(noise.var(), TINY) * np.eye(n.shape[1]), n.T @ y)
+    return shifts - shifts.mean()
+
+
+def settled(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation") -> Params:
+    """The parameters with p(K) moved by `level_shifts` of num_samples fresh draws, if its excess of F is beyond twice its error.
+
+    name: the module of p(K), with `energy_shifts`, one number per level of the gas. The flow stays as it is.
+    """
+    if getattr(params.get(name), "energy_shifts", None) is None:
+        raise ValueError(f"Expected a module '{name}' with energy_shifts among the parameters; got {', '.join(params)}.")
+    draws = vfe.evaluate(key, params, num_samples, gas)
+    excess = occupation_optimum(gas, draws).free_energy_excess
+    if excess.value < 2 * excess.error:
+        return params
+    old = params[name].energy_shifts
+    new = old + jnp.asarray(level_shifts(gas, draws), old.dtype)
+    return params | {name: eqx.tree_at(lambda occupation: occupation.energy_shifts, params[name], new)}
+
+
+def _samples(gas, draws: Draws):
+    """Occupations of the levels, ln p and y of all sound samples."""
+    if not draws.temperature > 0:
+        raise ValueError(f"Expected draws at a temperature > 0; got T = {draws.temperature:g}.")
+    energy = (draws.kinetic + draws.potential).real
+    sound = np.isfinite(energy + draws.log_prob)
+    if np.sum(sound) < 2 * FOLDS:
+        raise ValueError(f"Expected {2 * FOLDS} sound samples or more; got {np.sum(sound)}.")
+    log_p = np.asarray(draws.log_prob, float)[sound]
+    return _levels(gas, np.asarray(draws.samples["K"])[sound]), log_p, log_p + energy[sound] / draws.temperature
+
+
+def _explained_variance(n, y) -> float:
+    """Cov of the fits of two halves, over all samples."""
+    n = n - n.mean(axis=0)
+    half = (np.arange(len(y)) // FOLDS) % 2 == 0
+    fit = lambda part: n @ np.linalg.lstsq(n[part] - n[part].mean(axis=0), y[part] - y[part].mean(), rcond=None)[0]  # noqa: E731
+    return float(np.mean(fit(half) * fit(~half)))
+
+
+def _levels(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
+    """n_s(K): how many electrons of either spin each level holds."""
+    shells = np.asarray(gas.shells)
+    n = np.zeros((len(K), shells.max() + 1))
+    for k in K.T:
+        n[np.arange(len(K)), shells[k]] += 1
+    return n

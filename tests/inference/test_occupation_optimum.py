@@ -1,0 +1,115 @@
+"""How far p(K) is from its optimum, and the step towards it, where both are known: free electrons with wrong levels."""
+
+from itertools import combinations
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pnct import ElectronGas
+from pnct.distributions import Occupation, transformer
+from pnct.inference import Draws
+from pnct.inference.occupation_optimum import level_shifts, occupation_optimum, settled
+
+GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.5, twist=0.1, cutoff=2.0)
+LEVELS = int(GAS.shells.max()) + 1
+WRONG = 0.2 * np.sin(1.0 + np.arange(LEVELS))  # in units of T: the levels of p(K) are off by this
+STATES = np.array(list(combinations(range(len(GAS.orbitals)), 3)))
+ENERGIES = np.asarray(GAS.orbital_energies)[STATES].sum(axis=1)
+T = float(GAS.temperature)
+
+
+def occupation(shifts):
+    return eqx.tree_at(lambda o: o.energy_shifts, transformer(GAS)(jax.random.key(0)), jnp.asarray(shifts))
+
+
+def exact(shifts):
+    """ln p, S and F of the law, by enumeration."""
+    log_p = np.asarray(Occupation(GAS, occupation(shifts)).log_prob(STATES))
+    p = np.exp(log_p)
+    return log_p, -np.sum(p * log_p), np.sum(p * (T * log_p + ENERGIES))
+
+
+def draws(shifts, num_samples, noise, seed=0):
+    """Samples of the law, with a local energy that fluctuates about E_K by `noise` times T."""
+    log_p = exact(shifts)[0]
+    rng = np.random.default_rng(seed)
+    i = rng.choice(len(STATES), num_samples, p=np.exp(log_p) / np.sum(np.exp(log_p)))
+    energy = ENERGIES[i] + noise * T * rng.normal(size=num_samples) + 0.3j
+    nothing = np.zeros(num_samples)
+    return Draws({"K": STATES[i]}, log_p[i], energy, nothing, nothing, nothing + 1, T, 3, "R")
+
+
+def test_the_formulae_are_the_first_terms_of_an_expansion_about_p():
+    """Enumeration against the exact p* = exp(-E_K/T)/Z, for a p ever nearer to it."""
+    errors = []
+    for scale in (0.2, 0.1):
+        log_p, S, F = exact(scale * WRONG)
+        y, p = log_p + ENERGIES / T, np.exp(log_p)
+        covariance = np.sum(p * (log_p + S) * (y - p @ y))
+        _, S_best, F_best = exact(0 * WRONG)
+        errors.append((abs(S + covariance - S_best), abs(T / 2 * (p @ y**2 - (p @ y) ** 2) - (F - F_best)) / (F - F_best)))
+    (S_far, F_far), (S_near, F_near) = errors
+    assert S_near < 0.3 * S_far  # of second order
+    assert F_near < 0.6 * F_far < 0.1  # of first order, relatively
+
+
+@pytest.mark.parametrize("noise", [0.0, 5.0])
+def test_the_estimates_agree_with_enumeration(noise):
+    """4 sigma. With the noise of a trained gas, the plain variance of y would be thousands of times too large."""
+    estimate = occupation_optimum(GAS, draws(WRONG, 40_000, noise))
+    log_p, S, _ = exact(WRONG)
+    y, p = log_p + ENERGIES / T, np.exp(log_p)
+    change, excess = np.sum(p * (log_p + S) * (y - p @ y)), T / 2 * (p @ y**2 - (p @ y) ** 2)
+    assert abs(estimate.entropy_change.value - change) < 4 * estimate.entropy_change.error
+    assert abs(estimate.free_energy_excess.value - excess) < 4 * estimate.free_energy_excess.error
+    assert estimate.entropy_change.error < 0.08 and estimate.free_energy_excess.error < 0.5 * excess
+
+
+def test_the_errors_are_those_of_repeated_runs():
+    """100 runs of 2000 samples: the spread of a standard deviation is 7 %, bounds at 4 sigma."""
+    runs = [occupation_optimum(GAS, draws(WRONG, 2000, 1.0, seed)) for seed in range(100)]
+    for name in ("entropy_change", "free_energy_excess"):
+        values, errors = np.array([[getattr(run, name).value, getattr(run, name).error] for run in runs]).T
+        assert 0.72 < np.median(errors) / np.std(values) < 1.4
+
+
+def test_the_step_takes_wrong_levels_back():
+    steps = level_shifts(GAS, draws(WRONG, 4000, 0.0))
+    wrong = exact(WRONG)[2] - exact(0 * WRONG)[2]
+    assert exact(WRONG + steps)[2] - exact(0 * WRONG)[2] < 1e-6 * wrong
+    noisy = level_shifts(GAS, draws(WRONG, 40_000, 5.0))
+    assert exact(WRONG + noisy)[2] - exact(0 * WRONG)[2] < 0.2 * wrong
+
+
+def test_a_level_that_no_sample_occupies_moves_with_the_others():
+    some = draws(WRONG, 4000, 1.0)
+    low = np.all(GAS.shells[some.samples["K"]] < LEVELS - 1, axis=1)
+    columns = {name: getattr(some, name)[low] for name in ("log_prob", "kinetic", "potential")}
+    steps = level_shifts(GAS, some._replace(samples={"K": some.samples["K"][low]}, **columns))
+    assert abs(steps[-1]) < np.max(np.abs(steps[:-1]))
+
+
+def test_settled_parameters_have_a_lower_free_energy_and_the_same_flow():
+    def evaluate(key, params, num_samples, gas):
+        return draws(np.asarray(params["occupation"].energy_shifts), num_samples, 5.0)
+
+    vfe, params = SimpleNamespace(evaluate=evaluate), {"occupation": occupation(WRONG), "flow": jnp.ones(3)}
+    better = settled(vfe, jax.random.key(0), params, 40_000, GAS)
+    F = [exact(np.asarray(p["occupation"].energy_shifts))[2] for p in (params, better)]
+    assert F[1] < F[0] and better["flow"] is params["flow"]
+    best = {"occupation": occupation(0 * WRONG), "flow": jnp.ones(3)}
+    assert settled(vfe, jax.random.key(0), best, 40_000, GAS) is best  # nothing that these samples could tell
+
+
+def test_it_says_what_it_needs():
+    few = draws(WRONG, 30, 0.0)
+    with pytest.raises(ValueError, match="Expected 40 sound samples or more; got 30"):
+        occupation_optimum(GAS, few)
+    with pytest.raises(ValueError, match="Expected draws at a temperature > 0"):
+        level_shifts(GAS, draws(WRONG, 60, 0.0)._replace(temperature=0.0))
+    with pytest.raises(ValueError, match="Expected a module 'levels' with energy_shifts"):
+        settled(None, jax.random.key(0), {"flow": jnp.ones(3)}, 100, GAS, name="levels")
