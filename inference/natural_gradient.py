@@ -1,14 +1,19 @@
 r"""Natural gradient, one block per law, as an optax transformation:  (O^T O/B + damping) delta = O^T e/B.
 
 Solved on the smaller side: in parameter space by Cholesky, or in sample space, delta = O^T (O O^T + B damping)^{-1} e
-(MinSR: Chen and Heyl 2024). Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the
-step moves the law by a bounded distance whatever its parameters, so one setting serves all densities and temperatures. For
-the flow n is the number of electrons, because the squared distance of two such laws grows in proportion to it.
+(MinSR: Chen and Heyl 2024). With momentum mu the damping pulls delta towards mu times the step before instead of towards zero,
+which is the same equation for delta - mu delta' with e - mu O delta' (SPRING: Goldshlager, Abrahamsen, Lin 2024; there delta'
+is the step before it was limited, here what was made of it).
+
+Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the step moves the law by a bounded
+distance whatever its parameters, so one setting serves all densities and temperatures. For the flow n is the number of
+electrons, because the squared distance of two such laws grows in proportion to it.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +26,10 @@ Schedule = float | Callable[[jax.Array], jax.Array]
 
 
 class NaturalGradientState(NamedTuple):
-    """The number of updates made."""
+    """The number of updates made, and the last step of every parameter, against the gradient."""
 
     count: jax.Array
+    step: Any
 
 
 def default_rate(law: str) -> Schedule:
@@ -36,7 +42,7 @@ def default_norm(law: str) -> Schedule:
 
     For the flow it is small enough for the first steps not to fold it where two electrons avoid each other.
     """
-    first = 0.1 if law == "classical" else 0.02
+    first = 0.3 if law == "classical" else 0.03
     return lambda count: first / (1 + 0.02 * count)
 
 
@@ -44,15 +50,15 @@ def natural_gradient(
     learning_rate: dict[str, Schedule] | Schedule | None = None,
     damping: float = 1e-3,
     max_norm: dict[str, Schedule] | Schedule | None = None,
+    momentum: dict[str, Schedule] | Schedule = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
     """An optax transformation whose update takes `scores`: {law: Scores}, the parameters of a law being the rows' keys.
 
-    learning_rate, max_norm: one value or schedule, or one per law. Parameters that no law holds do not move.
+    learning_rate, max_norm, momentum: one value or schedule, or one per law. Parameters that no law holds do not move.
     """
 
     def init(params):
-        del params
-        return NaturalGradientState(jnp.zeros((), jnp.int32))
+        return NaturalGradientState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
 
     def update(updates, state, params=None, *, scores: dict[str, Scores], **extra):
         del params, extra
@@ -60,15 +66,16 @@ def natural_gradient(
         for law, block in scores.items():
             rate = _at(default_rate(law) if learning_rate is None else _of(law, learning_rate), state.count)
             bound = _at(default_norm(law) if max_norm is None else _of(law, max_norm), state.count)
-            step = _limited(solve(block, damping), block, rate, bound)
-            for name, delta in step.items():
-                steps[name] = jax.tree.map(lambda total, d: total - d, steps[name], delta)
-        return steps, NaturalGradientState(state.count + 1)
+            mu = _at(_of(law, momentum), state.count)
+            carried = jax.tree.map(partial(jnp.multiply, mu), {name: state.step[name] for name in block.rows})
+            for name, step in _limited(solve(block, damping, carried), block, rate, bound).items():
+                steps[name] = jax.tree.map(jnp.add, steps[name], step)
+        return jax.tree.map(jnp.negative, steps), NaturalGradientState(state.count + 1, steps)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def solve(scores: Scores, damping: float):
+def solve(scores: Scores, damping: float, carried=None):
     """delta of one block, on the side with fewer unknowns. A pytree like the block's parameters.
 
     Where the curvature is known, delta is the Newton step, and the damping the larger one of a regression on the rows whose
@@ -80,12 +87,14 @@ def solve(scores: Scores, damping: float):
     if scores.curvature is not None:
         residual = residual / scores.curvature
         damping = damping + jnp.sum(residual**2) / scores.num_walkers**2
+    start = jnp.zeros(parameters, matrix.dtype) if carried is None else ravel_pytree(carried)[0]
+    residual = residual - matrix @ start
     if parameters <= rows:
         metric = matrix.T @ matrix / scores.num_walkers + damping * jnp.eye(parameters, dtype=matrix.dtype)
         force = matrix.T @ residual / scores.num_walkers
-        return unravel(_positive_solve(metric, force))
+        return unravel(start + _positive_solve(metric, force))
     gram = matrix @ matrix.T + scores.num_walkers * damping * jnp.eye(rows, dtype=matrix.dtype)
-    return unravel(matrix.T @ _positive_solve(gram, residual))
+    return unravel(start + matrix.T @ _positive_solve(gram, residual))
 
 
 def _positive_solve(matrix, right):

@@ -30,6 +30,34 @@ def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
     assert delta["nothing"].shape == (0, 3)
 
 
+@pytest.mark.parametrize(("rows", "parameters"), [(30, 7), (7, 30)])
+def test_with_momentum_the_damping_pulls_towards_the_step_before(rows, parameters):
+    """The minimum of |O delta - e|^2/B + damping |delta - delta'|^2, which is delta' itself where O and e say nothing."""
+    block, O = scores(rows, parameters)
+    before = jax.random.normal(jax.random.key(5), (parameters,))
+    carried = {"net": {"w": before[1:, None], "b": before[0], "nothing": jnp.zeros((0, 3))}}
+    delta = solve(block, 0.1, carried)["net"]
+    flat = jnp.concatenate([delta["b"][None], delta["w"][:, 0]])
+    weights = np.array([2 / rows, 0.1]) ** 0.5
+    system = np.concatenate([weights[0] * O, weights[1] * np.eye(parameters)])
+    right = np.concatenate([weights[0] * block.residual, weights[1] * before])
+    np.testing.assert_allclose(flat, np.linalg.lstsq(system, right)[0], rtol=1e-9)
+
+
+def test_momentum_remembers_the_step_that_was_made():
+    block, _ = scores(12, 4)
+    params = jax.tree.map(lambda leaf: leaf[0], block.rows)
+    optim = natural_gradient(learning_rate=0.5, max_norm=0.1, momentum={"quantum": 0.9})
+    first, state = optim.update(gradient(block), optim.init(params), params, scores={"quantum": block})
+    second, _ = optim.update(gradient(block), state, params, scores={"quantum": block})
+    plain, _ = natural_gradient(learning_rate=0.5, max_norm=0.1).update(
+        gradient(block), optim.init(params), params, scores={"quantum": block}
+    )
+    np.testing.assert_allclose(first["net"]["w"], plain["net"]["w"], rtol=1e-12)  # nothing to remember yet
+    np.testing.assert_allclose(state.step["net"]["w"], -first["net"]["w"], rtol=1e-12)
+    assert float(jnp.max(jnp.abs(second["net"]["w"] - plain["net"]["w"]))) > 1e-6
+
+
 @pytest.mark.parametrize("num_electrons", [1, 9])
 def test_a_step_is_no_longer_than_its_bound_and_descends(num_electrons):
     block, O = scores(40, 9)
