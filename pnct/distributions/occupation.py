@@ -73,13 +73,13 @@ class Occupation(distrax.Distribution):
     def _log_prob_one(self, table, K):
         first, last = _room(self.gas)
         floor = jnp.where(first, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
-        possible = jnp.all((floor < K) & (last >= K))
+        valid = jnp.all((floor < K) & (last >= K))
 
         K = jnp.clip(K, 0, table.shape[1] - 1)
         previous, electrons = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]]), jnp.arange(self.gas.N)
         correction, _ = self._correction(previous, electrons, self._empty_cache())
         log_p = log_conditionals(self.power * (table + correction), floor, last)
-        return jnp.where(possible, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
+        return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
     def _sample_one(self, table, key):
         first, last = _room(self.gas)
@@ -90,8 +90,8 @@ class Occupation(distrax.Distribution):
             electron, logits, first, last, u = step
             correction, cache = self._correction(previous[None], electron[None], cache)
             floor = jnp.where(first, -1, previous)
-            log_p = log_conditionals(self.power * (logits[None] + correction), floor[None], last[None])
-            k = inverse_cdf(jnp.exp(log_p[0]), u)
+            logits = possible(self.power * (logits[None] + correction), floor[None], last[None])[0]
+            k = inverse_cdf(jnp.exp(logits - jnp.max(logits)), u)
             return (k, cache), k
 
         start = jnp.zeros((), jnp.int32), self._empty_cache()
@@ -126,14 +126,18 @@ class Occupation(distrax.Distribution):
 
 
 def log_conditionals(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
-    """ln p over the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are finite."""
+    """ln p over the orbitals floor < m <= last."""
+    return jax.nn.log_softmax(possible(logits, floor, last), axis=-1)
+
+
+def possible(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
+    """The logits of the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are finite."""
     m = jnp.arange(logits.shape[1])
-    allowed = (m > floor[:, None]) & (m <= last[:, None])
-    return jax.nn.log_softmax(jnp.where(allowed, logits, UNREACHABLE), axis=-1)
+    return jnp.where((m > floor[:, None]) & (m <= last[:, None]), logits, UNREACHABLE)
 
 
 def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
-    """The first m with p_0 + ... + p_m > u, for u in [0, 1). Never one with p_m = 0, whatever the rounding."""
+    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the rounding."""
     total = jnp.where(p > 0, jnp.cumsum(p), -1)
     top = jnp.max(total)
     return jnp.argmax(total > jnp.minimum(u * top, jnp.nextafter(top, jnp.zeros_like(top)))).astype(jnp.int32)

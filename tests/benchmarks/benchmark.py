@@ -128,10 +128,10 @@ def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
     both = lambda ours, theirs: (task(f, chunk_size, *x) for f, *x in (ours, theirs))  # noqa: E731
 
     draw_K = lambda key: law.sample(seed=key)  # noqa: E731
-    slow_draw_K = lambda key: published.draw_occupation(gas, occupation, table, key)  # noqa: E731
-    many = max(chunk_size, CLASSICAL_CHUNK)  # as in a training step
-    K_keys = jax.random.split(jax.random.key(2), max(walkers, many))
-    yield "K", task(draw_K, many, K_keys), task(slow_draw_K, many, K_keys)
+    slow_draw_K = lambda key: published.draw_occupation(gas, occupation, law._table(), key)  # noqa: E731
+    many = max(chunk_size, CLASSICAL_CHUNK)
+    K_keys = jax.random.split(jax.random.key(2), batch)  # the table of the ideal gas is computed once for all of them
+    yield "K", *(task(f, many, keys) for f, keys in ((draw_K, K_keys), (slow_draw_K, K_keys[: max(many, batch // 4)])))
     K = jax.jit(jax.vmap(draw_K))(keys)
 
     draw_R = lambda K, key: dist.Born(orbitals, K, flow).sample(seed=key)  # noqa: E731

@@ -1,14 +1,22 @@
 """The fast derivatives of the FermiNet flow are those of automatic differentiation."""
 
+import itertools
+import math
+import re
+
 import jax
 import numpy as np
 import pytest
 from small_flow import random_positions
 
+from pnct.flows import forward_and_log_det
 from pnct.flows.derivatives import automatic_derivatives
 from pnct.flows.ferminet import ferminet
 from pnct.flows.ferminet_derivatives import derivatives
 from pnct.system import ElectronGas
+
+CASES = [((2, 0), 3, 1), ((3, 0), 2, 2), ((1, 2), 3, 2), ((2, 1), 2, 3)]
+ALL_CASES = itertools.product([(3, 0), (2, 1)], [2, 3], [1, 2, 3])
 
 
 def random_weights(flow, seed=0):
@@ -19,7 +27,7 @@ def random_weights(flow, seed=0):
 
 @pytest.mark.parametrize(
     "num_electrons, dim, depth",
-    [((2, 0), 3, 1), ((3, 0), 2, 2), ((1, 2), 3, 2), ((2, 1), 2, 3)],
+    CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in ALL_CASES if case not in CASES],
 )
 def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
     cell = ElectronGas(num_electrons, dim, cutoff=4.0).cell
@@ -39,3 +47,19 @@ def test_float32():
     for x, y in zip(rounded, exact, strict=True):
         assert x.dtype == np.float32
         np.testing.assert_allclose(x, y, atol=2e-4 * np.max(np.abs(y)))
+
+
+def test_the_pair_stream_is_never_differentiated_by_all_coordinates():
+    """Neither for J, nor for the scores: that would take arrays of N^3 dim numbers per feature, as jacfwd does."""
+    cell = ElectronGas((5, 4), 3, cutoff=6.0).cell
+    flow, R = random_weights(ferminet(cell, width=4)(jax.random.key(0))), random_positions(cell)
+
+    def largest(f):
+        shapes = re.findall(r"f64\[([\d,]+)\]", str(jax.make_jaxpr(f)(flow, R)))
+        return max(math.prod(map(int, shape.split(","))) for shape in shapes)
+
+    scores = jax.grad(lambda flow, R: forward_and_log_det(flow, R)[1])
+    dense = cell.N**3 * cell.dim * 4
+    assert largest(type(flow).jacobian) < dense
+    assert largest(scores) < dense
+    assert largest(jax.jacfwd(type(flow).__call__, argnums=1)) >= dense
