@@ -6,7 +6,6 @@ again, and sets F (E at T = 0) and S beside the reference. The default cases tak
 
 import argparse
 import os
-from typing import NamedTuple
 
 import jax
 
@@ -14,79 +13,15 @@ import jax
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
 
+from benchmark_cases import CASES, SMALL, Case
 from numpyro.handlers import condition
 from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
-from pnct import ElectronGas, Estimate, hamiltonian
+from pnct import Estimate, hamiltonian
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.occupation_optimum import settled
 from pnct.models import electron_gas
-
-ED = "exact diagonalisation"
-NETWORKS = "networks of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), sampled exactly"
-LOG = "training log of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)"
-VMC = "SJ-VMC of the QMCPACK heg tests"
-DMC = "SJ-DMC of the QMCPACK heg tests"
-
-
-class Reference(NamedTuple):
-    """F per electron (E at T = 0), hartree, with its standard error; S of all electrons, k_B, where it is known."""
-
-    source: str
-    free_energy: float
-    error: float
-    entropy: float | None = None
-
-
-class Case(NamedTuple):
-    """One row of the table, from scratch in `steps` steps."""
-
-    num_electrons: tuple[int, int]
-    dim: int
-    rs: float
-    theta: float
-    twist: float
-    steps: int
-    references: tuple[Reference, ...] = ()
-
-    @property
-    def gas(self) -> ElectronGas:
-        return ElectronGas(self.num_electrons, self.dim, self.rs, self.theta, self.twist)
-
-
-def rydberg(source: str, free_energy: float, error: float, entropy: float | None = None) -> Reference:
-    """A reference from values in Ry."""
-    return Reference(source, free_energy / 2, error / 2, entropy)
-
-
-CASES = {
-    "2d-3-rs1": Case((3, 0), 2, 1.0, 0.15, 0.25, 300, (rydberg(ED, 0.034151, 1.4e-5, 0.293314),)),
-    "2d-3-rs5": Case((3, 0), 2, 5.0, 0.15, 0.25, 300, (rydberg(ED, -0.306334, 3e-6, 0.289774),)),
-    "2d-3-rs10": Case((3, 0), 2, 10.0, 0.15, 0.25, 300, (rydberg(ED, -0.175218, 2e-6, 0.289479),)),
-    "2d-1+1-rs1": Case((1, 1), 2, 1.0, 0.15, 0.25, 300, (rydberg(ED, -0.885501, 2.89e-4, 0.003895),)),
-    "2d-1+1-rs5": Case((1, 1), 2, 5.0, 0.15, 0.25, 300, (rydberg(ED, -0.337668, 1.6e-5, 0.046968),)),
-    "3d-1+1-rs5": Case((1, 1), 3, 5.0, 0.5, 0.0, 300, (rydberg(ED, -0.296363, 1.1e-5, 0.440261),)),
-    "3d-1+1-rs10": Case((1, 1), 3, 10.0, 0.5, 0.0, 300, (rydberg(ED, -0.151317, 2e-6, 0.488029),)),
-    "3d-3-rs10": Case((3, 0), 3, 10.0, 0.125, 0.0, 300, (rydberg(ED, -0.107797, 7e-6, 2.701917),)),
-    "3d-3-rs10-hot": Case((3, 0), 3, 10.0, 0.5, 0.0, 300, (rydberg(ED, -0.131183, 1.1e-5, 4.111116),)),
-    "2d-13-rs1": Case((13, 0), 2, 1.0, 0.15, 0.25, 200),
-    "2d-13-rs10": Case((13, 0), 2, 10.0, 0.15, 0.25, 100),
-    "2d-29-rs0.25": Case((29, 0), 2, 0.25, 0.15, 0.25, 150, (rydberg(LOG, 23.375787, 0.001281, 29 * 0.39587),)),
-    "2d-29-rs1": Case((29, 0), 2, 1.0, 0.15, 0.25, 150, (rydberg(LOG, 0.152067, 2.34e-4, 29 * 0.33489),)),
-    "2d-29-rs5": Case((29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(LOG, -0.289728, 2.05e-4, 29 * 0.22517),)),
-    "2d-29-rs10": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, (rydberg(LOG, -0.169068, 2.3e-5, 29 * 0.15903),)),
-    "3d-7+7-rs5": Case(
-        (7, 7), 3, 5.0, 0.0, 0.0, 200, (Reference(VMC, -1.073323 / 14, 2.7e-5 / 14), Reference(DMC, -1.110199 / 14, 3.2e-5 / 14))
-    ),
-    "3d-7-rs4": Case((7, 0), 3, 4.0, 0.0625, 0.0, 150),
-    "3d-7-rs10": Case((7, 0), 3, 10.0, 0.0625, 0.0, 150),
-    "3d-19-rs4": Case((19, 0), 3, 4.0, 0.0625, 0.0, 150),
-    "3d-19-rs10": Case((19, 0), 3, 10.0, 0.0625, 0.0, 150),
-    "3d-33-rs4": Case((33, 0), 3, 4.0, 0.0625, 0.0, 150),
-    "3d-33-rs10": Case((33, 0), 3, 10.0, 0.0625, 0.0, 150),
-}
-SMALL = tuple(name for name, case in CASES.items() if case.references and case.references[0].source == ED)
 
 
 def arguments() -> argparse.ArgumentParser:
