@@ -1,4 +1,4 @@
-"""The cases of benchmark_table.py: systems, training steps, and free energies that no line of this project produced, with sources."""
+"""The cases of benchmark_table.py: systems, training steps, and free energies from elsewhere with their sources."""
 
 from typing import NamedTuple
 

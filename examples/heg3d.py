@@ -6,6 +6,7 @@ parameters, and sets the result beside the ideal gas and the first-order bound F
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,7 +24,7 @@ from shared import UNITS, check_whole_numbers, directory_flags, ended_in_one_lin
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
-from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
+from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_to_plateau, to_arviz
 from pnct.inference.effective_mass import effective_mass
 from pnct.inference.observables import ideal_pair_correlation, occupations, pair_correlation
 from pnct.models import electron_gas
@@ -37,6 +38,7 @@ def arguments(argv=None) -> argparse.ArgumentParser:
     parser.add_argument("--theta", type=float, default=0.25, help="temperature T/T_F")
     parser.add_argument("--twist", type=float, nargs="+", default=[0.0], help="in 2 pi/L; one number or one per axis")
     parser.add_argument("--steps", type=int, default=150, help="training steps")
+    parser.add_argument("--until-plateau", action="store_true", help="stop before --steps where F and S stand still")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of the final evaluation")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
@@ -72,7 +74,8 @@ def main(argv=None) -> None:
     out = output_directory(args, parser)
 
     with ended_in_one_line(parser):
-        result = vfe.run(jax.random.key(args.seed), args.steps, gas, checkpoint=out)
+        train = partial(run_to_plateau, vfe) if args.until_plateau else vfe.run
+        result = train(jax.random.key(args.seed), args.steps, gas, checkpoint=out)
     draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
     if jax.process_index() > 0:
         return

@@ -79,7 +79,8 @@ class VariationalFreeEnergy(eqx.Module):
         scores = {}
         if structure.classical_params:
             rows = walkers.scores["classical"]
-            scores["classical"] = classical_scores(rows, log_prob, energy / unit, temperature / unit, weight)
+            thermal = temperature / unit
+            scores["classical"] = classical_scores(rows, log_prob, energy / unit, thermal, weight, structure.num_electrons)
         if structure.quantum_params:
             rows = walkers.scores["quantum"]
             scores["quantum"] = quantum_scores(rows, log_prob, energy / unit, 1.0 * valid, structure.num_electrons)

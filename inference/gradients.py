@@ -23,7 +23,7 @@ class Scores(NamedTuple):
     rows: a pytree like the law's parameters, each leaf with a leading axis of rows; residual: (rows,).
     curvature: the second derivative of the objective at its minimum, in units of the metric, where it is known. For p(K) it
     is T: the free energy above its minimum is T times a relative entropy, whose second derivative is the Fisher metric.
-    extent: what the metric of the law is proportional to: the number of electrons, for their wave functions.
+    extent: what the metric of the law is proportional to: the number of electrons.
     """
 
     rows: Any
@@ -75,21 +75,24 @@ def detrended(x, regressor, weight):
     return x - slope * r
 
 
-def classical_scores(rows, log_prob, energy: Complex[Array, " B"], temperature, weight, clip: float = CLIP) -> Scores:
+def classical_scores(
+    rows, log_prob, energy: Complex[Array, " B"], temperature, weight, num_electrons: int, clip: float = CLIP
+) -> Scores:
     """The scores of p(K); the baseline is the mean."""
     residual = clipped(temperature * log_prob + energy.real, weight, clip)
     # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
-    return _centred(rows, residual[:, None], weight, jnp.where(temperature > 0, temperature, 1.0))
+    curvature = jnp.where(temperature > 0, temperature, 1.0)
+    return _centred(rows, residual[:, None], weight, num_electrons)._replace(curvature=curvature)
 
 
 def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], weight, num_electrons: int, clip: float = CLIP) -> Scores:
     """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy of the state."""
     real = clipped(detrended(energy.real, log_prob, weight), weight, clip)
     imag = clipped(energy.imag, weight, clip)
-    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight)._replace(extent=num_electrons)
+    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight, num_electrons)
 
 
-def _centred(rows, residual, weight, curvature=None) -> Scores:
+def _centred(rows, residual, weight, num_electrons) -> Scores:
     """Takes the mean off each kind of row, puts sqrt(weight) on both factors, merges walkers and kinds into one axis."""
 
     def centre(leaf):  # (B, kinds, ...)
@@ -99,7 +102,7 @@ def _centred(rows, residual, weight, curvature=None) -> Scores:
         return centred.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
 
     residual = jnp.sqrt(weight)[:, None] * residual
-    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), total(weight), curvature)
+    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), total(weight), extent=num_electrons)
 
 
 def gradient(scores: Scores):

@@ -6,8 +6,8 @@ which is the same equation for delta - mu delta' with e - mu O delta' (SPRING: G
 is the step before it was limited, here what was made of it).
 
 Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the step moves the law by a bounded
-distance whatever its parameters, so one setting serves all densities and temperatures. For the flow n is the number of
-electrons, because the squared distance of two such laws grows in proportion to it.
+distance whatever its parameters, so one setting serves all densities and temperatures. n is the number of electrons, because
+the squared distance of two laws of many electrons grows in proportion to it.
 """
 
 import math
@@ -42,7 +42,7 @@ def default_norm(law: str) -> Schedule:
 
     For the flow it is small enough for the first steps not to fold it where two electrons avoid each other.
     """
-    first = 0.3 if law == "classical" else 0.03
+    first = 0.06 if law == "classical" else 0.02
     return lambda count: first / (1 + 0.02 * count)
 
 

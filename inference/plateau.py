@@ -23,12 +23,11 @@ from pnct.inference.description import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.laws import Params
-from pnct.inference.run_directory import stacked, unstacked
+from pnct.inference.run_directory import BEST, stacked, unstacked
 from pnct.inference.training import Info, TrainState
 from pnct.validation import whole
 
 Z = 2.0  # standard errors that count as a change
-BEST = "best"  # the folder, in that of the run, of the best parameters and of all evaluations
 
 
 class Evaluations(NamedTuple):

@@ -19,6 +19,7 @@ import numpy as np
 from pnct.inference.checkpoint import Checkpoint, keep_only, newest, save, write_atomically
 
 LOG = "steps.jsonl"
+BEST = "best"  # a folder in it, where a run to a plateau keeps its best parameters and all evaluations
 WRITING_SHARE = 0.05  # of the time
 
 
@@ -76,7 +77,8 @@ def run_directory(directory: str | Path, like: Any, run: dict) -> Iterator[tuple
 
 def clear(directory: Path) -> None:
     """Removes the checkpoints and the log, so that a run can start anew."""
-    keep_only(directory, ())
+    for folder in (directory, directory / BEST):
+        keep_only(folder, ())
     (directory / LOG).unlink(missing_ok=True)
 
 

@@ -145,7 +145,7 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
 
         log_prob, energy, rows_c, rows_q = jax.vmap(walker)(jax.random.split(key, 512))
         weight = jnp.ones(512)
-        c = gradient(classical_scores(rows_c, log_prob, energy, GAS.temperature, weight, clip=np.inf))
+        c = gradient(classical_scores(rows_c, log_prob, energy, GAS.temperature, weight, GAS.N, clip=np.inf))
         q = gradient(quantum_scores(rows_q, log_prob, energy, weight, 1, clip=np.inf))
         return ravel_pytree(c | q)[0]
 

@@ -2,11 +2,13 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 from tiny_program import GAS, digest, routine
 
 from pnct.inference import run_to_plateau
 from pnct.inference.plateau import is_plateau
+from pnct.inference.run_directory import clear
 
 KEY = jax.random.key(0)
 SETTINGS = {"block": 4, "num_samples": 400, "patience": 2, "progress_bar": False}
@@ -14,7 +16,7 @@ SETTINGS = {"block": 4, "num_samples": 400, "patience": 2, "progress_bar": False
 
 @pytest.fixture(scope="module")
 def vfe():
-    return routine()
+    return routine(optim=optax.sgd(0.05))
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +86,10 @@ def test_another_block_is_another_run(vfe, tmp_path):
     run_to_plateau(vfe, KEY, 4, GAS, **SETTINGS, checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"evaluation\.block"):
         run_to_plateau(vfe, KEY, 4, GAS, **SETTINGS | {"block": 2}, checkpoint=tmp_path)
+
+
+def test_a_cleared_directory_starts_anew(vfe, tmp_path):
+    run_to_plateau(vfe, KEY, 4, GAS, **SETTINGS, checkpoint=tmp_path)
+    clear(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(run_to_plateau(vfe, KEY, 2, GAS, **SETTINGS, checkpoint=tmp_path).history.free_energy) == 2
