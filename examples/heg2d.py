@@ -67,7 +67,7 @@ def main(argv=None) -> None:
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
         with ended_in_one_line(parser):
             for gas, params, history, draws in sweep(key, electron_gas, gases, natural_gradient(), **steps, **settings):
-                idata = to_arviz(draws, history)
+                idata = to_arviz(draws, history, system=gas)
                 idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
                 report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
                 print(line(gas, report, mass), flush=True)

@@ -77,7 +77,7 @@ def main(argv=None) -> None:
     draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
     if jax.process_index() > 0:
         return
-    idata = to_arviz(draws, result.history)
+    idata = to_arviz(draws, result.history, system=gas)
     report = diagnose(idata)
 
     mass = effective_mass(gas, draws, result.params["occupation"].energy_shifts)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from pnct import ElectronGas, ideal_gas
+from pnct import ElectronGas, HarmonicTrap, ideal_gas
 from pnct.distributions import Occupation
 from pnct.estimate import Estimate
 from pnct.inference.arviz_export import largest_divisor, to_arviz
@@ -76,6 +76,32 @@ def test_groups_dims_and_contents():
     assert idata.attrs["num_electrons"] == N
     assert idata.attrs["born_site"] == "R"
     assert "jax_version" in idata.attrs
+
+
+def test_a_system_names_orbitals_shells_and_spins(tmp_path):
+    import arviz
+
+    gas = ElectronGas((3, 2), 3, 2.0, 0.5, (0.1, 0.2, 0.3), cutoff=2.0)
+    draws = gaussian_draws(400)
+    draws.samples["K"][:] = np.random.default_rng(0).integers(0, len(gas.orbitals), (400, N))
+    to_arviz(draws, system=gas).to_netcdf(str(tmp_path / "draws.nc"), engine="h5netcdf")
+    idata = arviz.from_netcdf(str(tmp_path / "draws.nc"))
+    posterior, table = idata["posterior"], idata["constant_data"]
+    assert list(posterior["spin"].values) == ["up"] * 3 + ["down"] * 2 and list(posterior["axis"].values) == list("xyz")
+    assert posterior["K_by_shell"].dims == ("chain", "draw", "shell")
+    shells = gas.shells[draws.samples["K"]]
+    np.testing.assert_array_equal(posterior["K_by_shell"].values.reshape(400, -1)[:, 2], np.sum(shells == 2, axis=1))
+    assert table["wavevector"].dims == ("orbital", "axis") and list(table["twist"].values) == [0.1, 0.2, 0.3]
+    np.testing.assert_array_equal(table["shell"].values, gas.shells)
+    np.testing.assert_allclose(table["ideal_occupation"].sum("orbital"), [3, 2])
+    np.testing.assert_allclose(table["orbital_energy"], (table["wavevector"] ** 2).sum("axis") / (2 * gas.rs**2))
+    summary = arviz.summary(idata, group="posterior", var_names=["K_by_shell"], coords={"shell": [0, 1]})
+    assert list(summary.index) == ["K_by_shell[0]", "K_by_shell[1]"]
+
+    trap = HarmonicTrap((3, 2), 1.0, 5.0)
+    table = to_arviz(gaussian_draws(8), system=trap)["constant_data"]
+    np.testing.assert_array_equal(table["shell"].values, trap.shells)
+    assert "twist" not in table
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
