@@ -1,4 +1,4 @@
-"""Draws as ArviZ sees them: posterior (K, R), sample_stats (energies per sample), training (the history), constant_data (orbitals).
+"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), training (history), constant_data (orbitals).
 
     free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals, in hartree)
 
