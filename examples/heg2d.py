@@ -21,7 +21,16 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import (
+    REFERENCE,
+    check_whole_numbers,
+    directory_flags,
+    ended_in_one_line,
+    estimates,
+    exact_rows,
+    output_directory,
+    write_json,
+)
 
 from pnct import ElectronGas, ideal_gas
 from pnct.first_order import first_order_bound
@@ -30,7 +39,6 @@ from pnct.inference.effective_mass import effective_mass
 from pnct.inference.sweep import sweep
 from pnct.models import electron_gas
 
-REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
@@ -133,8 +141,7 @@ def reference_points(folder: Path, numbers, args):
 
     for N in numbers:
         same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
-        exact = [row for row in read("exact_diagonalisation.csv") if all(float(row[c]) == x for c, x in same.items())]
-        exact = [row for row in exact if row["S_total"]]
+        exact = [row for row in exact_rows(folder, **same) if row["S_total"]]
         if exact:
             rs, S, error = number(exact, "rs", "S_total", "S_total_err")
             s0 = ideal_gas(ElectronGas((N, 0), 2, 1.0, args.theta, args.twist)).entropy
