@@ -97,12 +97,13 @@ def line(gas, report, mass) -> str:
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    fig, axis = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    """The three routes of this run, a little apart along r_s so that all error bars are seen, and the published values."""
+    fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
     numbers = sorted({row["num_electrons"] for row in rows})
     for color, N in enumerate(numbers):
-        for (route, label), marker in zip(ROUTES.items(), ("o", "^", "s"), strict=True):
+        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), ("o", "^", "s"), strict=True)):
             points = [
-                (r["rs"], *r["effective_mass"][route].values())
+                (r["rs"] * 1.02 ** (3 * i - 3 + color), *r["effective_mass"][route].values())
                 for r in rows
                 if r["num_electrons"] == N and route in r["effective_mass"]
             ]
@@ -113,10 +114,12 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     for name, rs, mass, error, style in reference_points(args.reference, numbers, args):
         axis.errorbar(rs, mass, error, lw=0.8, capsize=2, ms=5, label=name, **style)
     axis.axhline(1, color="k", lw=0.6)
-    axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$", ylim=(0, None))
+    axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$")
+    axis.set_xticks(sorted({0.25, 0.5, 1, 3, 5, 10} | {row["rs"] for row in rows}))
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
     axis.set_title(rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$", fontsize="medium")
-    axis.legend(fontsize="x-small", ncols=2)
+    fig.legend(loc="outside right upper", fontsize="small")
     fig.savefig(path, dpi=150)
     plt.close(fig)
 
@@ -132,20 +135,27 @@ def reference_points(folder: Path, numbers, args):
     methods = [row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]]
     for i, method in enumerate(dict.fromkeys(row["method"] for row in methods)):
         points = number([row for row in methods if row["method"] == method], "rs", "m_star_over_m", "error")
-        yield method.removesuffix(", fully polarised"), *points, {"fmt": "v<>P"[i % 4], "color": "0.6", "mfc": "none"}
+        name = method.removesuffix(", fully polarised").replace("URL given is also ", "").replace("plotted as ", "")
+        yield name, *points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
 
     published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
     for N, marker in zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False):
         points = number([row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error")
-        yield f"Xie, Zhang, Wang, N = {N}", *points, {"fmt": marker, "color": "k"}
+        yield f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)", *points, {"fmt": marker, "color": "k"}
 
-    for N in numbers:
+    for color, N in enumerate(numbers):
         same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
         exact = [row for row in exact_rows(folder, **same) if row["S_total"]]
         if exact:
             rs, S, error = number(exact, "rs", "S_total", "S_total_err")
             s0 = ideal_gas(ElectronGas((N, 0), 2, 1.0, args.theta, args.twist)).entropy
-            yield f"N = {N}, $s/s_0$ by exact diagonalisation", rs, S / s0, error / s0, {"fmt": "*-", "color": "C3"}
+            yield (
+                f"N = {N}, $s/s_0$, exact diagonalisation",
+                rs,
+                S / s0,
+                error / s0,
+                {"fmt": "*--", "color": f"C{color}", "mec": "k", "mew": 0.5},
+            )
 
 
 if __name__ == "__main__":
