@@ -1,4 +1,4 @@
-"""Energies and entropy of trained states of three electrons beside exact diagonalisation, where p(K) is right: theta >= 0.5, rs <= 1."""
+"""Energies and entropy of trained states of three electrons beside exact diagonalisation, at theta = 0.5 and rs <= 1."""
 
 import csv
 
@@ -19,7 +19,7 @@ def exact_row(reference, **system):
 @pytest.mark.slow
 @pytest.mark.parametrize(("dim", "rs", "theta", "twist"), [(2, 1.0, 0.5, 0.25), (2, 0.5, 0.5, 0.25)])
 def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twist):
-    """K, V, E and S within 3 standard errors of 16384 samples; F above the exact one, and nothing to be said against the draws."""
+    """K, V, E and S within 3 standard errors of 16384 samples; F above the exact one; the draws are sound."""
     row = exact_row(reference, dim=dim, n_up=3, n_dn=0, rs=rs, theta=theta, twist=twist)
     gas = ElectronGas((3, 0), dim, rs, theta, twist)
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
