@@ -108,6 +108,7 @@ def test_routes_on_the_exact_interacting_gas(reference, rs):
     """Two and three electrons, diagonalised: they differ, and the size effect of first order is that difference to 2 % of T."""
     gases = two_and_three(rs)
     mu = chemical_potential(gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1])))
+    print(mu)
     difference, T = mu.by_density.value - mu.added.value, gases[0].temperature
     assert abs(difference) > 0.1 * T
     assert abs(difference - mu.size_effect) < 0.02 * T
