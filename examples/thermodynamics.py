@@ -166,7 +166,8 @@ def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: 
             axis.errorbar(grid.theta, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, **style)
             if name in second:
                 _, value, error = second[name]
-                axis.errorbar(grid.theta, scale * value[a], scale * error[a], fmt="s", ms=7, mfc="none", **style)
+                beside = grid.theta + 0.015 * np.ptp(grid.theta)
+                axis.errorbar(beside, scale * value[a], scale * error[a], fmt="s", ms=5, mfc="none", **style)
         axis.plot(grid.theta, grid.rs[0] ** power * getattr(ideal, name).value[0], "k--", lw=0.8)
         axis.set(xlabel=r"temperature $\theta = T/T_F$", ylabel=label)
         routes = [("o-", first, None), *([("s", second[name][0], "none")] if name in second else [])] if first else []
