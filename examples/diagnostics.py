@@ -68,7 +68,7 @@ def main(argv=None) -> None:
 
     result = {}
     for name, draws in (("exact sampler", exact), ("Metropolis", chains)):
-        idata = to_arviz(draws)
+        idata = to_arviz(draws, system=gas)
         report = diagnose(idata)
         summary = arviz.summary(idata, group="sample_stats", var_names=list(ENERGIES))
         print(f"\n{name}\n{summary.to_string()}\n{report}")

@@ -21,7 +21,16 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import (
+    REFERENCE,
+    check_whole_numbers,
+    directory_flags,
+    ended_in_one_line,
+    estimates,
+    exact_rows,
+    output_directory,
+    write_json,
+)
 
 from pnct import ElectronGas, ideal_gas
 from pnct.first_order import first_order_bound
@@ -30,7 +39,6 @@ from pnct.inference.effective_mass import effective_mass
 from pnct.inference.sweep import sweep
 from pnct.models import electron_gas
 
-REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
@@ -67,7 +75,7 @@ def main(argv=None) -> None:
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
         with ended_in_one_line(parser):
             for gas, params, history, draws in sweep(key, electron_gas, gases, natural_gradient(), **steps, **settings):
-                idata = to_arviz(draws, history)
+                idata = to_arviz(draws, history, system=gas)
                 idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
                 report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
                 print(line(gas, report, mass), flush=True)
@@ -89,12 +97,13 @@ def line(gas, report, mass) -> str:
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    fig, axis = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    """The three routes of this run, a little apart along r_s so that all error bars are seen, and the published values."""
+    fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
     numbers = sorted({row["num_electrons"] for row in rows})
     for color, N in enumerate(numbers):
-        for (route, label), marker in zip(ROUTES.items(), ("o", "^", "s"), strict=True):
+        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), ("o", "^", "s"), strict=True)):
             points = [
-                (r["rs"], *r["effective_mass"][route].values())
+                (r["rs"] * 1.02 ** (3 * i - 3 + color), *r["effective_mass"][route].values())
                 for r in rows
                 if r["num_electrons"] == N and route in r["effective_mass"]
             ]
@@ -105,10 +114,12 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     for name, rs, mass, error, style in reference_points(args.reference, numbers, args):
         axis.errorbar(rs, mass, error, lw=0.8, capsize=2, ms=5, label=name, **style)
     axis.axhline(1, color="k", lw=0.6)
-    axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$", ylim=(0, None))
+    axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$")
+    axis.set_xticks(sorted({0.25, 0.5, 1, 3, 5, 10} | {row["rs"] for row in rows}))
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
     axis.set_title(rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$", fontsize="medium")
-    axis.legend(fontsize="x-small", ncols=2)
+    fig.legend(loc="outside right upper", fontsize="small")
     fig.savefig(path, dpi=150)
     plt.close(fig)
 
@@ -124,21 +135,27 @@ def reference_points(folder: Path, numbers, args):
     methods = [row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]]
     for i, method in enumerate(dict.fromkeys(row["method"] for row in methods)):
         points = number([row for row in methods if row["method"] == method], "rs", "m_star_over_m", "error")
-        yield method.removesuffix(", fully polarised"), *points, {"fmt": "v<>P"[i % 4], "color": "0.6", "mfc": "none"}
+        name = method.removesuffix(", fully polarised").replace("URL given is also ", "").replace("plotted as ", "")
+        yield name, *points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
 
     published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
     for N, marker in zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False):
         points = number([row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error")
-        yield f"Xie, Zhang, Wang, N = {N}", *points, {"fmt": marker, "color": "k"}
+        yield f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)", *points, {"fmt": marker, "color": "k"}
 
-    for N in numbers:
+    for color, N in enumerate(numbers):
         same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
-        exact = [row for row in read("exact_diagonalisation.csv") if all(float(row[c]) == x for c, x in same.items())]
-        exact = [row for row in exact if row["S_total"]]
+        exact = [row for row in exact_rows(folder, **same) if row["S_total"]]
         if exact:
             rs, S, error = number(exact, "rs", "S_total", "S_total_err")
             s0 = ideal_gas(ElectronGas((N, 0), 2, 1.0, args.theta, args.twist)).entropy
-            yield f"N = {N}, $s/s_0$ by exact diagonalisation", rs, S / s0, error / s0, {"fmt": "*-", "color": "C3"}
+            yield (
+                f"N = {N}, $s/s_0$, exact diagonalisation",
+                rs,
+                S / s0,
+                error / s0,
+                {"fmt": "*--", "color": f"C{color}", "mec": "k", "mew": 0.5},
+            )
 
 
 if __name__ == "__main__":

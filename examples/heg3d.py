@@ -26,7 +26,8 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_to_plateau, to_arviz
 from pnct.inference.effective_mass import effective_mass
-from pnct.inference.observables import ideal_pair_correlation, occupations, pair_correlation
+from pnct.inference.ideal_curves import canonical_pair_correlation
+from pnct.inference.observables import occupations, pair_correlation
 from pnct.models import electron_gas
 
 
@@ -79,7 +80,7 @@ def main(argv=None) -> None:
     draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
     if jax.process_index() > 0:
         return
-    idata = to_arviz(draws, result.history)
+    idata = to_arviz(draws, result.history, system=gas)
     report = diagnose(idata)
 
     mass = effective_mass(gas, draws, result.params["occupation"].energy_shifts)
@@ -136,11 +137,11 @@ def plot_training(path: Path, gas, history, report, units: str) -> None:
 def plot_pair_correlation(path: Path, gas, draws) -> None:
     pairs = pair_correlation(draws.samples[draws.born_site], gas.cell, bins=30)
     r = np.linspace(0, gas.L / 2, 120)
-    ideal = ideal_pair_correlation(gas.orbitals, gas.ground_state, r)
+    ideal = canonical_pair_correlation(gas, r)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for color, name in enumerate(pairs.g):
         axis.errorbar(pairs.r, pairs.g[name], pairs.error[name], fmt=".", ms=4, lw=0.8, color=f"C{color}", label=name)
-        axis.plot(r, ideal[name], "--", lw=1, color=f"C{color}", label=f"{name}, ideal gas at T = 0")
+        axis.plot(r, ideal[name], "--", lw=1, color=f"C{color}", label=f"{name}, ideal gas")
     axis.set(xlabel=r"$r / (r_s a_0)$", ylabel=r"pair correlation $g(r)$", ylim=(0, None))
     axis.set_title(rf"N = {gas.N}, $r_s$ = {gas.rs:g}, $\theta$ = {gas.theta:g}")
     axis.legend()

@@ -1,7 +1,9 @@
 """What the example scripts have in common: their output directory, result files, and units."""
 
 import argparse
+import csv
 import json
+import os
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pnct.inference import Interrupted, TrainingFailedError, run_directory
 
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 UNITS = {"Ha": 1.0, "Ry": 2.0}
+REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 LIBRARIES = ("pnct", "jax", "numpyro", "optax", "distrax", "equinox", "arviz", "numpy")
 
 
@@ -66,6 +69,15 @@ def ended_in_one_line(parser: argparse.ArgumentParser):
 def estimates(report) -> dict:
     """The five estimates of a diagnosis, per electron, and its verdict."""
     return {name: getattr(report, name).to_json() for name in QUANTITIES} | {"verdict": report.verdict}
+
+
+def exact_rows(folder: Path, **same: float) -> list[dict[str, str]]:
+    """The rows of exact_diagonalisation.csv in which these columns have these values; none where the file is not there."""
+    path = folder / "exact_diagonalisation.csv"
+    if not path.is_file():
+        return []
+    with path.open() as file:
+        return [row for row in csv.DictReader(file) if all(float(row[column]) == x for column, x in same.items())]
 
 
 def write_json(path: Path, args: argparse.Namespace, result: dict) -> None:

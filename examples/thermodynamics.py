@@ -21,12 +21,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import check_whole_numbers, directory_flags, ended_in_one_line, output_directory, write_json
+from shared import REFERENCE, check_whole_numbers, directory_flags, ended_in_one_line, exact_rows, output_directory, write_json
 
 from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
+from pnct.inference.chemical_potential import chemical_potential
 from pnct.inference.sweep import sweep
-from pnct.inference.thermodynamics import Point, Thermodynamics, heat_capacity, point, thermodynamics, with_electrons
+from pnct.inference.thermodynamics import Field, Point, Thermodynamics, heat_capacity, point, thermodynamics, with_electrons
 from pnct.models import electron_gas
 
 
@@ -42,6 +43,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=32768, help="independent samples of each evaluation")
     parser.add_argument("--add-electron", action="store_true", help="train N + 1 electrons too: mu = F(N + 1) - F(N)")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of exact values, plotted where it is there")
     directory_flags(parser, "out/thermodynamics")
     return parser
 
@@ -64,19 +66,19 @@ def main(argv=None) -> None:
         points, fluctuations = solve(gases, args, args.seed, out)
     ideal_points = [[ideal_point(g) for g in row] for row in gases]
     grid, ideal = thermodynamics(gases, points), thermodynamics(gases, ideal_points)
-    second, second_ideal = {"heat_capacity": ("from fluctuations", *fluctuations)}, {}
-    second["pressure_virial"] = (r"$-dF/d\Omega$", *grid.pressure_free_energy)
+    second = {"heat_capacity": ("from fluctuations", *fluctuations)}
+    second["pressure_virial"] = (r"$-\partial F/\partial\Omega$", *grid.pressure_free_energy)
     if args.add_electron:
         more = [[with_electrons(g, (args.num_up + 1, 0)) for g in row] for row in gases]
-        route = "$F(N+1) - F(N)$"
         with ended_in_one_line(parser):
-            second["chemical_potential"] = (route, *added_electron(gases, points, solve(more, args, args.seed + 1, out)[0]))
-        more = [[ideal_point(g) for g in row] for row in more]
-        second_ideal["chemical_potential"] = (route, *added_electron(gases, ideal_points, more))
+            mu, added = two_routes(gases, points, more, solve(more, args, args.seed + 1, out)[0])
+        _, free = two_routes(gases, ideal_points, more, [[ideal_point(g) for g in row] for row in more])
+        grid, ideal = grid._replace(chemical_potential=mu), ideal._replace(chemical_potential=free)
+        second["chemical_potential"] = ("$F(N+1) - F(N)$", *added)
 
     print(table(grid, second))
     write_json(out / "result.json", args, as_json(grid, second))
-    plot(out / "thermodynamics.png", grid, ideal, second, second_ideal)
+    plot(out / "thermodynamics.png", args, grid, ideal, second)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
@@ -103,12 +105,16 @@ def ideal_point(gas) -> Point:
     return Point(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
 
 
-def added_electron(gases, points, more):
-    """mu = F(N + 1) - F(N) in one volume at one temperature: values and errors on the grid."""
-    form = np.array([[[1.0, 1.0, -float(g.temperature)] for g in row] for row in gases])
-    mean = np.array([[m.mean - p.mean for p, m in zip(*rows, strict=True)] for rows in zip(points, more, strict=True)])
-    covariance = [[m.covariance + p.covariance for p, m in zip(*rows, strict=True)] for rows in zip(points, more, strict=True)]
-    return np.sum(form * mean, axis=-1), np.sqrt(np.einsum("abx,abxy,aby->ab", form, np.array(covariance), form))
+def two_routes(gases, points, more, more_points):
+    """mu from N and N + 1 electrons: (by density, F(N + 1) - F(N)), each values and errors on the grid, at one size effect."""
+    rows = zip(gases, more, points, more_points, strict=True)
+    found = [[chemical_potential((g, m), (p, q)) for g, m, p, q in zip(*row, strict=True)] for row in rows]
+    routes = []
+    for estimates in ([[x.by_density for x in row] for row in found], [[x.added for x in row] for row in found]):
+        values = np.array(estimates)
+        routes.append(Field(values[..., 0], values[..., 1]))
+    size = np.array([[x.size_effect for x in row] for row in found])
+    return routes[0]._replace(value=routes[0].value - size), routes[1]
 
 
 def table(grid: Thermodynamics, second: dict) -> str:
@@ -116,7 +122,7 @@ def table(grid: Thermodynamics, second: dict) -> str:
     columns = {
         "pressure_virial": "P virial, -dF/dOmega (Ha/a_0^2)",
         "heat_capacity": "C/N dE/dT, fluctuations (k_B)",
-        "chemical_potential": "mu, F(N+1) - F(N) (Ha)",
+        "chemical_potential": "mu by density, F(N+1) - F(N) (Ha)",
         "entropy_slope": "dS/dn, -dmu/dT (k_B)",
     }
     second = second | {"entropy_slope": ("", *grid.chemical_potential_slope)}
@@ -140,52 +146,73 @@ def as_json(grid: Thermodynamics, second: dict) -> dict:
     return result
 
 
-def plot(path: Path, grid: Thermodynamics, ideal: Thermodynamics, second: dict, second_ideal: dict) -> None:
+def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: dict) -> None:
     """Each panel against theta, one colour per r_s, scaled so that the ideal gas is one line; the last one against the density.
 
     second: the same quantities by a second route, {name: (label, values, errors)}.
     """
-    fig, axes = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
+    fig, axes = plt.subplots(2, 4, figsize=(16, 7.5), layout="constrained")
     panels = [
-        ("free_energy", 2, r"free energy $r_s^2 F/N$ (hartree)"),
-        ("entropy", 0, r"entropy $S/N$ ($k_B$)"),
-        ("heat_capacity", 0, r"heat capacity $C/N$ ($k_B$)"),
-        ("pressure_virial", 4, r"pressure $r_s^4 P$ (hartree/$a_0^2$)"),
-        ("chemical_potential", 2, r"chemical potential $r_s^2 \mu$ (hartree)"),
+        ("free_energy", 2, r"free energy $r_s^2 F/N$ (hartree)", ""),
+        ("entropy", 0, r"entropy $S/N$ ($k_B$)", ""),
+        ("heat_capacity", 0, r"heat capacity $C/N$ ($k_B$)", r"$\partial E/\partial T$"),
+        ("pressure_virial", 4, r"pressure $r_s^4 P$ (hartree/$a_0^2$)", "$(2K + V)/2\\Omega$"),
+        ("chemical_potential", 2, r"chemical potential $r_s^2 \mu$ (hartree)", r"$(F + P\Omega)/N$"),
+        ("bulk_modulus", 4, r"inverse compressibility $r_s^4/\kappa$ (hartree/$a_0^2$)", r"$n\,\partial P/\partial n$"),
     ]
-    for axis, (name, power, label) in zip(axes.flat, panels, strict=False):
+    for axis, (name, power, label, first) in zip(axes.flat, panels, strict=False):
         for a, rs in enumerate(grid.rs):
             style, own, scale = {"color": f"C{a}", "capsize": 2, "lw": 1}, getattr(grid, name), rs**power
-            axis.errorbar(
-                grid.theta, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, label=rf"$r_s$ = {rs:g}", **style
-            )
+            axis.errorbar(grid.theta, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, **style)
             if name in second:
-                route, value, error = second[name]
-                shown = route if a == 0 else None
-                axis.errorbar(grid.theta, scale * value[a], scale * error[a], fmt="s", ms=6, mfc="none", label=shown, **style)
-        scale = grid.rs[0] ** power
-        axis.plot(grid.theta, scale * getattr(ideal, name).value[0], "k--", lw=0.8, label="ideal gas")
-        if name in second_ideal:
-            route, value, _ = second_ideal[name]
-            axis.plot(grid.theta, scale * value[0], "k:", lw=0.8, label=f"ideal gas, {route}")
-        axis.set(xlabel=r"$\theta = T/T_F$", ylabel=label)
-        axis.legend(fontsize="x-small")
+                _, value, error = second[name]
+                beside = grid.theta + 0.015 * np.ptp(grid.theta)
+                axis.errorbar(beside, scale * value[a], scale * error[a], fmt="s", ms=5, mfc="none", **style)
+        axis.plot(grid.theta, grid.rs[0] ** power * getattr(ideal, name).value[0], "k--", lw=0.8)
+        axis.set(xlabel=r"temperature $\theta = T/T_F$", ylabel=label)
+        routes = [("o-", first, None), *([("s", second[name][0], "none")] if name in second else [])] if first else []
+        handles = [axis.errorbar([], [], [], fmt=fmt, color="0.3", ms=5, mfc=fill, label=text) for fmt, text, fill in routes]
+        if handles:
+            axis.legend(handles=handles, fontsize="small")
+    for axis, name, power in ((axes[0, 0], "F/N", 2), (axes[0, 1], "S_total", 0)):
+        for a, rs in enumerate(grid.rs):
+            theta, value, error = exact_values(args, rs, grid.theta, name)
+            axis.errorbar(theta, rs**power * value, rs**power * error, fmt="*", ms=11, color=f"C{a}", mec="k", mew=0.6)
 
-    axis = axes.flat[-1]
-    for b, theta in enumerate(grid.theta):
-        style = {"color": f"C{b}", "capsize": 2, "lw": 1}
-        for name, marker, label in (
-            ("entropy_slope", "o-", rf"$(\partial S/\partial n)_T$, $\theta$ = {theta:g}"),
-            ("chemical_potential_slope", "s", r"$-(\partial \mu/\partial T)_n$" if b == 0 else None),
-        ):
+    axis = axes.flat[len(panels)]
+    for b in range(len(grid.theta)):
+        style = {"color": f"C{b + len(grid.rs)}", "capsize": 2, "lw": 1}
+        for name, marker, fill, shift in (("entropy_slope", "o-", None, 1.0), ("chemical_potential_slope", "s", "none", 1.04)):
             x = getattr(grid, name)
-            fill = "none" if marker == "s" else None
-            axis.errorbar(grid.density, x.value[:, b], x.error[:, b], fmt=marker, mfc=fill, ms=5, label=label, **style)
-        axis.plot(grid.density, ideal.entropy_slope.value[:, b], f"C{b}--", lw=0.8, label="ideal gas" if b == 0 else None)
+            axis.errorbar(shift * grid.density, x.value[:, b], x.error[:, b], fmt=marker, mfc=fill, ms=5, **style)
+        axis.plot(grid.density, ideal.entropy_slope.value[:, b], "--", lw=0.8, color=style["color"])
     axis.set(xscale="log", xlabel=r"density $n$ ($a_0^{-2}$)", ylabel=r"entropy per electron added ($k_B$)")
-    axis.legend(fontsize="x-small")
+    axis.set_xticks(grid.density, [f"{n:.3g}" for n in grid.density])
+    axis.minorticks_off()
+
+    legend = axes.flat[-1]
+    legend.set_axis_off()
+    for a, rs in enumerate(grid.rs):
+        legend.errorbar([], [], [], fmt="o-", color=f"C{a}", capsize=2, label=rf"$r_s$ = {rs:g}")
+    for b, theta in enumerate(grid.theta):
+        legend.errorbar([], [], [], fmt="o-", color=f"C{b + len(grid.rs)}", capsize=2, label=rf"$\theta$ = {theta:g}")
+    legend.errorbar([], [], [], fmt="o-", color="0.3", label=r"$(\partial (S/\Omega)/\partial n)_T$")
+    legend.errorbar([], [], [], fmt="s", color="0.3", mfc="none", label=r"$-(\partial \mu/\partial T)_n$, equal by Maxwell")
+    legend.plot([], [], "k--", lw=0.8, label="ideal gas, exact")
+    if any(exact_values(args, rs, grid.theta, "F/N")[0].size for rs in grid.rs):
+        legend.plot([], [], "*", ms=11, color="0.7", mec="k", mew=0.6, label="exact diagonalisation")
+    legend.legend(loc="center", title=f"{args.num_up} polarised electrons in 2D,\ntwist {args.twist:g} $\\times\\, 2\\pi/L$")
     fig.savefig(path, dpi=130)
     plt.close(fig)
+
+
+def exact_values(args, rs: float, theta, name: str):
+    """(theta, values, errors) per electron, hartree and k_B, of exact diagonalisation where there is any."""
+    same = {"dim": 2, "n_up": args.num_up, "n_dn": 0, "rs": rs, "twist": args.twist}
+    rows = [row for row in exact_rows(args.reference, **same) if float(row["theta"]) in theta and row[name]]
+    scale = 1 / args.num_up if name == "S_total" else 0.5  # the file has rydbergs
+    columns = (("theta", 1.0), (name, scale), (f"{name}_err", scale))
+    return tuple(np.array([factor * float(row[column]) for row in rows]) for column, factor in columns)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies per sample) and training (the history).
+"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), training (history), constant_data (orbitals).
 
     free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals, in hartree)
 
@@ -10,12 +10,13 @@ from importlib.metadata import version
 
 import numpy as np
 
+from pnct.ideal import ideal_gas
 from pnct.inference.draws import Draws
 
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 
 
-def to_arviz(draws: Draws, history=None, num_chains: int = 4):
+def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     """The draws as an `arviz.InferenceData` (ArviZ 0.23) or an `xarray.DataTree` (ArviZ 1).
 
     Independent samples have no chains, but R-hat and ESS need several: consecutive blocks of samples become chains.
@@ -23,6 +24,8 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4):
     (a prime number makes one chain). Metropolis samples, flattened chain by chain, keep their chains this way.
 
     history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
+    system: an ElectronGas or a HarmonicTrap. Then electrons are labelled by spin, K is also counted by shell (K_by_shell), and
+    the group `constant_data` holds the orbitals: energy, shell, wave vector and twist where there is one, ideal occupation.
     Failed walkers stay, as nan. Attributes, on every group: temperature (hartree), num_electrons, born_site, versions.
     """
     import arviz  # takes 2-3 s
@@ -37,7 +40,11 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4):
     posterior = {name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains)) for name, x in draws.samples.items()}
     stats = {name: (("chain", "draw"), _dealt(x, chains)) for name, x in _sample_stats(draws).items()}
     groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
-    groups = {name: _with_coordinates(group) for name, group in groups.items()}
+    if system is not None:
+        shells = _shell_counts(draws, system)
+        groups["posterior"].update({name: (("chain", "draw", "shell"), _dealt(x, chains)) for name, x in shells.items()})
+        groups["constant_data"] = xarray.Dataset(_orbitals(system))
+    groups = {name: _with_coordinates(group, system) for name, group in groups.items()}
     if history is not None:
         groups["training"] = xarray.Dataset(_training(history))
 
@@ -53,6 +60,17 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4):
         tree.attrs.update(attrs)
         return tree
     return arviz.InferenceData(attrs=attrs, warn_on_custom_groups=False, **groups)
+
+
+def twists_to_dataset(averages):
+    """The estimates of a `TwistAverage` by twist, an xarray.Dataset with dimensions twist and axis; errors as name_error."""
+    import xarray
+
+    columns = {name: [one[name] for one in averages.by_twist] for name in averages.average} | {"mass": averages.mass_by_twist}
+    variables = {name: ("twist", [e.value for e in estimates]) for name, estimates in columns.items()}
+    variables |= {f"{name}_error": ("twist", [e.error for e in estimates]) for name, estimates in columns.items()}
+    variables["twist_vector"] = (("twist", "axis"), averages.twists)
+    return _with_coordinates(xarray.Dataset(variables), None)
 
 
 def largest_divisor(n: int, at_most: int) -> int:
@@ -99,8 +117,35 @@ def _dealt(x, chains):
     return x.reshape(chains, -1, *x.shape[1:])
 
 
-def _with_coordinates(group):
-    return group.assign_coords({dim: np.arange(size) for dim, size in group.sizes.items()})
+def _with_coordinates(group, system):
+    coordinates = {dim: np.arange(size) for dim, size in group.sizes.items()}
+    if "axis" in coordinates:
+        coordinates["axis"] = list("xyz"[: group.sizes["axis"]])
+    if system is not None:
+        spins = np.repeat(["up", "down"], system.num_electrons)
+        coordinates |= {"spin": ("electron", spins)} if "electron" in coordinates else {}
+        coordinates |= {"species": ["up", "down"]} if "species" in coordinates else {}
+        coordinates |= {"shell": ("orbital", system.shells)} if "orbital" in coordinates else {}
+    return group.assign_coords(coordinates)
+
+
+def _shell_counts(draws, system):
+    """The number of electrons in each shell, of every site that holds one orbital per electron."""
+    counts, shells = {}, np.eye(int(system.shells.max()) + 1, dtype=np.int32)[system.shells]
+    for name, K in draws.samples.items():
+        if np.shape(K)[1:] == (draws.num_electrons,) and np.issubdtype(np.asarray(K).dtype, np.integer):
+            counts[f"{name}_by_shell"] = np.sum(shells[np.asarray(K)], axis=1)
+    return counts
+
+
+def _orbitals(system):
+    table = {
+        "orbital_energy": ("orbital", np.asarray(system.orbital_energies, float)),
+        "ideal_occupation": (("species", "orbital"), ideal_gas(system).occupations),
+    }
+    if hasattr(system, "twist"):
+        table |= {"wavevector": (("orbital", "axis"), system.orbitals.wavevectors), "twist": ("axis", np.asarray(system.twist))}
+    return table
 
 
 def _training(history):

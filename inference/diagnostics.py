@@ -3,24 +3,21 @@ r"""Is it converged, can it be believed?  Estimates with Monte Carlo standard er
     F = E[T ln p + Re E_loc],   E = E[Re E_loc],   S = -E[ln p],   error = std/sqrt(ESS)
 
 ESS and rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal. 16, 667 (2021), from
-ArviZ; so they hold for correlated chains too. The tail of the local energy: the shape k of a generalised Pareto law
-(Zhang, Stephens, Technometrics 51, 316 (2009)), as in Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024): above
-0.5 the variance is infinite, above 0.7 no error bar helps. Two laws of the ansatz are checked with them: det J > 0
-everywhere makes the flow one-to-one, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0.
+ArviZ; so they hold for correlated chains too. Two laws of the ansatz are checked: det J > 0 everywhere makes the flow
+one-to-one, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method, F >= the exact value where that is known.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import softmax
 
-from pnct.estimate import Estimate
+from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference.tails import rounding, tail_shapes
+from pnct.inference.verdict import Evidence, standard_errors_below, verdict
 
-LARGEST_RHAT = 1.01
-SMALLEST_ESS = 400
-HEAVIEST_TAIL = 0.7
-LARGEST_Z_SCORE = 5.0
+QUARTERS = 10  # the fewest steps of a quarter of the training, for a drift to be looked for
 
 
 class Diagnosis(NamedTuple):
@@ -37,6 +34,9 @@ class Diagnosis(NamedTuple):
     smallest_log_det: float  # min ln|det J|
     num_negative_det: int  # samples with det J <= 0
     num_failed: int  # samples without a finite energy; left out of the estimates
+    num_not_inverted: int  # those among them for which Newton's iteration found no inverse of the flow
+    drifts: dict[str, Estimate]  # change of F and S from the third quarter of the training to the last; empty without history
+    below_exact: float | None  # standard errors by which F lies below the exact value, where that is given
     converged: bool
     verdict: str
 
@@ -56,13 +56,15 @@ class Diagnosis(NamedTuple):
         return "\n".join([*lines, self.verdict])
 
 
-def diagnose(idata) -> Diagnosis:
-    """Estimates and verdict from what `to_arviz` returned (or what was read back from a file)."""
+def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
+    """Estimates and verdict from what `to_arviz` returned (or what was read back from a file).
+
+    exact: the exact free energy per electron where it is known, as from exact diagonalisation; no F may lie below it.
+    """
     stats = idata["sample_stats"]
     N = int(stats.attrs["num_electrons"])
     column = {name: np.asarray(stats[name].values) for name in stats.data_vars}
     finite = np.isfinite(column["free_energy"])
-    num_failed = int(np.sum(~finite))
     # A failed walker is out of every estimate, so that all of them are means over the same samples.
     per_electron = {name: np.where(finite, x, np.nan) / N for name, x in column.items()}
     per_electron["entropy"] = 0.0 - per_electron["log_prob"]
@@ -70,53 +72,65 @@ def diagnose(idata) -> Diagnosis:
     names = ("free_energy", "energy", "kinetic", "potential", "entropy")
     summaries = {name: chain_estimate(per_electron[name]) for name in (*names, "energy_imag")}
     rhats = [summaries[name][1] for name in names]
-    max_rhat = float(np.max(rhats))  # nan, where a chain is too short to tell, stays nan
-    min_ess = float(min(summaries[name][0].ess for name in names))
-    tail = heaviest_tail(per_electron["energy"][finite])
-    num_negative_det = int(np.sum(column["det_sign"] <= 0))
-    log_det = column["log_det_jacobian"][np.isfinite(column["log_det_jacobian"])]
-
     imaginary = summaries["energy_imag"][0]
-    resolution = _rounding(column["energy"].dtype) * np.abs(summaries["kinetic"][0].value)
-    z_score = abs(imaginary.value) / max(imaginary.error, resolution, np.finfo(float).tiny)
-    problems = _problems(finite, num_failed, num_negative_det, tail, z_score, max_rhat, min_ess)
-    if problems:
-        verdict = "Not to be trusted: " + "; ".join(problems) + "."
-    else:
-        verdict = f"Converged: all {finite.size} samples are sound and worth {min_ess:.0f} independent ones."
+    resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"][0].value)
+    history = {name: x.values for name, x in idata["training"].data_vars.items()} if "training" in _groups(idata) else {}
+    exact = Estimate(float(exact), 0.0, math.inf) if isinstance(exact, int | float) else exact
+    evidence = Evidence(
+        finite=finite.ravel(),
+        num_not_inverted=_num_not_inverted(idata, finite),
+        num_negative_det=int(np.sum(column["det_sign"] <= 0)),
+        energy=per_electron["energy"][finite],
+        log_det=column["log_det_jacobian"][finite],
+        tails=tail_shapes(per_electron["energy"][finite]),
+        imaginary_z_score=abs(imaginary.value) / max(imaginary.error, resolution, np.finfo(float).tiny),
+        max_rhat=float(np.max(rhats)),  # nan, where a chain is too short to tell, stays nan
+        min_ess=float(min(summaries[name][0].ess for name in names)),
+        free_energy=summaries["free_energy"][0],
+        exact=exact,
+        drifts=_drifts(history, N),
+        num_not_inverted_in_training=int(np.sum(history.get("num_not_inverted", 0))),
+        num_taken_back=int(np.sum(history.get("taken_back", 0))),
+    )
+    converged, text = verdict(evidence)
+    log_det = column["log_det_jacobian"][np.isfinite(column["log_det_jacobian"])]
     return Diagnosis(
         **{name: summaries[name][0] for name in names},
-        max_rhat=max_rhat,
-        min_ess=min_ess,
-        heaviest_tail=tail,
+        max_rhat=evidence.max_rhat,
+        min_ess=evidence.min_ess,
+        heaviest_tail=float(np.fmax(*evidence.tails)),
         smallest_log_det=float(log_det.min()) if log_det.size else float("nan"),
-        num_negative_det=num_negative_det,
-        num_failed=num_failed,
-        converged=not problems,
-        verdict=verdict,
+        num_negative_det=evidence.num_negative_det,
+        num_failed=int(np.sum(~finite)),
+        num_not_inverted=evidence.num_not_inverted,
+        drifts=evidence.drifts,
+        below_exact=standard_errors_below(evidence.free_energy, exact),
+        converged=converged,
+        verdict=text,
     )
 
 
-def _problems(finite, num_failed, num_negative_det, tail, z_score, max_rhat, min_ess) -> list[str]:
-    if not finite.any():
-        return [f"all {finite.size} samples failed (inversion not converged, or energy not finite)"]
-    problems = []
-    if num_failed:
-        problems.append(
-            f"{num_failed} of {finite.size} samples failed (inversion not converged, or energy not finite), "
-            "and the rest is biased"
-        )
-    if num_negative_det:
-        problems.append(f"det J <= 0 in {num_negative_det} of {finite.size} samples: the flow is not one-to-one")
-    if tail > HEAVIEST_TAIL:
-        problems.append(f"the local energy has a heavy tail (Pareto k = {tail:.2f} > {HEAVIEST_TAIL}): error bars mean little")
-    if z_score > LARGEST_Z_SCORE:
-        problems.append(f"E[Im E_loc] is {z_score:.0f} standard errors from 0, so R does not follow |Psi|^2")
-    if not max_rhat <= LARGEST_RHAT:
-        problems.append(f"R-hat is {max_rhat:.3f} > {LARGEST_RHAT}, the chains disagree or are too short")
-    if not min_ess >= SMALLEST_ESS:
-        problems.append(f"the effective sample size is {min_ess:.0f} < {SMALLEST_ESS}: draw more samples")
-    return problems
+def _groups(idata):
+    """The names of the groups, in either container of ArviZ."""
+    return {str(name).strip("/") for name in (idata.groups() if callable(idata.groups) else idata.groups)}
+
+
+def _num_not_inverted(idata, finite):
+    R = np.asarray(idata["posterior"][idata["sample_stats"].attrs["born_site"]].values)
+    missing = ~np.all(np.isfinite(R), axis=tuple(range(2, R.ndim)))
+    return int(np.sum(missing & ~finite))
+
+
+def _drifts(history, N):
+    """Means of F and S over the last quarter of the steps, less those over the quarter before, per electron."""
+    drifts = {}
+    for name in ("free_energy", "entropy"):
+        x = np.asarray(history.get(name, ()), float) / N
+        if len(x) >= 4 * QUARTERS:
+            quarter = len(x) // 4
+            before, last = (mean_of_independent(part[np.isfinite(part)]) for part in (x[-2 * quarter : -quarter], x[-quarter:]))
+            drifts[name] = Estimate(last.value - before.value, math.hypot(last.error, before.error), last.ess)
+    return drifts
 
 
 def chain_estimate(x: Float[np.ndarray, "chain draw"]) -> tuple[Estimate, float]:
@@ -149,37 +163,3 @@ def _complete_chains(x):
         rows = [rows[0][:half], rows[0][half : 2 * half]]
     length = min(row.size for row in rows)
     return np.stack([row[:length] for row in rows])
-
-
-def heaviest_tail(x: Float[np.ndarray, " n"]) -> float:
-    """The larger Pareto k of both tails of x; nan where x is constant to rounding, too short or discrete."""
-    x = np.asarray(x)
-    tolerance = _rounding(x.dtype)
-    x = np.sort(x.astype(float))
-    n = int(min(0.2 * x.size, 3 * np.sqrt(x.size)))
-    if n < 5 or x.std() <= tolerance * np.abs(x.mean()):
-        return float("nan")
-    shapes = [pareto_shape(x[-n:] - x[-n - 1]), pareto_shape((x[n] - x[:n])[::-1])]
-    return float(np.fmax(*shapes))
-
-
-def pareto_shape(y: Float[np.ndarray, " n"]) -> float:
-    """The shape k of a generalised Pareto law fitted to ascending exceedances y >= 0: P(Y > y) ~ y^(-1/k), k > 0."""
-    n = y.size
-    quartile = y[int(n / 4 + 0.5) - 1]
-    if quartile <= 0:
-        return float("nan")
-    m = 30 + int(np.sqrt(n))
-    b = 1 / y[-1] + (1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))) / (3 * quartile)
-    b = b[np.abs(b) * y[-1] > 1e-9]
-    k = np.mean(np.log1p(-b[:, None] * y), axis=1)
-    log_likelihood = n * (np.log(-b / k) - k - 1)
-    posterior_b = np.sum(softmax(log_likelihood) * b)
-    k = np.mean(np.log1p(-posterior_b * y))
-    # The weak prior of Vehtari et al.: ten observations of k = 1/2.
-    return float((n * k + 5) / (n + 10))
-
-
-def _rounding(dtype):
-    """The relative size under which fluctuations of an energy are rounding."""
-    return float(np.sqrt(np.finfo(dtype).eps))

@@ -49,7 +49,10 @@ class Occupations(NamedTuple):
 
 
 def pair_correlation(R: Float[Array, "S N dim"], cell: Cell, bins: int = 50) -> PairCorrelation:
-    """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is exact."""
+    """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is exact.
+
+    A bin in which no pair was found has the error of a single one.
+    """
     R = _finite_samples(R, cell)
     bins = whole("bins", bins, 1)
     edges = np.linspace(0.0, cell.L / 2, bins + 1)
@@ -70,6 +73,7 @@ def pair_correlation(R: Float[Array, "S N dim"], cell: Cell, bins: int = 50) -> 
             return np.bincount(index.ravel(), minlength=(bins + 1) * len(chunk)).reshape(-1, bins + 1)[:, :bins]
 
         mean, deviation = _mean_and_error(count, R, len(i) * cell.dim)
+        deviation = np.where(mean == 0, 1 / len(R), deviation)
         scale = weight * cell.L**cell.dim / volumes
         g[name], error[name] = mean * scale, deviation * scale
     return PairCorrelation((edges[1:] + edges[:-1]) / 2, g, error)
@@ -84,12 +88,12 @@ def structure_factor(R: Float[Array, "S N dim"], cell: Cell, q: Float[Array, "Q 
     if not np.allclose(n, np.round(n), atol=1e-4):
         raise ValueError("Expected q in multiples of 2 pi/L (the cell has no others); got one between them.")
 
-    named = list(combinations_with_replacement(_named_species(cell), 2))
+    named = list(combinations_with_replacement(named_species(cell), 2))
 
     def densities(chunk):
         phase = chunk @ q.T
         waves = np.cos(phase) + 1j * np.sin(phase)
-        rho = {name: np.sum(waves[:, electrons], axis=1) for name, electrons in _named_species(cell)}
+        rho = {name: np.sum(waves[:, electrons], axis=1) for name, electrons in named_species(cell)}
         parts = [np.real(rho[a] * rho[b].conj()) for (a, _), (b, _) in named]
         return np.concatenate([np.abs(sum(rho.values())) ** 2, *parts], axis=1) / cell.N
 
@@ -128,7 +132,7 @@ def ideal_pair_correlation(
     cell, r = orbitals.cell, np.asarray(r, float)
     angular = j0 if cell.dim == 2 else lambda x: np.sinc(x / np.pi)
     g = {}
-    for a, b in combinations_with_replacement(_named_species(cell), 2):
+    for a, b in combinations_with_replacement(named_species(cell), 2):
         name = f"{a[0]}-{b[0]}"
         if a is not b:
             g[name] = np.ones_like(r)
@@ -139,7 +143,8 @@ def ideal_pair_correlation(
     return g
 
 
-def _named_species(cell):
+def named_species(cell: Cell) -> list[tuple[str, slice]]:
+    """("up", where its electrons stand), and so for "down", where present."""
     present = [name for name, n in zip(("up", "down"), cell.num_electrons, strict=True) if n]
     return list(zip(present, cell.species, strict=True))
 
@@ -147,7 +152,7 @@ def _named_species(cell):
 def _spin_pairs(cell):
     """(name, i, j, weight): each pair of electrons once, and what it adds to the sum over ordered pairs/(N_a N_b)."""
     electrons = np.arange(cell.N)
-    for a, b in combinations_with_replacement(_named_species(cell), 2):
+    for a, b in combinations_with_replacement(named_species(cell), 2):
         ia, ib = electrons[a[1]], electrons[b[1]]
         i, j = (x.ravel() for x in np.meshgrid(ia, ib, indexing="ij"))
         if a is b:

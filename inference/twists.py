@@ -65,6 +65,24 @@ def twist_average(estimates: list[Estimate], random: bool = False) -> Estimate:
     return Estimate(float(values.mean()), float(error), float(sum(e.ess for e in estimates)))
 
 
+def over_twists(
+    key,
+    vfe: VariationalFreeEnergy,
+    gas,
+    twists: Float[np.ndarray, "T dim"],
+    num_steps: int,
+    num_samples: int,
+    random: bool = False,
+) -> tuple[dict, TwistAverage]:
+    """Trains one set of parameters on the gas at all twists, and averages over them: (parameters, averages).
+
+    twists: of `monkhorst_pack`, or of `random_twists` with random = True, which is what the errors of the averages then hold.
+    """
+    gases, keys = [with_twist(gas, twist) for twist in twists], jax.random.split(key)
+    params = train_over_twists(keys[0], vfe, gases, num_steps)
+    return params, evaluate_over_twists(keys[1], vfe, params, gases, num_samples, random)
+
+
 def train_over_twists(key, vfe: VariationalFreeEnergy, gases: list, num_steps: int):
     """One set of parameters for all gases: step i sees gas i modulo their number. Returns the averaged parameters.
 

@@ -2,12 +2,17 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 
+from pnct import ElectronGas, HarmonicTrap, ideal_gas
+from pnct.distributions import Occupation
+from pnct.estimate import Estimate
 from pnct.inference.arviz_export import largest_divisor, to_arviz
-from pnct.inference.diagnostics import chain_estimate, diagnose, heaviest_tail
+from pnct.inference.diagnostics import chain_estimate, diagnose
 from pnct.inference.draws import Draws
+from pnct.inference.tails import tail_shapes
 
 N, DIM, TEMPERATURE = 5, 3, 0.25
 
@@ -71,6 +76,32 @@ def test_groups_dims_and_contents():
     assert idata.attrs["num_electrons"] == N
     assert idata.attrs["born_site"] == "R"
     assert "jax_version" in idata.attrs
+
+
+def test_a_system_names_orbitals_shells_and_spins(tmp_path):
+    import arviz
+
+    gas = ElectronGas((3, 2), 3, 2.0, 0.5, (0.1, 0.2, 0.3), cutoff=2.0)
+    draws = gaussian_draws(400)
+    draws.samples["K"][:] = np.random.default_rng(0).integers(0, len(gas.orbitals), (400, N))
+    to_arviz(draws, system=gas).to_netcdf(str(tmp_path / "draws.nc"), engine="h5netcdf")
+    idata = arviz.from_netcdf(str(tmp_path / "draws.nc"))
+    posterior, table = idata["posterior"], idata["constant_data"]
+    assert list(posterior["spin"].values) == ["up"] * 3 + ["down"] * 2 and list(posterior["axis"].values) == list("xyz")
+    assert posterior["K_by_shell"].dims == ("chain", "draw", "shell")
+    shells = gas.shells[draws.samples["K"]]
+    np.testing.assert_array_equal(posterior["K_by_shell"].values.reshape(400, -1)[:, 2], np.sum(shells == 2, axis=1))
+    assert table["wavevector"].dims == ("orbital", "axis") and list(table["twist"].values) == [0.1, 0.2, 0.3]
+    np.testing.assert_array_equal(table["shell"].values, gas.shells)
+    np.testing.assert_allclose(table["ideal_occupation"].sum("orbital"), [3, 2])
+    np.testing.assert_allclose(table["orbital_energy"], (table["wavevector"] ** 2).sum("axis") / (2 * gas.rs**2))
+    summary = arviz.summary(idata, group="posterior", var_names=["K_by_shell"], coords={"shell": [0, 1]})
+    assert list(summary.index) == ["K_by_shell[0]", "K_by_shell[1]"]
+
+    trap = HarmonicTrap((3, 2), 1.0, 5.0)
+    table = to_arviz(gaussian_draws(8), system=trap)["constant_data"]
+    np.testing.assert_array_equal(table["shell"].values, trap.shells)
+    assert "twist" not in table
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -220,6 +251,68 @@ def test_folds():
     assert spoil(det_sign=(7, 0.0)).num_negative_det == 1
 
 
+def test_newton_failures_are_told_from_other_failures():
+    draws = gaussian_draws()
+    draws.samples["R"][[5, 6]] = np.nan
+    kinetic = draws.kinetic.copy()
+    kinetic[[5, 6, 7]] = np.nan
+    report = diagnose(to_arviz(draws._replace(kinetic=kinetic)))
+    assert (report.num_failed, report.num_not_inverted) == (3, 2)
+    assert "2 without an inverse of the flow" in report.verdict and "1 with an energy" in report.verdict
+    assert "Newton" not in spoil(kinetic=(7, np.nan)).verdict
+    history = {"num_not_inverted": np.array([0, 3, 1]), "taken_back": np.array([False, True, True])}
+    report = diagnose(to_arviz(gaussian_draws(), history))
+    assert report.converged and "in training 4 walkers had no inverse and were left out, 2 updates were halved" in report.verdict
+
+
+def test_det_near_zero():
+    report = spoil(log_det_jacobian=(9, -7.0))
+    assert report.converged and "det J comes near 0 (smallest ln det J -7.0, median 0.5)" in report.verdict
+    assert "near 0" not in spoil(log_det_jacobian=(9, -5.0)).verdict
+
+
+@pytest.mark.parametrize(("name", "said"), [("entropy", "S/N still falls, by 1.0"), ("free_energy", "F/N still falls, by 1.0")])
+def test_drift(name, said):
+    """100 steps of noise 0.1 per electron; then a slope of -0.04 a step, which is -1 from one quarter to the next."""
+    rng = np.random.default_rng(0)
+    history = {"free_energy": rng.normal(-N, 0.1 * N, 100), "entropy": rng.normal(8 * N, 0.1 * N, 100)}
+    still = diagnose(to_arviz(gaussian_draws(), history))
+    assert still.converged and abs(still.drifts[name].value) < 3 * still.drifts[name].error < 0.1
+    history[name] = history[name] - 0.04 * N * np.arange(100)
+    report = diagnose(to_arviz(gaussian_draws(), history))
+    assert not report.converged and report.verdict.startswith("Sound samples of a state that is not converged")
+    assert said in report.verdict
+    assert report.drifts[name].value == pytest.approx(-1, abs=5 * report.drifts[name].error)
+    assert diagnose(to_arviz(gaussian_draws(), {name: history[name][:30]})).drifts == {}
+
+
+def test_free_energy_below_the_exact_one():
+    """By chance within 3 standard errors, by a bug beyond; the error of the exact value counts."""
+    found = diagnose(to_arviz(gaussian_draws())).free_energy
+    above = diagnose(to_arviz(gaussian_draws()), found.value - found.error)
+    assert above.converged and "exact" not in above.verdict and above.below_exact == pytest.approx(-1)
+    chance = diagnose(to_arviz(gaussian_draws()), found.value + 2 * found.error)
+    assert chance.converged and "2.0 standard errors below the exact" in chance.verdict and "by chance (2% of" in chance.verdict
+    bug = diagnose(to_arviz(gaussian_draws()), found.value + 4 * found.error)
+    assert not bug.converged and "an upper bound cannot be" in bug.verdict and bug.below_exact == pytest.approx(4)
+    uncertain = diagnose(to_arviz(gaussian_draws()), Estimate(found.value + 4 * found.error, 4 * found.error, np.inf))
+    assert uncertain.converged and uncertain.below_exact == pytest.approx(4 / np.sqrt(17))
+    assert diagnose(to_arviz(gaussian_draws())).below_exact is None
+
+
+def test_errors_cover_the_truth_at_the_stated_rate():
+    """200 repeats of 500 draws of the ideal gas: 68 % and 95 % of the intervals hold E, to 3 binomial sigma."""
+    gas = ElectronGas((3, 0), 2, 2.0, 0.5, 0.25)
+    law = Occupation(gas)
+    K = np.asarray(jax.jit(lambda key: law.sample(seed=key, sample_shape=(200 * 500,)))(jax.random.key(0)))
+    energy = np.sum(np.asarray(gas.orbital_energies)[K], axis=1)  # of entropy alike, for F is one number for all K
+    found = [chain_estimate(part)[0] for part in energy.reshape(200, 4, 125)]
+    z = np.array([(e.value - ideal_gas(gas).energy) / e.error for e in found])
+    for sigmas, rate in ((1, 0.683), (2, 0.954)):
+        covered = np.mean(np.abs(z) < sigmas)
+        assert abs(covered - rate) < 3 * np.sqrt(rate * (1 - rate) / 200), (sigmas, covered)
+
+
 def test_chains_that_disagree():
     report = spoil(potential=(slice(0, 1000), -3.0))
     assert report.max_rhat > 1.01
@@ -227,9 +320,13 @@ def test_chains_that_disagree():
 
 
 def test_heavy_tail():
+    """The sentence names the side, the outermost energy, and whether it comes with a small det J."""
     tail = np.random.default_rng(0).pareto(1.0, 4000)
     report = spoil(potential=(slice(None), tail))
-    assert "heavy tail" in report.verdict
+    assert "heavy tail" in report.verdict and "towards high energies" in report.verdict
+    assert f"E_loc/N = {(tail.max() + 3) / N:.1g}" in report.verdict.replace("+0", "") or "look for close pairs" in report.verdict
+    folding = spoil(potential=(slice(None), -tail), log_det_jacobian=(slice(None), -np.log(1 + tail)))
+    assert "towards low energies" in folding.verdict and "the flow nearly folds there" in folding.verdict
 
 
 def test_imaginary_energy():
@@ -250,12 +347,12 @@ def test_too_few_samples():
 @pytest.mark.parametrize("k", [0.2, 0.5, 1.0])
 def test_tail_index_of_pareto_samples(k):
     x = np.random.default_rng(0).pareto(1 / k, 200_000)
-    assert heaviest_tail(x) == pytest.approx(k, abs=0.1)
-    assert heaviest_tail(-x) == pytest.approx(k, abs=0.1)
+    assert tail_shapes(x)[1] == pytest.approx(k, abs=0.1)
+    assert tail_shapes(-x)[0] == pytest.approx(k, abs=0.1)
 
 
 def test_tail_of_discrete_energies_cannot_be_seen():
-    assert np.isnan(heaviest_tail(np.random.default_rng(0).integers(0, 3, 1000).astype(float)))
+    assert np.all(np.isnan(tail_shapes(np.random.default_rng(0).integers(0, 3, 1000).astype(float))))
 
 
 def test_one_long_chain():

@@ -72,7 +72,8 @@ def test_square_lattice():
     expected[int(2.0 / (4.0 / 9))] = 4
     expected[int(np.sqrt(8) / (4.0 / 9))] = 4
     np.testing.assert_allclose(neighbours[:8], expected[:8], atol=1e-12)
-    np.testing.assert_allclose(g.error["up-up"][:8], 0, atol=1e-12)
+    one_pair = 2 / 16**2 * cell.L**2 / (np.diff(np.linspace(0, cell.L / 2, 10) ** 2) * np.pi) / len(R)
+    np.testing.assert_allclose(g.error["up-up"][:8], np.where(expected, 0, one_pair)[:8], atol=1e-12)
 
     q = 2 * np.pi / cell.L * np.array([[0, 0], [4, 0], [4, 4], [1, 0], [2, 3]])
     s = structure_factor(R, cell, q)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from two_electrons import exact_two_electrons
 
 from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
@@ -89,6 +90,21 @@ def test_first_order_is_exact_in_rs():
         points.append([Point(np.array([b.kinetic, b.potential, b.entropy]), np.zeros((3, 3))) for b in bounds])
     grid = thermodynamics(gases, points)
     np.testing.assert_allclose(grid.pressure_free_energy.value, grid.pressure_virial.value, rtol=1e-9)
+
+
+def test_interacting_electrons_obey_the_virial_theorem_and_maxwell():
+    """Two electrons, exactly: what is left is the error of differences, a quarter of it at half the spacing."""
+    errors = []
+    for h in (0.1, 0.05):
+        gases = gases_on(1 + h * np.arange(-1, 2), 0.9 * (1 + h * np.arange(-1, 2)), (2, 0))
+        grid = thermodynamics(gases, [[exact_two_electrons(g) for g in row] for row in gases])
+        ideal = thermodynamics(gases, [[exact_point(g) for g in row] for row in gases])
+        middle = lambda field: field.value[1, 1]  # noqa: E731
+        P, slope = middle(grid.pressure_virial), middle(grid.entropy_slope)
+        errors.append([middle(grid.pressure_free_energy) / P - 1, middle(grid.chemical_potential_slope) / slope - 1])
+    assert abs(P / middle(ideal.pressure_virial) - 1) > 0.2 < abs(slope)  # the interaction is no small thing
+    np.testing.assert_allclose(errors[1], 0, atol=2e-3)
+    np.testing.assert_allclose(np.divide(*errors), 4, rtol=0.3)
 
 
 def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():

@@ -11,14 +11,14 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import Estimate
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.arviz_export import twists_to_dataset
 from pnct.inference.observables import StructureFactor
 from pnct.inference.twists import (
-    evaluate_over_twists,
     monkhorst_pack,
+    over_twists,
     potential_size_correction,
     random_twists,
     square_lattice_sum,
-    train_over_twists,
     twist_average,
     with_twist,
 )
@@ -60,7 +60,8 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
     assert len(gases[0].orbitals) != len(gases[1].orbitals)  # each twist has its own table
     vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 1024, chunk_size=64)
-    found = evaluate_over_twists(random.key(0), vfe, {}, gases, 4096)
+    params, found = over_twists(random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096)
+    assert params == {}
     exact = [ideal_gas(g) for g in gases]
     for one, mass, ideal in zip(found.by_twist, found.mass_by_twist, exact, strict=True):
         for name in ("energy", "kinetic", "entropy"):
@@ -71,16 +72,22 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     assert found.average["energy"].value == pytest.approx(np.mean([one["energy"].value for one in found.by_twist]))
     assert abs(found.mass.value - 1) < 3 * found.mass.error
     np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
+    table = twists_to_dataset(found)
+    assert table["mass"].dims == ("twist",) and table["twist_vector"].dims == ("twist", "axis")
+    assert (
+        table["energy"].values[1] == found.by_twist[1]["energy"].value
+        and table["mass_error"].values[0] == found.mass_by_twist[0].error
+    )
 
 
 @pytest.mark.slow
 def test_one_set_of_parameters_serves_all_twists():
     """Trained at two twists of a grid in turn, the gas lies below the first-order bound at each, and by nearly as much."""
     gas = ElectronGas((3, 0), 2, 5.0, 0.3, 0.0)
-    gases = [with_twist(gas, t) for t in monkhorst_pack(2, 2)[:2]]
+    twists = monkhorst_pack(2, 2)[:2]
     vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), num_walkers=128)
-    params = train_over_twists(random.key(0), vfe, gases, 60)
-    found = evaluate_over_twists(random.key(1), vfe, params, gases, 8192)
+    _, found = over_twists(random.key(0), vfe, gas, twists, num_steps=60, num_samples=8192)
+    gases = [with_twist(gas, t) for t in twists]
     gains = [
         first_order_bound(g).free_energy / 3 - one["free_energy"].value for g, one in zip(gases, found.by_twist, strict=True)
     ]

@@ -1,0 +1,148 @@
+"""What is wrong with draws, and why: the sentences of `diagnose`.
+
+A problem spoils the estimates. A drift does not, but the state is not yet the best one. A remark is to be known, no more.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pnct.estimate import Estimate
+
+LARGEST_RHAT = 1.01
+SMALLEST_ESS = 400
+HEAVIEST_TAIL = 0.7
+LARGEST_Z_SCORE = 5.0  # of what has mean zero
+FARTHEST_BELOW = 3.0  # standard errors by which chance may bring F below its bound
+NEAREST_FOLD = 1e-3  # det J over its median, below which a fold is near
+OUTERMOST = 0.01  # share of the samples that is looked at where the tail is heavy
+
+
+class Evidence(NamedTuple):
+    """What the sentences are made from. Per electron, hartree and k_B."""
+
+    finite: Bool[np.ndarray, " n"]  # samples with a finite energy
+    num_not_inverted: int
+    num_negative_det: int
+    energy: Float[np.ndarray, " n"]
+    log_det: Float[np.ndarray, " n"]
+    tails: tuple[float, float]  # Pareto k of the local energy, lower and upper
+    imaginary_z_score: float
+    max_rhat: float
+    min_ess: float
+    free_energy: Estimate
+    exact: Estimate | None
+    drifts: dict[str, Estimate]  # of the means over training batches, from the third quarter of the steps to the last
+    num_not_inverted_in_training: int
+    num_taken_back: int
+
+
+def verdict(evidence: Evidence) -> tuple[bool, str]:
+    """Whether all is well, and the sentences."""
+    found = problems(evidence)
+    drifting = [drift(name, change) for name, change in evidence.drifts.items() if is_drift(change)]
+    if found:
+        text = f"Not to be trusted: {'; '.join(found)}."
+    elif drifting:
+        text = f"Sound samples of a state that is not converged: {'; '.join(drifting)}."
+    else:
+        text = f"Converged: all {evidence.finite.size} samples are sound and worth {evidence.min_ess:.0f} independent ones."
+    noted = remarks(evidence)
+    return not (found or drifting), f"{text} Note: {'; '.join(noted)}." if noted else text
+
+
+def problems(evidence: Evidence) -> list[str]:
+    """What spoils the estimates."""
+    total, failed = evidence.finite.size, int(np.sum(~evidence.finite))
+    if failed == total:
+        return [f"all {total} samples failed ({_why_failed(evidence, failed)})"]
+    found = []
+    if failed:
+        found.append(f"{failed} of {total} samples failed ({_why_failed(evidence, failed)}), and the rest is biased")
+    if evidence.num_negative_det:
+        found.append(f"det J <= 0 in {evidence.num_negative_det} of {total} samples: the flow is not one-to-one")
+    if np.fmax(*evidence.tails) > HEAVIEST_TAIL:
+        found.append(_heavy_tail(evidence))
+    if evidence.imaginary_z_score > LARGEST_Z_SCORE:
+        z = evidence.imaginary_z_score
+        found.append(f"E[Im E_loc] is {z:.0f} standard errors from 0, so R does not follow |Psi|^2")
+    if not evidence.max_rhat <= LARGEST_RHAT:
+        found.append(f"R-hat is {evidence.max_rhat:.3f} > {LARGEST_RHAT}, the chains disagree or are too short")
+    if not evidence.min_ess >= SMALLEST_ESS:
+        found.append(f"the effective sample size is {evidence.min_ess:.0f} < {SMALLEST_ESS}: draw more samples")
+    z = standard_errors_below(evidence.free_energy, evidence.exact)
+    if z is not None and z > FARTHEST_BELOW:
+        cause = "an upper bound cannot be, so" if not found else "which may come of the rest; if not,"
+        found.append(
+            f"F is {z:.1f} standard errors below the exact {evidence.exact}, {cause} the energy, ln p or the law of the samples "
+            "is wrong, or the exact value is of another system"
+        )
+    return found
+
+
+def remarks(evidence: Evidence) -> list[str]:
+    """What is to be known, though it spoils nothing."""
+    noted = []
+    z = standard_errors_below(evidence.free_energy, evidence.exact)
+    if z is not None and 0 < z <= FARTHEST_BELOW:
+        chance = math.erfc(z / math.sqrt(2)) / 2
+        noted.append(f"F is {z:.1f} standard errors below the exact {evidence.exact}, by chance ({chance:.0%} of such runs)")
+    if not evidence.num_negative_det and evidence.log_det.size:
+        nearest, median = float(evidence.log_det.min()), float(np.median(evidence.log_det))
+        if nearest < median + math.log(NEAREST_FOLD):
+            noted.append(
+                f"det J comes near 0 (smallest ln det J {nearest:.1f}, median {median:.1f}): the flow is close to folding, "
+                "take shorter steps if training goes on"
+            )
+    if evidence.num_not_inverted_in_training:
+        noted.append(
+            f"in training {evidence.num_not_inverted_in_training} walkers had no inverse and were left out, "
+            f"{evidence.num_taken_back} updates were halved"
+        )
+    return noted
+
+
+def is_drift(change: Estimate) -> bool:
+    """Whether the change is more than noise."""
+    return abs(change.value) > LARGEST_Z_SCORE * change.error
+
+
+def drift(name: str, change: Estimate) -> str:
+    """The sentence for a quantity that still moved at the end of the training."""
+    moves, size = "rises" if change.value > 0 else "falls", Estimate(abs(change.value), change.error, change.ess)
+    if name == "entropy":
+        return f"S/N still {moves}, by {size} k_B from the third quarter of the training to the last: train longer"
+    return f"F/N still {moves}, by {size} from the third quarter of the training to the last: train longer"
+
+
+def standard_errors_below(free_energy: Estimate, exact: Estimate | None) -> float | None:
+    """By how many standard errors of both F lies below its exact value, where that is known."""
+    if exact is None:
+        return None
+    return (exact.value - free_energy.value) / max(math.hypot(free_energy.error, exact.error), np.finfo(float).tiny)
+
+
+def _why_failed(evidence, failed):
+    reasons = []
+    if evidence.num_not_inverted:
+        reasons.append(
+            f"{evidence.num_not_inverted} without an inverse of the flow, since Newton's iteration did not converge: "
+            "it is folded or nearly so"
+        )
+    if failed > evidence.num_not_inverted:
+        reasons.append(f"{failed - evidence.num_not_inverted} with an energy or ln p that is not finite")
+    return "; ".join(reasons)
+
+
+def _heavy_tail(evidence):
+    side = int(np.nanargmax(evidence.tails))
+    outermost = np.argsort(evidence.energy * (1, -1)[side])[: max(5, int(OUTERMOST * evidence.energy.size))]
+    near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
+    where = "small: the flow nearly folds there" if near_fold else "as elsewhere: look for close pairs"
+    return (
+        f"the local energy has a heavy tail (Pareto k = {evidence.tails[side]:.2f} > {HEAVIEST_TAIL}) towards "
+        f"{('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where det J is {where}; "
+        "error bars mean little"
+    )
