@@ -21,6 +21,7 @@ LARGEST_RHAT = 1.01
 SMALLEST_ESS = 400
 HEAVIEST_TAIL = 0.7
 LARGEST_Z_SCORE = 5.0
+MOST_METROPOLIS = 0.1  # sqrt(samples): 3 sigma off, these shift a mean by 0.3 of its standard error
 
 
 class Diagnosis(NamedTuple):
@@ -37,6 +38,7 @@ class Diagnosis(NamedTuple):
     smallest_log_det: float  # min ln|det J|
     num_negative_det: int  # samples with det J <= 0
     num_failed: int  # samples without a finite energy; left out of the estimates
+    num_metropolis: int  # samples from Metropolis, because no inverse of the flow was found; part of the estimates
     converged: bool
     verdict: str
 
@@ -53,6 +55,7 @@ class Diagnosis(NamedTuple):
         lines.append(f"R-hat {self.max_rhat:.4f}   ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}")
         folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}"
         lines.append(f"{folds}   failed: {self.num_failed}")
+        lines[-1] += f"   from Metropolis: {self.num_metropolis}" if self.num_metropolis else ""
         return "\n".join([*lines, self.verdict])
 
 
@@ -63,6 +66,7 @@ def diagnose(idata) -> Diagnosis:
     column = {name: np.asarray(stats[name].values) for name in stats.data_vars}
     finite = np.isfinite(column["free_energy"])
     num_failed = int(np.sum(~finite))
+    num_metropolis = int(np.sum(finite & ~column["exact"])) if "exact" in column else 0
     # A failed walker is out of every estimate, so that all of them are means over the same samples.
     per_electron = {name: np.where(finite, x, np.nan) / N for name, x in column.items()}
     per_electron["entropy"] = 0.0 - per_electron["log_prob"]
@@ -79,7 +83,7 @@ def diagnose(idata) -> Diagnosis:
     imaginary = summaries["energy_imag"][0]
     resolution = _rounding(column["energy"].dtype) * np.abs(summaries["kinetic"][0].value)
     z_score = abs(imaginary.value) / max(imaginary.error, resolution, np.finfo(float).tiny)
-    problems = _problems(finite, num_failed, num_negative_det, tail, z_score, max_rhat, min_ess)
+    problems = _problems(finite, num_failed, num_metropolis, num_negative_det, tail, z_score, max_rhat, min_ess)
     if problems:
         verdict = "Not to be trusted: " + "; ".join(problems) + "."
     else:
@@ -92,12 +96,13 @@ def diagnose(idata) -> Diagnosis:
         smallest_log_det=float(log_det.min()) if log_det.size else float("nan"),
         num_negative_det=num_negative_det,
         num_failed=num_failed,
+        num_metropolis=num_metropolis,
         converged=not problems,
         verdict=verdict,
     )
 
 
-def _problems(finite, num_failed, num_negative_det, tail, z_score, max_rhat, min_ess) -> list[str]:
+def _problems(finite, num_failed, num_metropolis, num_negative_det, tail, z_score, max_rhat, min_ess) -> list[str]:
     if not finite.any():
         return [f"all {finite.size} samples failed (inversion not converged, or energy not finite)"]
     problems = []
@@ -106,6 +111,8 @@ def _problems(finite, num_failed, num_negative_det, tail, z_score, max_rhat, min
             f"{num_failed} of {finite.size} samples failed (inversion not converged, or energy not finite), "
             "and the rest is biased"
         )
+    if num_metropolis > MOST_METROPOLIS * np.sqrt(finite.size):
+        problems.append(f"{num_metropolis} of {finite.size} samples had no inverse of the flow and come from Metropolis")
     if num_negative_det:
         problems.append(f"det J <= 0 in {num_negative_det} of {finite.size} samples: the flow is not one-to-one")
     if tail > HEAVIEST_TAIL:

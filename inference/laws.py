@@ -15,6 +15,7 @@ from numpyro.primitives import Messenger
 
 from pnct.distributions.born import Born
 from pnct.distributions.bridge import DistraxSite
+from pnct.flows.inverse import Inversion
 
 Params = dict[str, Any]
 
@@ -64,10 +65,11 @@ def draw_classical(model: Callable, laws: Laws, params: Params, key, args: tuple
     return {name: sites[name]["value"] for name in laws.classical}
 
 
-def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, jax.Array]:
+def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, Inversion]:
     """The Born law at these classical values, and one independent exact sample R of it. The key is not that of the values."""
     site = sites_of(model, params, values, args, key)[laws.born]
-    return site["fn"].distribution, site["value"]
+    born = site["fn"].distribution
+    return born, born.draw(site["kwargs"]["rng_key"])
 
 
 def log_prob(model: Callable, laws: Laws, params: Params, values: dict, args: tuple):

@@ -46,6 +46,11 @@ def kernel(
     return new, MetropolisInfo(probability, accepted)
 
 
+def adapted(log_step: Float[Array, ""], acceptance: Float[Array, ""], i) -> Float[Array, ""]:
+    """The logarithm of the step size after move i = 0, 1, ... of burn-in."""
+    return log_step + ((acceptance - TARGET_ACCEPTANCE) / (1.0 + i) ** 0.6).astype(log_step.dtype)
+
+
 def metropolis(
     key: Key[Array, ""],
     log_prob: Callable,
@@ -81,7 +86,7 @@ def metropolis(
         states, log_step = carry
         i, key = x
         states, acceptance = move(states, key, jnp.exp(log_step))
-        return (states, log_step + (acceptance - TARGET_ACCEPTANCE) / (1 + i) ** 0.6), None
+        return (states, adapted(log_step, acceptance, i)), None
 
     def sample(states, key, step):
         states, acceptance = jax.lax.scan(lambda s, k: move(s, k, step), states, jax.random.split(key, thin))

@@ -220,6 +220,15 @@ def test_folds():
     assert spoil(det_sign=(7, 0.0)).num_negative_det == 1
 
 
+def test_samples_from_metropolis_are_counted_and_tolerated_up_to_a_share_of_the_error():
+    """sqrt(4000)/10 = 6.3."""
+    draws = gaussian_draws()
+    few, many = (diagnose(to_arviz(draws._replace(exact=np.arange(4000) >= count))) for count in (6, 7))
+    assert few.converged and few.num_metropolis == 6 and "from Metropolis: 6" in str(few)
+    assert not many.converged and "7 of 4000 samples had no inverse" in many.verdict
+    assert many.energy == diagnose(to_arviz(draws)).energy
+
+
 def test_chains_that_disagree():
     report = spoil(potential=(slice(0, 1000), -3.0))
     assert report.max_rhat > 1.01
