@@ -23,6 +23,7 @@ from pnct.inference import laws as law
 from pnct.inference.fallback import electrons
 from pnct.inference.faults import smallest_distance
 from pnct.inference.gradients import complex_score, real_score
+from pnct.inference.model_checks import local_energy
 from pnct.inference.walkers import map_walkers
 
 HOT_SHARE = 1 / 4  # of the walkers of a training step
@@ -98,9 +99,10 @@ def _quantum(model, laws, scores, shared, walker):
     (hamiltonian, params, args), (key, fallback_key, values) = shared, walker
     born, inversion = law.draw_electrons(model, laws, params, values, key, args)
     R = electrons(fallback_key, born, inversion)
+    energy = local_energy(hamiltonian, born, R, laws.born)
     rest = jnp.asarray(born.K), smallest_distance(R, born.orbitals.cell), inversion.converged
     if not (scores and laws.quantum_params):
-        return R, hamiltonian(born, R), {}, *rest
+        return R, energy, {}, *rest
     own = {name: params[name] for name in laws.quantum_params}
     rows = complex_score(lambda p: law.log_psi(model, laws, params | p, values | {laws.born: R}, args), own)
-    return R, hamiltonian(born, R), {"quantum": rows}, *rest
+    return R, energy, {"quantum": rows}, *rest

@@ -20,6 +20,7 @@ from pnct.inference.description import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
+from pnct.inference.model_checks import check_flow
 from pnct.inference.optimiser import as_optax
 from pnct.inference.training import Info, RunResult, TrainState, advance, train
 from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
@@ -57,7 +58,8 @@ class VariationalFreeEnergy(eqx.Module):
         init_key, key = jax.random.split(_checked_key(key))
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, _as_arrays(args))
-        law.read_laws(self.model, params, args)
+        laws = law.read_laws(self.model, params, args)
+        check_flow(self.model, laws, params, _as_arrays(args))
         none, still = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params)
         state = TrainState(params, params, self.optim.init(params), key, none, still, none)
         return replicated(state, self.sharding)

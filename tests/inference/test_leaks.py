@@ -1,0 +1,28 @@
+"""No tracer outlives the trace that made it: JAX_CHECK_TRACER_LEAKS on the whole path of the smallest gas."""
+
+import jax
+import numpy as np
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian
+from pnct.distributions import transformer
+from pnct.flows import backflow
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+
+GAS = ElectronGas((2, 0), dim=2, rs=4.0, theta=0.6, twist=0.1, cutoff=1.3)
+
+
+def model(gas):
+    occupation = pnct.module("occupation", transformer(gas, layers=1, width=2, heads=1))
+    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=2))
+    K = pnct.sample("K", dist.Occupation(gas, occupation))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
+
+
+def test_no_tracer_leaks():
+    with jax.checking_leaks():
+        vfe = VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), num_walkers=4)
+        result = vfe.run(jax.random.key(0), 1, GAS, progress_bar=False)
+        draws = vfe.evaluate(jax.random.key(1), result.params, 4, GAS)
+    assert np.all(np.isfinite(draws.potential)) and bool(result.history.updated)
