@@ -113,18 +113,16 @@ def read_laws(model: Callable, params: Params, args: tuple) -> Laws:
 
 def check_observed(model: Callable, args: tuple) -> None:
     """Lets the law of every observed site look at its value, where it has a `check`. Raises its ValueError, naming the site."""
-    found = {}
 
-    def record(key):
-        found.update(trace(seed(model, key)).get_trace(*args))
+    def look(key):
+        for name, site in trace(seed(model, key)).get_trace(*args).items():
+            if site["type"] == "sample" and site["is_observed"] and hasattr(_law(site), "check"):
+                try:
+                    _law(site).check(site["value"])
+                except ValueError as error:
+                    raise ValueError(f"At the conditioned site '{name}': {error}") from None
 
-    jax.eval_shape(record, jax.random.key(0))
-    for name, site in found.items():
-        if site["type"] == "sample" and site["is_observed"] and hasattr(_law(site), "check"):
-            try:
-                _law(site).check(site["value"])
-            except ValueError as error:
-                raise ValueError(f"At the conditioned site '{name}': {error}") from None
+    jax.eval_shape(look, jax.random.key(0))
 
 
 def _sites_before(model, laws, params, values, args, key=None):

@@ -33,6 +33,7 @@ def checking_leaks():
     gc.unfreeze()
 
 
+@pytest.mark.slow  # a minute of one core; .ci/run runs it
 def test_no_tracer_leaks(checking_leaks):
     vfe = VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), num_walkers=4)
     result = vfe.run(jax.random.key(0), 1, GAS, progress_bar=False)
