@@ -100,6 +100,7 @@ def _sample_stats(draws):
         "free_energy": draws.temperature * log_prob + energy,
         "log_det_jacobian": draws.log_det_jacobian,
         "det_sign": draws.det_sign,
+        "exact": np.ones(len(log_prob), bool) if draws.exact is None else draws.exact,
     }
 
 

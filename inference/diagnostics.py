@@ -34,7 +34,7 @@ class Diagnosis(NamedTuple):
     smallest_log_det: float  # min ln|det J|
     num_negative_det: int  # samples with det J <= 0
     num_failed: int  # samples without a finite energy; left out of the estimates
-    num_not_inverted: int  # those among them for which Newton's iteration found no inverse of the flow
+    num_metropolis: int  # samples from Metropolis, because no inverse of the flow was found; part of the estimates
     drifts: dict[str, Estimate]  # change of F and S from the third quarter of the training to the last; empty without history
     below_exact: float | None  # standard errors by which F lies below the exact value, where that is given
     converged: bool
@@ -53,6 +53,7 @@ class Diagnosis(NamedTuple):
         lines.append(f"R-hat {self.max_rhat:.4f}   ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}")
         folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}"
         lines.append(f"{folds}   failed: {self.num_failed}")
+        lines[-1] += f"   from Metropolis: {self.num_metropolis}" if self.num_metropolis else ""
         return "\n".join([*lines, self.verdict])
 
 
@@ -78,7 +79,7 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
     exact = Estimate(float(exact), 0.0, math.inf) if isinstance(exact, int | float) else exact
     evidence = Evidence(
         finite=finite.ravel(),
-        num_not_inverted=_num_not_inverted(idata, finite),
+        num_metropolis=int(np.sum(finite & ~column["exact"])) if "exact" in column else 0,
         num_negative_det=int(np.sum(column["det_sign"] <= 0)),
         energy=per_electron["energy"][finite],
         log_det=column["log_det_jacobian"][finite],
@@ -102,7 +103,7 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
         smallest_log_det=float(log_det.min()) if log_det.size else float("nan"),
         num_negative_det=evidence.num_negative_det,
         num_failed=int(np.sum(~finite)),
-        num_not_inverted=evidence.num_not_inverted,
+        num_metropolis=evidence.num_metropolis,
         drifts=evidence.drifts,
         below_exact=standard_errors_below(evidence.free_energy, exact),
         converged=converged,
@@ -113,12 +114,6 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
 def _groups(idata):
     """The names of the groups, in either container of ArviZ."""
     return {str(name).strip("/") for name in (idata.groups() if callable(idata.groups) else idata.groups)}
-
-
-def _num_not_inverted(idata, finite):
-    R = np.asarray(idata["posterior"][idata["sample_stats"].attrs["born_site"]].values)
-    missing = ~np.all(np.isfinite(R), axis=tuple(range(2, R.ndim)))
-    return int(np.sum(missing & ~finite))
 
 
 def _drifts(history, N):

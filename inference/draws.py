@@ -17,3 +17,4 @@ class Draws(NamedTuple):
     temperature: float  # hartree
     num_electrons: int  # N
     born_site: str  # which key of samples holds R
+    exact: Array | None = None  # (S,) False where the flow had no inverse and R comes from Metropolis; None: all are exact

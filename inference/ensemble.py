@@ -20,8 +20,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from pnct.inference import laws as law
+from pnct.inference.fallback import electrons
 from pnct.inference.faults import smallest_distance
 from pnct.inference.gradients import complex_score, real_score
+from pnct.inference.model_checks import local_energy
 from pnct.inference.walkers import map_walkers
 
 HOT_SHARE = 1 / 4  # of the walkers of a training step
@@ -42,6 +44,7 @@ class Ensemble(NamedTuple):
     scores: dict[str, Any]  # {law: d ln p or d ln Psi by the law's parameters}, where asked for
     K: jax.Array  # (B, N) occupied orbitals of the Born law
     smallest_distance: jax.Array  # of a pair of electrons
+    exact: jax.Array  # False where no inverse of the flow was found and R comes from Metropolis, see fallback
 
 
 class Layout(NamedTuple):
@@ -56,15 +59,15 @@ def draw_ensemble(
     model: Callable, laws: law.Laws, hamiltonian, params: law.Params, args: tuple, key, layout: Layout, scores: bool = False
 ) -> Ensemble:
     """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
-    keys = jax.random.split(key, (2, layout.num_walkers))
+    keys = jax.random.split(key, (3, layout.num_walkers))
     shared = (hamiltonian, params, args)
     powers = ladder(layout.num_walkers) if scores and laws.classical else np.ones(layout.num_walkers)
     one = partial(_classical, model, laws, powers, scores)
     chunk_size = max(layout.chunk_size, CLASSICAL_CHUNK)
     values, log_prob, weight, classical = map_walkers(one, shared, (keys[0], jnp.asarray(powers)), chunk_size, layout.mesh)
     one = partial(_quantum, model, laws, scores)
-    R, energy, quantum, K, distance = map_walkers(one, shared, (keys[1], values), layout.chunk_size, layout.mesh)
-    return Ensemble(values | {laws.born: R}, log_prob, weight, *energy, classical | quantum, K, distance)
+    R, energy, quantum, *rest = map_walkers(one, shared, (keys[1], keys[2], values), layout.chunk_size, layout.mesh)
+    return Ensemble(values | {laws.born: R}, log_prob, weight, *energy, classical | quantum, *rest)
 
 
 def ladder(num_walkers: int) -> np.ndarray:
@@ -93,11 +96,13 @@ def _log_mixture(model, laws, powers, params, values, args):
 
 
 def _quantum(model, laws, scores, shared, walker):
-    (hamiltonian, params, args), (key, values) = shared, walker
-    born, R = law.draw_electrons(model, laws, params, values, key, args)
-    K, distance = jnp.asarray(born.K), smallest_distance(R, born.orbitals.cell)
+    (hamiltonian, params, args), (key, fallback_key, values) = shared, walker
+    born, inversion = law.draw_electrons(model, laws, params, values, key, args)
+    R = electrons(fallback_key, born, inversion)
+    energy = local_energy(hamiltonian, born, R, laws.born)
+    rest = jnp.asarray(born.K), smallest_distance(R, born.orbitals.cell), inversion.converged
     if not (scores and laws.quantum_params):
-        return R, hamiltonian(born, R), {}, K, distance
+        return R, energy, {}, *rest
     own = {name: params[name] for name in laws.quantum_params}
     rows = complex_score(lambda p: law.log_psi(model, laws, params | p, values | {laws.born: R}, args), own)
-    return R, hamiltonian(born, R), {"quantum": rows}, K, distance
+    return R, energy, {"quantum": rows}, *rest

@@ -44,9 +44,9 @@ def stages(laws) -> tuple[str, ...]:
     )
 
 
-def folded(laws, stage, det_sign) -> Bool[Array, ""]:
-    """Whether any walker shows that the flow is not one-to-one: it has no inverse, or det J <= 0. stage: of first_failures."""
-    return jnp.any(stage == inversion_stage(laws)) | jnp.any((stage == SOUND) & (det_sign <= 0))
+def folded(laws, walkers, stage) -> Bool[Array, ""]:
+    """Whether any walker shows that the flow is not one-to-one: no inverse, or det J <= 0. stage: of first_failures."""
+    return jnp.any(stage == inversion_stage(laws)) | jnp.any((stage == SOUND) & (~walkers.exact | (walkers.det_sign <= 0)))
 
 
 def inversion_stage(laws) -> int:
@@ -67,6 +67,12 @@ def first_failures(laws, walkers) -> Int[Array, " B"]:
     return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
 
 
+def first_faults(laws, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
+    """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing failed; and which."""
+    replaced = (stage == SOUND) & ~walkers.exact
+    return jnp.where(replaced, inversion_stage(laws), stage), replaced
+
+
 def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""]:
     """The smallest distance of a pair; inf for one electron."""
     i, j = np.triu_indices(R.shape[0], 1)
@@ -76,9 +82,9 @@ def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""
 def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
     """What went wrong in one step, in a sentence; empty where nothing did. info: Info of host numbers; names: the stages."""
     told = []
-    if info.num_failed:
+    if info.num_failed or info.num_not_inverted:
         first = named(info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance)
-        told.append(f"{int(info.num_failed)} of {num_walkers} walkers left out, {first}")
+        told.append(f"{_counted(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}")
     if info.num_negative_det:
         told.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
     if info.taken_back:
@@ -86,6 +92,12 @@ def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
     if not info.updated:
         told.append("the update was not finite and not made")
     return "; ".join(told)
+
+
+def _counted(failed, replaced, all_of_them: str, failing: str) -> str:
+    """Failed, and drawn by Metropolis because there was no inverse: how many of each."""
+    counts = {failing: int(failed), "drawn by Metropolis": int(replaced)}
+    return ", ".join(f"{count} of {all_of_them} {what}" for what, count in counts.items() if count)
 
 
 def named(walker, stage: str, K, distance) -> str:
@@ -97,13 +109,13 @@ def named(walker, stage: str, K, distance) -> str:
 def warn_of_draws(laws, walkers) -> None:
     """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `Ensemble` of host arrays."""
     total, stage = len(walkers.log_prob), np.asarray(first_failures(laws, walkers))
-    failed = np.flatnonzero(stage != SOUND)
+    where, replaced = (np.asarray(x) for x in first_faults(laws, walkers, stage))
     folded = int(np.sum(walkers.det_sign <= 0))
     told = []
-    if failed.size:
-        i = failed[0]
-        first = named(i, stages(laws)[stage[i]], walkers.K[i], walkers.smallest_distance[i])
-        told.append(f"{failed.size} of {total} samples failed, {first}")
+    if np.any(where != SOUND):
+        i = np.flatnonzero(where != SOUND)[0]
+        first = named(i, stages(laws)[where[i]], walkers.K[i], walkers.smallest_distance[i])
+        told.append(f"{_counted(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
     if folded:
         told.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
     if told:

@@ -20,6 +20,7 @@ from pnct.inference.description import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
+from pnct.inference.model_checks import check_flow
 from pnct.inference.optimiser import as_optax
 from pnct.inference.training import Info, RunResult, TrainState, advance, train
 from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
@@ -57,7 +58,8 @@ class VariationalFreeEnergy(eqx.Module):
         init_key, key = jax.random.split(_checked_key(key))
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, _as_arrays(args))
-        law.read_laws(self.model, params, args)
+        laws = law.read_laws(self.model, params, args)
+        check_flow(self.model, laws, params, _as_arrays(args))
         none, still = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params)
         state = TrainState(params, params, self.optim.init(params), key, none, still, none)
         return replicated(state, self.sharding)
@@ -90,7 +92,7 @@ class VariationalFreeEnergy(eqx.Module):
             grads |= {name: jax.tree.map(jnp.add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
-        folded = faults.folded(structure, stage, walkers.det_sign)
+        folded = faults.folded(structure, walkers, stage)
         state, taken_back = advance(state, updates, opt_state, key, structure.quantum_params, finite, folded)
         return gathered((state, _info(walkers, structure, temperature, stage, taken_back, finite | taken_back)), self.sharding)
 
@@ -146,6 +148,7 @@ class VariationalFreeEnergy(eqx.Module):
             temperature=float(self.hamiltonian.temperature),
             num_electrons=structure.num_electrons,
             born_site=structure.born,
+            exact=walker.exact,
         )
 
     @eqx.filter_jit
@@ -167,7 +170,8 @@ def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:
     mean = weighted_mean(free_energy, weight)
     count = jnp.maximum(jnp.sum(valid), 2)
     variance = jnp.sum(jnp.where(valid, (weight * (free_energy - mean)) ** 2, 0.0)) / total(weight) ** 2
-    failed = jnp.argmin(valid)
+    where, replaced = faults.first_faults(structure, walker, stage)
+    first = jnp.argmax(where != faults.SOUND)
     return Info(
         free_energy=mean,
         free_energy_error=jnp.sqrt(variance * count / (count - 1)),
@@ -178,11 +182,11 @@ def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:
         smallest_log_det=jnp.min(jnp.where(valid, walker.log_det_jacobian, jnp.inf)),
         num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
         num_failed=jnp.sum(~valid),
-        num_not_inverted=jnp.sum(stage == faults.inversion_stage(structure)),
-        failed_walker=jnp.where(valid[failed], -1, failed),
-        failed_stage=stage[failed],
-        failed_K=walker.K[failed],
-        failed_distance=walker.smallest_distance[failed],
+        num_not_inverted=jnp.sum(replaced),
+        failed_walker=jnp.where(where[first] == faults.SOUND, -1, first),
+        failed_stage=where[first],
+        failed_K=walker.K[first],
+        failed_distance=walker.smallest_distance[first],
         taken_back=taken_back,
         updated=updated,
     )

@@ -15,6 +15,7 @@ from numpyro.primitives import Messenger
 
 from pnct.distributions.born import Born
 from pnct.distributions.bridge import DistraxSite
+from pnct.flows.inverse import Inversion
 
 Params = dict[str, Any]
 
@@ -64,10 +65,11 @@ def draw_classical(model: Callable, laws: Laws, params: Params, key, args: tuple
     return {name: sites[name]["value"] for name in laws.classical}
 
 
-def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, jax.Array]:
+def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, Inversion]:
     """The Born law at these classical values, and one independent exact sample R of it. The key is not that of the values."""
     site = sites_of(model, params, values, args, key)[laws.born]
-    return site["fn"].distribution, site["value"]
+    born = site["fn"].distribution
+    return born, born.draw(site["kwargs"]["rng_key"])
 
 
 def log_prob(model: Callable, laws: Laws, params: Params, values: dict, args: tuple):
@@ -111,18 +113,16 @@ def read_laws(model: Callable, params: Params, args: tuple) -> Laws:
 
 def check_observed(model: Callable, args: tuple) -> None:
     """Lets the law of every observed site look at its value, where it has a `check`. Raises its ValueError, naming the site."""
-    found = {}
 
-    def record(key):
-        found.update(trace(seed(model, key)).get_trace(*args))
+    def look(key):
+        for name, site in trace(seed(model, key)).get_trace(*args).items():
+            if site["type"] == "sample" and site["is_observed"] and hasattr(_law(site), "check"):
+                try:
+                    _law(site).check(site["value"])
+                except ValueError as error:
+                    raise ValueError(f"At the conditioned site '{name}': {error}") from None
 
-    jax.eval_shape(record, jax.random.key(0))
-    for name, site in found.items():
-        if site["type"] == "sample" and site["is_observed"] and hasattr(_law(site), "check"):
-            try:
-                _law(site).check(site["value"])
-            except ValueError as error:
-                raise ValueError(f"At the conditioned site '{name}': {error}") from None
+    jax.eval_shape(look, jax.random.key(0))
 
 
 def _sites_before(model, laws, params, values, args, key=None):

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from pnct.validation import whole
+
 TARGET_ACCEPTANCE = 0.5
 
 
@@ -46,6 +48,11 @@ def kernel(
     return new, MetropolisInfo(probability, accepted)
 
 
+def adapted(log_step: Float[Array, ""], acceptance: Float[Array, ""], i) -> Float[Array, ""]:
+    """The logarithm of the step size after move i = 0, 1, ... of burn-in."""
+    return log_step + ((acceptance - TARGET_ACCEPTANCE) / (1.0 + i) ** 0.6).astype(log_step.dtype)
+
+
 def metropolis(
     key: Key[Array, ""],
     log_prob: Callable,
@@ -54,12 +61,14 @@ def metropolis(
     thin: int = 10,
     burn_in: int = 500,
     step_size: float = 0.1,
+    chunk_size: int | None = None,
 ) -> tuple[Float[Array, "C S N dim"], Float[Array, ""]]:
     """num_samples of each of C chains, one every `thin` moves after `burn_in` moves. Returns (samples, acceptance).
 
     log_prob: (N, dim) -> scalar, for example `born.log_prob`. Coordinates are not wrapped into the cell.
     step_size: first standard deviation of a move, in the units of the coordinates; all chains share it, and burn-in
-    adapts it towards an acceptance of 50 %. Samples are correlated: errors need `diagnostics.chain_estimate`.
+    adapts it towards an acceptance of 50 %. chunk_size: chains that are moved at once; by default all.
+    Samples are correlated: errors need `diagnostics.chain_estimate`.
     """
     if jnp.ndim(initial) != 3:
         raise ValueError(f"Expected initial of shape (chains, N, dim); got {jnp.shape(initial)}.")
@@ -67,21 +76,23 @@ def metropolis(
         got = f"{num_samples}, {thin}, {burn_in}, {step_size}"
         raise ValueError(f"Expected num_samples >= 1, thin >= 1, burn_in >= 0, step_size > 0; got {got}.")
     initial = jnp.asarray(initial)
-    sound = jnp.isfinite(jax.jit(jax.vmap(log_prob))(initial))
+    at_once = len(initial) if chunk_size is None else whole("chunk_size", chunk_size, 1)
+    each = lambda f, *chains: jax.lax.map(lambda x: f(*x), chains, batch_size=at_once)  # noqa: E731
+    sound = jnp.isfinite(jax.jit(lambda initial: each(log_prob, initial))(initial))
     if not jnp.all(sound):
         count = f"{jnp.sum(sound)} of {len(sound)}"
         raise ValueError(f"Expected a finite log_prob at the start of every chain; got {count}.")
 
     def move(states, key, step):
         keys = jax.random.split(key, initial.shape[0])
-        states, info = jax.vmap(lambda k, s: kernel(k, s, log_prob, step))(keys, states)
+        states, info = each(lambda k, s: kernel(k, s, log_prob, step), keys, states)
         return states, jnp.mean(info.acceptance_probability)
 
     def adapt(carry, x):
         states, log_step = carry
         i, key = x
         states, acceptance = move(states, key, jnp.exp(log_step))
-        return (states, log_step + (acceptance - TARGET_ACCEPTANCE) / (1 + i) ** 0.6), None
+        return (states, adapted(log_step, acceptance, i)), None
 
     def sample(states, key, step):
         states, acceptance = jax.lax.scan(lambda s, k: move(s, k, step), states, jax.random.split(key, thin))
@@ -89,7 +100,7 @@ def metropolis(
 
     @jax.jit
     def run(key, initial):
-        states = jax.vmap(lambda R: init(R, log_prob))(initial)
+        states = each(lambda R: init(R, log_prob), initial)
         burn_key, sample_key = jax.random.split(key)
         steps = jnp.arange(burn_in, dtype=initial.dtype), jax.random.split(burn_key, burn_in)
         first = states, jnp.log(jnp.asarray(step_size, initial.dtype))

@@ -31,7 +31,10 @@ class MomentumDistribution(NamedTuple):
 def momentum_distribution(
     key, model: Callable, params, draws: Draws, *args, displacements: int = 1, chunk_size: int = 8
 ) -> MomentumDistribution:
-    """n_k from draws of `model` at `params`; N `displacements` evaluations of Psi per sample. Failed samples are left out."""
+    """n_k from draws of `model` at `params`; N `displacements` evaluations of Psi per sample. Failed samples are left out.
+
+    chunk_size: samples that are alive at once, with N wave functions each.
+    """
     if displacements < 1 or chunk_size < 1:
         raise ValueError(f"Expected displacements >= 1 and chunk_size >= 1; got {displacements}, {chunk_size}.")
     sound = np.all(np.isfinite(draws.samples[draws.born_site]), axis=(1, 2))
@@ -68,6 +71,6 @@ def _estimates(model, structure, params, args, values, keys, displacements, chun
             return jnp.stack([jnp.real(jnp.sum(ratio[i]) * wave) for i in cell.species])
 
         s = cell.L * jax.random.uniform(key, (displacements, cell.dim), R.dtype)
-        return jnp.mean(jax.vmap(moved)(s), axis=0)
+        return jnp.mean(jax.lax.map(moved, s), axis=0)
 
     return jax.lax.map(one, (values, keys), batch_size=chunk_size)

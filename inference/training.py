@@ -52,8 +52,8 @@ class Info(NamedTuple):
     smallest_log_det: jax.Array  # of |det J|
     num_negative_det: jax.Array
     num_failed: jax.Array  # walkers left out because a number was not finite
-    num_not_inverted: jax.Array  # those among them for which the flow had no inverse
-    failed_walker: jax.Array  # the first walker left out, -1 where there is none; the next three tell of it
+    num_not_inverted: jax.Array  # walkers drawn by Metropolis, because no inverse of the flow was found
+    failed_walker: jax.Array  # the first walker of either kind, -1 where there is none; the next three tell of it
     failed_stage: jax.Array  # where it failed, see faults.stages
     failed_K: jax.Array  # (N,)
     failed_distance: jax.Array  # smallest pair distance

@@ -21,6 +21,8 @@ def sample(name: str, fn, obs=None, **kwargs):
         return numpyro.sample(name, fn, obs=obs, **kwargs)
     except (AssertionError, ValueError) as error:
         unseeded = not str(error) or "seeded model" in str(error)
+        if not unseeded and isinstance(error, ValueError):
+            raise ValueError(f"At site '{name}': {error}") from error
         if not unseeded:
             raise
         raise ValueError(

@@ -17,6 +17,7 @@ from jaxtyping import Array, Complex, Float, Int
 from pnct import slater
 from pnct.distributions.determinantal import Determinantal
 from pnct.flows import CanonicalTransformation, forward_and_log_det
+from pnct.flows.inverse import Inversion, invert
 
 
 class Born(distrax.Transformed):
@@ -57,6 +58,10 @@ class Born(distrax.Transformed):
     @property
     def dtype(self):
         return self.distribution.dtype
+
+    def draw(self, key) -> Inversion:
+        """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
+        return invert(self.flow, self.distribution.sample(seed=key))
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""

@@ -49,7 +49,10 @@ def newton(flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40
 
     def residual(R):
         with jax.default_matmul_precision("highest"):
-            return flow(R) - zeta
+            image = flow(R)
+        if jnp.shape(image) != zeta.shape:
+            raise ValueError(f"Expected a flow R -> zeta of one shape, {zeta.shape}; got zeta of shape {jnp.shape(image)}.")
+        return image - zeta
 
     def unfinished(state):
         _, _, size, _, iteration = state

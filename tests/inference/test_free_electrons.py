@@ -51,6 +51,8 @@ def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
     found = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=100)
     exact = dict(zip(("up", "down"), ideal_gas(GAS).occupations, strict=True))
     np.testing.assert_array_equal(found.k, GAS.orbitals.wavevectors)
+    again = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=7)
+    np.testing.assert_allclose([again.n[name] for name in found.n], [found.n[name] for name in found.n], rtol=1e-12, atol=1e-12)
     for name in ("up", "down"):
         assert np.all(np.abs(found.n[name] - exact[name]) < 4 * found.error[name] + 1e-12)
         assert abs(np.sum(found.n[name]) - np.sum(exact[name])) < 0.3

@@ -132,7 +132,7 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
             K_key, R_key = jax.random.split(key)
             values = law.draw_classical(model, laws, params, K_key, (GAS,))
             log_prob = law.log_prob(model, laws, params, values, (GAS,))
-            born, R = law.draw_electrons(model, laws, params, values, R_key, (GAS,))
+            born, (R, *_) = law.draw_electrons(model, laws, params, values, R_key, (GAS,))
             values, e = values | {"R": R}, energies(GAS)(born, R)
             classical = {"occupation": params["occupation"]}
             quantum = {"flow": params["flow"]}

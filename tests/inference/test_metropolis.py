@@ -89,6 +89,9 @@ def test_reproducible_and_without_adaptation():
     a, _ = metropolis(random.key(0), gumbel, initial, 10, burn_in=0)
     b, _ = metropolis(random.key(0), gumbel, initial, 10, burn_in=0)
     assert np.array_equal(a, b)
+    for chunk_size in (1, 5):  # changes no number
+        c, _ = metropolis(random.key(0), gumbel, initial, 10, burn_in=0, chunk_size=chunk_size)
+        np.testing.assert_allclose(a, c, rtol=1e-12)
     assert len(np.unique(a[:, -1])) == 2  # each chain has its own numbers
 
 

@@ -1,0 +1,81 @@
+r"""What every flow and every Hamiltonian has to be, looked at before the first step, so that an error names the site:
+
+T(P R) = P T(R)            P exchanges electrons of one spin; at parameters moved at random, since many flows begin as T = 1
+T(R + L n) = T(R) + L n    in a periodic cell, n any whole numbers; likewise
+det dT/dR > 0              at the first parameters, in SAMPLES random configurations
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pnct.flows.jacobian import jacobian
+from pnct.hamiltonian import LocalEnergy
+from pnct.inference import laws as law
+from pnct.space import Cell
+
+SAMPLES = 16
+SHAKE = 0.1  # standard deviation of the numbers added to the parameters
+
+
+def check_flow(model, laws: law.Laws, params, args: tuple) -> None:
+    """Raises ValueError where the flow of the Born site breaks one of the three laws, naming the site."""
+    rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
+    shaken = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), params)
+    places = rng.uniform(size=(SAMPLES, *laws.shape))
+    exchange, shift, folds = (float(x) for x in _violations(model, laws, params, shaken, args, places))
+    at, difference = f"At site '{laws.born}': Expected", "got a difference of {:.2g} at a random R."
+    if exchange > 0:
+        what = "an equivariant flow, which exchanges zeta where two electrons of one spin are exchanged"
+        raise ValueError(f"{at} {what}; {difference.format(exchange)}")
+    if shift > 0:
+        raise ValueError(f"{at} a periodic flow, T(R + L n) = T(R) + L n; {difference.format(shift)}")
+    if folds:
+        got = f"got det J <= 0, or no number, at {folds:.0f} of {SAMPLES} random R"
+        raise ValueError(f"{at} a one-to-one flow, det J > 0, at the first parameters; {got}.")
+
+
+def local_energy(hamiltonian, born, R, site: str) -> LocalEnergy:
+    """hamiltonian(born, R). Raises ValueError where that is not a LocalEnergy of numbers, naming the site."""
+    expected = f"At site '{site}': Expected a hamiltonian (law, R) -> LocalEnergy of numbers for R of shape {R.shape}; got "
+    try:
+        found = hamiltonian(born, R)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expected}{type(error).__name__}: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, LocalEnergy):
+        raise ValueError(f"{expected}{type(found).__name__}.")
+    wrong = [f"{name} of shape {jnp.shape(x)}" for name, x in found._asdict().items() if jnp.shape(x)]
+    if wrong:
+        raise ValueError(f"{expected}{', '.join(wrong)}.")
+    return found
+
+
+@eqx.filter_jit
+def _violations(model, laws, params, shaken, args, places):
+    """How far the flow is from each law: 0 where it is obeyed to rounding, else the difference; and the number of folds."""
+    born = _born(model, laws, shaken, args)
+    space, dtype = born.orbitals.cell, born.dtype
+    places = space.L * jnp.asarray(places, dtype)
+    R = places[0]
+    n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1
+    exchanged = lambda x: jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])  # noqa: E731
+    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n]))
+    exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0])))
+    shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if isinstance(space, Cell) else jnp.zeros((), dtype)
+    tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
+    beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
+
+    flow = _born(model, laws, params, args).flow
+
+    def one_to_one(R):
+        zeta, J = jacobian(flow, R)
+        return (jnp.linalg.slogdet(J)[0] > 0) & jnp.all(jnp.isfinite(zeta))
+
+    return beyond_rounding(exchange), beyond_rounding(shift), jnp.sum(~jax.lax.map(one_to_one, places))
+
+
+def _born(model, laws, params, args):
+    """The Born law of one draw of the classical sites."""
+    values = {laws.born: jnp.zeros(laws.shape)}
+    return law.sites_of(model, params, values, args, jax.random.key(0))[laws.born]["fn"].distribution

@@ -1,0 +1,110 @@
+"""A flow or a Hamiltonian that cannot be right is refused before the first step, by the name of the site."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_program import GAS, MadeUpEnergy, routine
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, HarmonicTrap
+from pnct.flows import backflow, continuous, ferminet
+from pnct.inference.laws import init_params, read_laws
+from pnct.inference.model_checks import check_flow
+
+KEY = jax.random.key(0)
+
+
+class Flow(eqx.Module):
+    """T = R + w V(R), the identity at first."""
+
+    w: jax.Array
+    kind: str = eqx.field(static=True)
+
+    def __call__(self, R):
+        kR = 2 * np.pi / GAS.L * R
+        if self.kind == "numbered":
+            return R + self.w * jnp.sin(kR) * jnp.arange(len(R))[:, None]
+        if self.kind == "aperiodic":
+            return R + self.w * jnp.sin(kR / 2)
+        if self.kind == "aperiodic alike":  # for all electrons
+            return R + self.w * jnp.mean(R, axis=0)
+        if self.kind == "folded":
+            return R + (2.0 + self.w) * jnp.sin(kR) * GAS.L / (2 * np.pi)
+        if self.kind == "nan":
+            return R + self.w + jnp.nan
+        return jnp.concatenate([R, R[:, :1]], axis=1)
+
+
+def model(kind):
+    def program(gas):
+        flow = pnct.module("flow", lambda key: Flow(jnp.zeros(()), kind))
+        K = pnct.sample("K", dist.Occupation(gas))
+        return pnct.sample("electrons", dist.Born(gas.orbitals, K, flow))
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("numbered", "Expected an equivariant flow, .*; got a difference of 0"),
+        ("aperiodic", r"Expected a periodic flow, T\(R \+ L n\) = T\(R\) \+ L n; got a difference of 0"),
+        ("aperiodic alike", "Expected a periodic flow"),
+        ("folded", "Expected a one-to-one flow, det J > 0, .* got det J <= 0, or no number, at [0-9]+ of 16"),
+        ("nan", ".*got det J <= 0, or no number, at 16 of 16"),
+        ("one axis more", r"Expected a flow R -> zeta of one shape, \(2, 2\); got zeta of shape \(2, 3\)"),
+    ],
+)
+def test_a_flow_that_cannot_be_right_is_refused_by_its_site(kind, message):
+    with pytest.raises(ValueError, match=f"^At site 'electrons': {message}"):
+        routine(model=model(kind)).init(KEY, GAS)
+
+
+class Wrong(MadeUpEnergy):
+    """A Hamiltonian with one thing that is wrong."""
+
+    kind: str = eqx.field(static=True, default="")
+
+    def __call__(self, born, R):
+        energy = super().__call__(born, R)
+        if self.kind == "per electron":
+            return energy._replace(potential=jnp.cos(R[:, 0]))
+        if self.kind == "a number":
+            return energy.total
+        return energy._replace(potential=jnp.sum(R * jnp.ones((3, 1))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("per electron", r"got potential of shape \(2,\)"),
+        ("a number", "got .*Tracer"),
+        ("of three electrons", r"got TypeError: .*\(2, 2\)"),
+    ],
+)
+def test_a_hamiltonian_of_another_shape_is_refused_by_the_site(kind, message):
+    vfe = routine(hamiltonian=Wrong(kind=kind))
+    state = vfe.init(KEY, GAS)
+    for use in (lambda: vfe.update(state, GAS), lambda: vfe.evaluate(KEY, state.params, 4, GAS)):
+        with pytest.raises(ValueError, match=rf"^At site 'R': Expected a hamiltonian .*R of shape \(2, 2\); {message}"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("system", "make", "dtype"),
+    [
+        (ElectronGas((2, 1), 3, 4.0, 0.4, 0.1, 2.0), ferminet, np.float32),
+        (ElectronGas((2, 1), 3, 4.0, 0.4, 0.1, 2.0), backflow, np.float64),
+        (HarmonicTrap((2, 1), coupling=2.0, beta=1.0), continuous, np.float64),
+    ],
+)
+def test_flows_that_are_right_pass(system, make, dtype):
+    def program(gas):
+        flow = pnct.module("flow", make(gas.cell))
+        return pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
+
+    params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))
+    check_flow(program, read_laws(program, params, (system,)), params, (system,))
