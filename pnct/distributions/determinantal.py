@@ -26,7 +26,8 @@ MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plan
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves, Oscillators or MixedOrbitals.  K: (N,) occupied orbitals, up then down.  dtype: of the samples, by default jax's own.
+    orbitals: PlaneWaves, Oscillators or MixedOrbitals.  K: (N,) occupied orbitals, up then down.
+    dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
 

@@ -54,7 +54,7 @@ def test_drawn_exactly(K):
     trap = HarmonicTrap((len(K), 0), cutoff=4)
     orbitals, (points, weights) = mixed(trap), plane()
     draw = jax.jit(lambda keys: jax.lax.map(lambda k: Determinantal(orbitals, jnp.array(K)).sample(seed=k), keys, batch_size=64))
-    R = np.asarray(draw(random.split(random.key(0), 8192)))
+    R = np.asarray(draw(random.split(random.key(0), 1024)))
     density = weights * np.sum(np.abs(np.asarray(orbitals.matrix(jnp.array(K), points))) ** 2, axis=1)
     for f in (lambda r: np.exp(-np.sum(r**2, axis=-1)), lambda r: r[..., 0] ** 2, lambda r: np.cos(r[..., 0] + 2 * r[..., 1])):
         found = f(R).sum(axis=1)
