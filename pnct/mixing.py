@@ -21,9 +21,9 @@ from pnct.space import OpenSpace
 
 
 class MixedOrbitals(eqx.Module):
-    """A table of orbitals like `table`, of the same order and the same symmetries.
+    """Tables of orbitals like `table`, of the same order and the same symmetries, one for each occupied species.
 
-    angles: (S, P) elements of A above its diagonals, for each occupied species.
+    angles: (S, P) elements of A above its diagonals.
     partners: (M, n) the orbitals of equal m, which each orbital is a sum of; places beyond the last one name the orbital itself.
     blocks, place: (M,) the |m| of each orbital, and which of its partners it is.
     """
@@ -42,28 +42,36 @@ class MixedOrbitals(eqx.Module):
     def __len__(self) -> int:
         return len(self.table)
 
-    def of_species(self, s: int) -> "MixedOrbitals":
+    def of_species(self, s: int) -> "RotatedOrbitals":
         """The orbitals of the s-th occupied species."""
-        return eqx.tree_at(lambda mixed: mixed.angles, self, self.angles[s : s + 1])
-
-    def rotation(self, K: Int[Array, " n"], dtype) -> Float[Array, "n partners"]:
-        """The rows of U of the orbitals K, zero beyond the last partner."""
-        n = self.partners.shape[1]
-        A = jnp.zeros((self.blocks.max() + 1, n, n), dtype)
-        A = A.at[angle_places(self.blocks, self.place)].set(self.angles[0].astype(dtype))
+        angles, n = self.angles[s], self.partners.shape[1]
+        A = jnp.zeros((self.blocks.max() + 1, n, n), angles.dtype).at[angle_places(self.blocks, self.place)].set(angles)
         A = A - jnp.swapaxes(A, 1, 2)
-        one = jnp.eye(A.shape[-1], dtype=dtype)
-        return jnp.linalg.solve(one - A, one + A)[jnp.asarray(self.blocks)[K], jnp.asarray(self.place)[K]]
+        U = jnp.linalg.solve(jnp.eye(n, dtype=A.dtype) - A, jnp.eye(n, dtype=A.dtype) + A)
+        return RotatedOrbitals(U[self.blocks, self.place], self.table, self.partners)
+
+
+class RotatedOrbitals(eqx.Module):
+    """The orbitals chi_l = sum_c rotation_lc phi_{partners_lc}; the rotation is zero beyond the last partner."""
+
+    rotation: Float[Array, "M n"]
+    table: Oscillators
+    partners: Int[np.ndarray, "M n"]
+
+    @property
+    def cell(self) -> OpenSpace:
+        """Where the electrons live."""
+        return self.table.cell
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
-        """D_il = chi_l(r_i) for the orbitals K of one species, at the positions r."""
+        """D_il = chi_l(r_i) for the orbitals K, at the positions r."""
         partners = jnp.asarray(self.partners)[K]
         D = self.table.matrix(partners.ravel(), r).reshape(len(r), *partners.shape)
-        return jnp.einsum("lc,plc->pl", self.rotation(K, r.dtype), D)
+        return jnp.einsum("lc,plc->pl", self.rotation[K].astype(r.dtype), D)
 
     def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of an envelope of sum_l |chi_l|^2 from points of the unit cube, and its value: as in the table itself."""
-        size = jnp.abs(self.rotation(K, u.dtype))
+        size = jnp.abs(self.rotation[K].astype(u.dtype))
         shares = size * jnp.sum(size, axis=1, keepdims=True)
         return self.table.propose(jnp.asarray(self.partners)[K].ravel(), u, shares.ravel())
 

@@ -30,7 +30,7 @@ def test_at_first_the_table():
     trap = HarmonicTrap((2, 1), cutoff=5)
     orbitals, r, K = mixed_orbitals(trap.orbitals)(random.key(0)), random.normal(random.key(1), (4, 2)), jnp.arange(21)
     assert orbitals.angles.shape == (2, 8) and len(orbitals) == 21 and orbitals.cell == trap.cell
-    np.testing.assert_allclose(orbitals.matrix(K, r), trap.orbitals.matrix(K, r), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(orbitals.of_species(1).matrix(K, r), trap.orbitals.matrix(K, r), rtol=0, atol=1e-14)
 
 
 def test_orthonormal_and_of_one_angular_momentum():
@@ -55,7 +55,7 @@ def test_drawn_exactly(K):
     orbitals, (points, weights) = mixed(trap), plane()
     draw = jax.jit(lambda keys: jax.lax.map(lambda k: Determinantal(orbitals, jnp.array(K)).sample(seed=k), keys, batch_size=64))
     R = np.asarray(draw(random.split(random.key(0), 1024)))
-    density = weights * np.sum(np.abs(np.asarray(orbitals.matrix(jnp.array(K), points))) ** 2, axis=1)
+    density = weights * np.sum(np.abs(np.asarray(orbitals.of_species(0).matrix(jnp.array(K), points))) ** 2, axis=1)
     for f in (lambda r: np.exp(-np.sum(r**2, axis=-1)), lambda r: r[..., 0] ** 2, lambda r: np.cos(r[..., 0] + 2 * r[..., 1])):
         found = f(R).sum(axis=1)
         assert abs(found.mean() - density @ f(np.asarray(points))) < 5 * found.std() / np.sqrt(len(found))
