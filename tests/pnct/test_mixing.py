@@ -1,5 +1,6 @@
 """Mixed orbitals: orthonormal, of the symmetry of the table, drawn exactly, for each species their own."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ def mixed(trap, spread=0.4):
     """Mixed by random angles."""
     orbitals = mixed_orbitals(trap.orbitals)(random.key(0))
     angles = spread * np.random.default_rng(3).normal(size=orbitals.angles.shape)
-    return type(orbitals)(jnp.asarray(angles), *(getattr(orbitals, name) for name in ("table", "partners", "blocks", "place")))
+    return eqx.tree_at(lambda mixed: mixed.angles, orbitals, jnp.asarray(angles))
 
 
 def plane():
