@@ -30,7 +30,8 @@ from pnct.models import quantum_dot
 
 SYMBOLS = {"free_energy": "F", "energy": "E", "entropy": "S"}
 PIXELS = 60
-ROTATIONS = 12  # that a density is averaged over: no direction of the dot differs from another
+ROTATIONS = 24  # that a density is averaged over: no direction of the dot differs from another
+QUANTITIES = {"free_energy": r"$F/N$ ($\hbar\omega$)", "energy": r"$E/N$ ($\hbar\omega$)", "entropy": r"$S/N$ ($k_B$)"}
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -65,7 +66,9 @@ def main(argv=None) -> None:
     runs, samples = [], []
     with ended_in_one_line(parser):
         for trap, _, history, draws in sweep(jax.random.key(args.seed), quantum_dot, traps, natural_gradient(), **settings):
-            report = diagnose(to_arviz(draws, history))
+            idata = to_arviz(draws, history)
+            idata.to_netcdf(str(out / f"draws_lambda{float(trap.coupling):g}.nc"), engine="h5netcdf")
+            report = diagnose(idata)
             R = np.asarray(draws.samples[draws.born_site])
             samples.append(R[np.all(np.isfinite(R), axis=(1, 2))])
             exact = exact_values(args.reference, trap)
@@ -131,81 +134,108 @@ def histogram(points, size: float, count: int):
 
 
 def panels(samples):
-    """The rows of images: the density, and with two electrons or more that seen from one of them."""
+    """The rows of images: (label, images, where the electron from which they are seen is, if from one)."""
     size = reach(samples)
-    rows = [("density", [density(R, size) for R in samples])]
+    rows = [("density", [density(R, size) for R in samples], None)]
     if samples[0].shape[1] > 1:
-        rows.append(("seen from one electron", [conditional_density(R, size) for R in samples]))
+        places = [float(np.median(np.linalg.norm(R, axis=-1))) for R in samples]
+        rows.append(("seen from one electron", [conditional_density(R, size) for R in samples], places))
     return size, rows
 
 
+def show_image(axis, image, size: float):
+    extent = (-size, size, -size, size)
+    return axis.imshow(image, origin="lower", extent=extent, cmap="magma", interpolation="bilinear", vmin=0)
+
+
+def show_place(axis, place: float):
+    """A cross where the electron is, from which the others are seen."""
+    return axis.plot([place], [0], "+", color="w", ms=8)[0]
+
+
 def plot_densities(path: Path, traps, samples) -> None:
+    """Each panel from zero to its own maximum."""
     size, rows = panels(samples)
     shape = (len(rows), len(traps))
-    fig, axes = plt.subplots(*shape, figsize=(2.6 * shape[1] + 0.6, 2.7 * shape[0]), squeeze=False, layout="constrained")
-    for axis_row, (label, images) in zip(axes, rows, strict=True):
-        for axis, trap, image in zip(axis_row, traps, images, strict=True):
-            axis.imshow(image, origin="lower", extent=(-size, size, -size, size), cmap="magma")
-            axis.set_title(rf"$\lambda$ = {float(trap.coupling):g}" if axis in axes[0] else "")
-        axis_row[0].set_ylabel(label)
-    for axis in axes[-1]:
-        axis.set_xlabel(r"$x$ (oscillator lengths)")
-    fig.savefig(path, dpi=130)
+    figsize = (2.1 * shape[1] + 0.6, 2.2 * shape[0] + 0.2)
+    fig, axes = plt.subplots(*shape, figsize=figsize, squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for axis_row, (label, images, places) in zip(axes, rows, strict=True):
+        for k, (axis, image) in enumerate(zip(axis_row, images, strict=True)):
+            show_image(axis, image, size)
+            if places is not None:
+                show_place(axis, places[k])
+        axis_row[0].set_ylabel(f"{label}\n$y$")
+    for axis, trap in zip(axes[0], traps, strict=True):
+        axis.set_title(rf"$\lambda$ = {float(trap.coupling):g}")
+    fig.supxlabel("$x$ (oscillator lengths)", fontsize="medium")
+    fig.savefig(path, dpi=200)
     plt.close(fig)
 
 
 def animate_density(path: Path, traps, samples, frames_between: int = 6) -> None:
     """The images of one coupling fading into those of the next."""
     size, rows = panels(samples)
-    fig, axes = plt.subplots(1, len(rows), figsize=(3.4 * len(rows), 3.6), squeeze=False, layout="constrained")
-    images = []
-    for axis, (label, row) in zip(axes[0], rows, strict=True):
-        images.append(axis.imshow(row[0], origin="lower", extent=(-size, size, -size, size), cmap="magma"))
-        axis.set_xlabel(label)
+    fig, axes = plt.subplots(1, len(rows), figsize=(3.4 * len(rows), 3.8), squeeze=False, sharey=True, layout="constrained")
+    shown = []
+    for axis, (label, images, places) in zip(axes[0], rows, strict=True):
+        shown.append((show_image(axis, images[0], size), images, places and show_place(axis, places[0]), places))
+        axis.set(xlabel="$x$ (oscillator lengths)", title=label)
 
     def show(frame):
         k, part = divmod(frame, frames_between)
-        after = min(k + 1, len(traps) - 1)
-        for image, (_, row) in zip(images, rows, strict=True):
-            mixed = row[k] + (row[after] - row[k]) * part / frames_between
-            image.set_data(mixed)
-            image.set_clim(0, mixed.max())
-        fig.suptitle(rf"$\lambda$ = {float(traps[k].coupling):g}")
+        after, part = min(k + 1, len(traps) - 1), part / frames_between
+        between = lambda values: values[k] + (values[after] - values[k]) * part  # noqa: E731
+        for artist, images, cross, places in shown:
+            artist.set_data(between(images))
+            artist.set_clim(0, between(images).max())
+            if cross is not None:
+                cross.set_xdata([between(places)])
+        fig.suptitle(rf"$\lambda$ = {between([float(trap.coupling) for trap in traps]):.2g}")
 
     frames = frames_between * (len(traps) - 1) + 1
-    FuncAnimation(fig, show, frames=frames).save(path, writer=PillowWriter(fps=6), dpi=80)
+    FuncAnimation(fig, show, frames=frames).save(path, writer=PillowWriter(fps=6), dpi=100)
     plt.close(fig)
 
 
 def plot_distances(path: Path, traps, samples) -> None:
+    if samples[0].shape[1] < 2:
+        return
+    i, j = np.triu_indices(samples[0].shape[1], 1)
+    distances = [np.linalg.norm(R[:, i] - R[:, j], axis=-1).ravel() for R in samples]
+    edges = np.linspace(0, 1.05 * max(float(np.quantile(d, 0.9995)) for d in distances), 41)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    edges = np.linspace(0, 2 * reach(samples), 61)
-    for color, (trap, R) in enumerate(zip(traps, samples, strict=True)):
-        i, j = np.triu_indices(R.shape[1], 1)
-        d = np.linalg.norm(R[:, i] - R[:, j], axis=-1).ravel()
-        counts = np.histogram(d, edges)[0] / (max(d.size, 1) * np.diff(edges))
-        axis.stairs(counts, edges, color=f"C{color}", label=rf"$\lambda$ = {float(trap.coupling):g}")
-    axis.set(xlabel="distance of two electrons (oscillator lengths)", ylabel="probability density")
-    axis.set_title(f"{traps[0].num_electrons[0]} up + {traps[0].num_electrons[1]} down, beta = {float(traps[0].beta):g}")
+    for color, (trap, d) in enumerate(zip(traps, distances, strict=True)):
+        counts = np.histogram(d, edges)[0] / (d.size * np.diff(edges))
+        axis.plot((edges[1:] + edges[:-1]) / 2, counts, color=f"C{color}", label=rf"$\lambda$ = {float(trap.coupling):g}")
+    axis.set(
+        xlabel="distance of two electrons (oscillator lengths)", ylabel="probability density", xlim=(0, None), ylim=(0, None)
+    )
+    axis.set_title(title(traps[0]), fontsize="medium")
     axis.legend()
-    fig.savefig(path, dpi=130)
+    fig.savefig(path, dpi=150)
     plt.close(fig)
 
 
 def plot_thermodynamics(path: Path, traps, runs) -> None:
-    fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
     x = np.array([run["coupling"] for run in runs])
-    for axis, (name, symbol) in zip(axes, SYMBOLS.items(), strict=True):
+    for axis, (name, label) in zip(axes, QUANTITIES.items(), strict=True):
         axis.errorbar(x, [r[name]["value"] for r in runs], [r[name]["error"] for r in runs], fmt="o", ms=5, label="this run")
         known = [(r["coupling"], r["exact"][name]) for r in runs if name in r["exact"]]
         if known:
             axis.plot(*zip(*known, strict=True), "kx", ms=8, label="exact")
-        axis.set(xscale="log", xlabel=r"coupling $\lambda$", ylabel=f"{symbol}/N ({'k_B' if symbol == 'S' else 'hbar omega'})")
+        axis.set(xscale="log" if x[0] > 0 else "linear", xlabel=r"coupling $\lambda$", ylabel=label)
         axis.set_xticks(x, [f"{value:g}" for value in x], minor=False)
         axis.minorticks_off()
-        axis.legend()
-    fig.savefig(path, dpi=130)
+    axes[0].legend()
+    fig.suptitle(title(traps[0]), fontsize="medium")
+    fig.savefig(path, dpi=150)
     plt.close(fig)
+
+
+def title(trap) -> str:
+    up, down = trap.num_electrons
+    return rf"{up} up + {down} down, $\beta\hbar\omega$ = {float(trap.beta):g}"
 
 
 if __name__ == "__main__":

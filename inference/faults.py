@@ -38,7 +38,7 @@ def stages(laws) -> tuple[str, ...]:
         *(f"site '{name}'" for name in laws.classical),
         f"ln p of {', '.join(repr(name) for name in laws.classical) or 'nothing'}",
         f"site '{laws.born}' (no inverse of the flow found)",
-        f"the kinetic energy at site '{laws.born}'",
+        f"the kinetic energy at site '{laws.born}' (or too few integration steps of a continuous flow)",
         f"the potential energy at site '{laws.born}'",
         f"the scores at site '{laws.born}'",
     )

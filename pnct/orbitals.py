@@ -36,6 +36,10 @@ class PlaneWaves(eqx.Module):
         k = self.indices / max(self.cell.num_electrons) ** (1 / self.cell.dim)
         return np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1)
 
+    def of_species(self, s: int) -> "PlaneWaves":
+        """The orbitals of the s-th occupied species: all species have the same."""
+        return self
+
     def occupied(self, K: Int[Array, " n"], dtype=None) -> Float[Array, "n dim"]:
         """The wave vectors k_m of the occupied orbitals K."""
         return jnp.asarray(self.wavevectors, dtype)[K]

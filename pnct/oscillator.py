@@ -7,12 +7,12 @@ phi_n^2, from which its samples are drawn, is closed too:
 
     P_n(x) = (1 + erf x)/2 - sum_{k=1}^n phi_k phi_{k-1}/sqrt(2k)
 
-In two dimensions the orbitals are states of angular momentum, which an interaction that keeps it does not mix: with the
-quanta n_+ + n_- = q, m = n_+ - n_- >= 0, and a_x^dagger, a_y^dagger the quanta along the axes,
+In two dimensions the orbitals are states of angular momentum m, and determinants of them states of its total, which the
+interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^dagger, a_y^dagger the quanta along the axes,
 
-    (a_x^dagger + i a_y^dagger)^n_+ (a_x^dagger - i a_y^dagger)^n_- |0> / (2^q n_+! n_-!)^(1/2),   cosine and sine in the angle,
+    (a_x^dagger + i a_y^dagger)^n_+ (a_x^dagger - i a_y^dagger)^n_- |0> / (2^q n_+! n_-!)^(1/2),
 
-that is real sums of the products with n_x + n_y = q. In three dimensions they are the products themselves.
+that is complex sums of the products with n_x + n_y = q. In three dimensions they are the products themselves.
 """
 
 import math
@@ -21,19 +21,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Complex, Float, Int, Num
 
 from pnct.space import OpenSpace
 
 
 class Oscillators(eqx.Module):
-    """A table of real oscillator orbitals in open space, lowest energy first: sums of up to C products along the axes.
+    """A table of oscillator orbitals in open space, lowest energy first: sums of up to C products along the axes.
 
-    quanta: (M, C, dim) whole numbers of the products.  coefficients: (M, C), orthonormal rows, zero beyond the last product.
+    quanta: (M, C, dim) whole numbers of the products.  coefficients: (M, C), rows of length one, zero beyond the last product.
+    angular_momenta: (M,), in two dimensions.
     """
 
     quanta: Int[np.ndarray, "M C dim"]
-    coefficients: Float[np.ndarray, "M C"]
+    coefficients: Num[np.ndarray, "M C"]
+    angular_momenta: Int[np.ndarray, " M"] | None
     cell: OpenSpace
 
     def __len__(self) -> int:
@@ -50,31 +52,40 @@ class Oscillators(eqx.Module):
         return self.levels + self.cell.dim / 2
 
     @property
-    def features(self) -> Float[np.ndarray, "M 3*dim-1"]:
-        """What a network is told of an orbital: its mean quanta along each axis, those between axes, and all of them."""
-        mean = np.einsum("mc,mcb->mb", self.coefficients**2, self.quanta)
-        spread = np.einsum("mc,mcb->mb", self.coefficients**2, self.quanta**2) - mean**2
+    def features(self) -> Float[np.ndarray, "M F"]:
+        """What a network is told of an orbital: m and |m|, or its quanta along each axis, and all of its quanta."""
+        m = self.angular_momenta
+        numbers = self.quanta[:, 0] if m is None else np.stack([m, np.abs(m)], axis=-1)
         scale = max(1.0, fermi_quanta(self.cell.num_electrons, self.cell.dim))
-        return np.concatenate([mean, np.sqrt(np.maximum(spread, 0))[:, 1:], self.levels[:, None]], axis=-1) / scale
+        return np.concatenate([numbers, self.levels[:, None]], axis=-1) / scale
 
-    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Float[Array, "p n"]:
+    def of_species(self, s: int) -> "Oscillators":
+        """The orbitals of the s-th occupied species: all species have the same."""
+        return self
+
+    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
         """D_il = phi_l(r_i) for the orbitals K, at the positions r."""
         products = self.products(jnp.asarray(self.quanta)[K], r)
-        return jnp.einsum("lc,lcp->pl", jnp.asarray(self.coefficients, r.dtype)[K], products)
+        dtype = jnp.result_type(r.dtype, jnp.complex64) if np.iscomplexobj(self.coefficients) else r.dtype
+        return jnp.einsum("lc,lcp->pl", jnp.asarray(self.coefficients, dtype)[K], products)
 
-    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l |phi_l|^2 of the orbitals K.
+    def propose(
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
+    ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l |phi_l|^2, shares 1.
 
         By the inequality of Cauchy and Schwarz, |sum_c U_c p_c|^2 <= g = (sum_c |U_c|) sum_c |U_c| p_c^2.
         """
-        quanta, size = jnp.asarray(self.quanta)[K], jnp.abs(jnp.asarray(self.coefficients, u.dtype))[K]
+        quanta, size = jnp.asarray(self.quanta)[K], jnp.asarray(np.abs(self.coefficients), u.dtype)[K]
         weights = size * jnp.sum(size, axis=1, keepdims=True)
+        if shares is not None:
+            weights = shares[:, None] * weights
         # The first number names the product, and what is left of it is uniform again.
         total = jnp.cumsum(weights.ravel())
         point = u[:, 0] * total[-1]
         chosen = jnp.minimum(jnp.searchsorted(total, point, side="right"), total.size - 1)
         share = weights.ravel()[chosen]
-        rest = jnp.clip(1 - (total[chosen] - point) / share, 0, 1)
+        rest = jnp.clip(1 - (total[chosen] - point) / jnp.where(share > 0, share, 1), 0, 1)
         r = inverse_distribution(quanta.reshape(-1, self.cell.dim)[chosen], u.at[:, 0].set(rest), self.highest)
         return r, jnp.einsum("lc,lcp->p", weights, self.products(quanta, r) ** 2)
 
@@ -118,18 +129,19 @@ def inverse_distribution(n: Int[Array, "*shape"], u: Float[Array, "*shape"], hig
 
 
 def oscillators(cell: OpenSpace, cutoff: float) -> Oscillators:
-    """All orbitals with up to `cutoff` quanta: by ascending quanta q, then, in 2D, by descending |m|, cosine before sine."""
+    """All orbitals with up to `cutoff` quanta: by ascending quanta q, then, in 2D, by descending |m|, m > 0 before m < 0."""
     levels = range(math.floor(cutoff) + 1)
     if cell.dim == 3:
         quanta = [[(i, j, q - i - j)] for q in levels for i in range(q + 1) for j in range(q + 1 - i)]
-        return Oscillators(np.array(quanta), np.ones((len(quanta), 1)), cell)
+        return Oscillators(np.array(quanta), np.ones((len(quanta), 1)), None, cell)
     quanta = np.array([[(min(c, q), max(q - c, 0)) for c in range(len(levels))] for q in levels for _ in range(q + 1)])
-    rows = [row for q in levels for m in range(q, -1, -2) for row in angular_momentum(q, m)]
-    return Oscillators(quanta, np.array([np.pad(row, (0, len(levels) - len(row))) for row in rows]), cell)
+    states = [(q, m) for q in levels for m in sorted(range(-q, q + 1, 2), key=lambda m: (-abs(m), -m))]
+    rows = [np.pad(angular_momentum(q, m), (0, len(levels) - q - 1)) for q, m in states]
+    return Oscillators(quanta, np.array(rows), np.array([m for _, m in states]), cell)
 
 
-def angular_momentum(q: int, m: int) -> list[Float[np.ndarray, " q+1"]]:
-    """The cosine and, for m > 0, the sine state of q quanta and angular momentum m: coefficients of n_x = 0 ... q."""
+def angular_momentum(q: int, m: int) -> Complex[np.ndarray, " q+1"]:
+    """The state of q quanta and angular momentum m: coefficients of n_x = 0 ... q."""
     plus, minus = (q + m) // 2, (q - m) // 2
     x, y = np.array([0, 1], complex), np.array([1, 0], complex)  # polynomials in a_x^dagger, at a_y^dagger = 1
     state = np.ones(1, complex)
@@ -137,8 +149,7 @@ def angular_momentum(q: int, m: int) -> list[Float[np.ndarray, " q+1"]]:
         state = np.convolve(state, factor)
     log_norm = 0.5 * np.array([math.lgamma(n + 1) + math.lgamma(q - n + 1) for n in range(q + 1)])
     log_norm -= 0.5 * (q * math.log(2) + math.lgamma(plus + 1) + math.lgamma(minus + 1))
-    state = state * np.exp(log_norm)
-    return [state.real] if m == 0 else [math.sqrt(2) * state.real, math.sqrt(2) * state.imag]
+    return state * np.exp(log_norm)
 
 
 def fermi_quanta(num_electrons: tuple[int, int], dim: int) -> int:

@@ -44,15 +44,20 @@ def module(name: str, make: Callable):
                 f"Expected a seeded model or given parameters; got module '{name}' with neither. "
                 "Wrap the model: numpyro.handlers.seed(model, key), or substitute(model, params)."
             )
-        return eqx.filter(make(key), eqx.is_inexact_array)
+        return eqx.filter(make(key), is_trained)
 
     return eqx.combine(param(name, parameters), _constants(name, make))
+
+
+def is_trained(leaf) -> bool:
+    """Whether a leaf of a network is a parameter."""
+    return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
 
 
 def _constants(name, make):
     """What is not trainable in the module that `make` makes: no parameter is computed for it."""
     found = []
-    jax.eval_shape(lambda key: found.append(eqx.filter(make(key), eqx.is_inexact_array, inverse=True)), jax.random.key(0))
+    jax.eval_shape(lambda key: found.append(eqx.filter(make(key), is_trained, inverse=True)), jax.random.key(0))
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
         raise ValueError(f"Expected integer constants of module '{name}' to be numpy arrays; got jax arrays.")
     return found[0]

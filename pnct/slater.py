@@ -31,13 +31,14 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     The phase is the imaginary part, up to a multiple of 2 pi. Raises ValueError if K or zeta has the wrong shape.
     """
     _check_shapes(orbitals, K, zeta)
-    return sum(_log_det(orbitals.matrix(K[i], zeta[i])) for i in orbitals.cell.species) - _log_norm(orbitals.cell)
+    parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.cell.species)]
+    return sum(parts) - _log_norm(orbitals.cell)
 
 
 def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> SlaterDerivatives:
     """ln Phi_K(zeta) with s and S. Raises ValueError if K or zeta has the wrong shape."""
     _check_shapes(orbitals, K, zeta)
-    parts = [_species_derivatives(orbitals, K[i], zeta[i]) for i in orbitals.cell.species]
+    parts = [_species_derivatives(orbitals.of_species(s), K[i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
     value = sum(part.log_det for part in parts) - _log_norm(orbitals.cell)
     gradient = jnp.concatenate([part.gradient for part in parts])
     flat = [part.hessian.reshape(part.gradient.size, part.gradient.size) for part in parts]

@@ -26,7 +26,8 @@ MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plan
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves or Oscillators.  K: (N,) occupied orbitals, up then down.  dtype: of the samples, by default jax's own.
+    orbitals: PlaneWaves, Oscillators or MixedOrbitals.  K: (N,) occupied orbitals, up then down.
+    dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
 
@@ -68,8 +69,8 @@ class Determinantal(distrax.Distribution):
         keys = jax.random.split(key, len(species))
         # Accelerators round the factors of float32 products to ten bits unless told otherwise.
         with jax.default_matmul_precision("highest"):
-            parts = [sample(key, self.orbitals, self.K[i], self.dtype) for key, i in zip(keys, species, strict=True)]
-            return jnp.concatenate(parts)
+            each = [self.orbitals.of_species(s) for s in range(len(species))]
+            return jnp.concatenate([sample(*x, self.K[i], self.dtype) for *x, i in zip(keys, each, species, strict=True)])
 
 
 def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:

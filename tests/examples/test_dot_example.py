@@ -34,5 +34,5 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
     assert [r["coupling"] for r in runs] == [1, 2]
     for r in runs:
         assert np.isfinite(r["free_energy"]["error"]) and 1 < r["free_energy"]["value"] < 2.5
-    for name in ("density.png", "density.gif", "distances.png", "thermodynamics.png"):
+    for name in ("density.png", "density.gif", "distances.png", "thermodynamics.png", "draws_lambda1.nc", "draws_lambda2.nc"):
         assert (tmp_path / name).stat().st_size > 5000

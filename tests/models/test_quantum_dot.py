@@ -2,12 +2,16 @@
 
 import csv
 
+import jax
 import numpy as np
 import pytest
 from jax import random
 from numpyro.handlers import condition
 
+import pnct
+import pnct.distributions as dist
 from pnct import HarmonicTrap, hamiltonian, ideal_gas
+from pnct.flows import continuous
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.models import quantum_dot
 
@@ -25,6 +29,27 @@ def test_starts_at_the_ideal_dot_and_trains():
     interacting = VariationalFreeEnergy(quantum_dot, hamiltonian(trap), natural_gradient(), num_walkers=64)
     _, info = interacting.update(interacting.init(random.key(0), trap), trap)
     assert info.updated and info.num_failed == 0 and F < info.free_energy < F + 3
+
+
+def test_an_integration_that_does_not_converge_is_named():
+    """Every walker of a violent flow in one step is left out, and the warning says of what kind the fault is."""
+
+    def violent(key):
+        flow = continuous(trap.cell, width=2, steps=1)(key)
+        return jax.tree.map(lambda x: x + 4.0, flow)
+
+    def model(trap):
+        K = pnct.sample("K", dist.Occupation(trap))
+        return pnct.sample("R", dist.Born(trap.orbitals, K, pnct.module("flow", violent)))
+
+    trap = HarmonicTrap((2, 0), beta=5.0, cutoff=1)
+    vfe = VariationalFreeEnergy(model, hamiltonian(trap), natural_gradient(), num_walkers=8)
+    params = vfe.init(random.key(0), trap).params
+    with pytest.warns(
+        RuntimeWarning, match=r"8 of 8 samples failed.*(no inverse|too few integration steps of a continuous flow)"
+    ):
+        draws = vfe.evaluate(random.key(1), params, 8, trap)
+    assert np.all(np.isnan(draws.kinetic))
 
 
 def exact_values(reference, coupling, num_electrons, inverse_temperature):

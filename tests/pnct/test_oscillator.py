@@ -49,29 +49,22 @@ def test_orbitals_are_eigenfunctions(dim):
     trap = HarmonicTrap((1, 0), dim=dim, cutoff=3)
     K, r = jnp.arange(len(trap.orbitals)), jnp.asarray(np.random.default_rng(0).normal(size=(1, dim)))
     phi = lambda r: trap.orbitals.matrix(K, r)[0]  # noqa: E731
-    laplacian = np.einsum("laa->l", np.asarray(jax.hessian(phi)(r))[:, 0, :, 0, :])
+    laplacian = np.einsum("laa->l", np.asarray(jax.jacfwd(jax.jacfwd(phi))(r))[:, 0, :, 0, :])
     h_phi = -laplacian / 2 + np.sum(r**2) / 2 * phi(r)
     np.testing.assert_allclose(h_phi, trap.orbital_energies * phi(r), rtol=0, atol=1e-12)
 
 
 def test_angular_momentum():
-    """L^2 phi = m^2 phi, with the angle taken by rotating the argument; cosine before sine."""
+    """phi(turned r) = exp(i m angle) phi(r): by descending |m|, m > 0 before m < 0; orthonormal at equal quanta."""
     trap = HarmonicTrap((1, 0), cutoff=4)
-    np.testing.assert_allclose(
-        trap.orbitals.coefficients @ trap.orbitals.coefficients.T * (trap.shells[:, None] == trap.shells),
-        np.eye(15),
-        rtol=0,
-        atol=1e-14,
-    )
-    r, K = jnp.array([[0.7, -0.4]]), jnp.arange(15)
-
-    def phi(angle):
-        c, s = jnp.cos(angle), jnp.sin(angle)
-        return trap.orbitals.matrix(K, r @ jnp.array([[c, s], [-s, c]]))[0]
-
-    second = jax.jacfwd(jax.jacfwd(phi))(0.0)
-    m = np.array([0, 1, 1, 2, 2, 0, 3, 3, 1, 1, 4, 4, 2, 2, 0])
-    np.testing.assert_allclose(second, -(m**2) * phi(0.0), rtol=0, atol=1e-13)
+    U = trap.orbitals.coefficients
+    np.testing.assert_allclose((U.conj() @ U.T) * (trap.shells[:, None] == trap.shells), np.eye(15), rtol=0, atol=1e-14)
+    r, K, angle = jnp.array([[0.7, -0.4]]), jnp.arange(15), 0.3
+    turn = jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
+    m = np.array([0, 1, -1, 2, -2, 0, 3, -3, 1, -1, 4, -4, 2, -2, 0])
+    assert trap.orbitals.angular_momenta.tolist() == m.tolist()
+    phi = trap.orbitals.matrix(K, r)[0]
+    np.testing.assert_allclose(trap.orbitals.matrix(K, r @ turn)[0], np.exp(1j * m * angle) * phi, rtol=0, atol=1e-13)
 
 
 def test_order_of_the_table():

@@ -1,0 +1,102 @@
+r"""Orbitals that adapt to the interaction:  chi_nm = sum_n' U^|m|_nn' phi_n'm,  with an orthogonal U^|m| for each |m|.
+
+A flow moves the electrons in the same way whatever their state. But under a strong repulsion all states avoid the centre of
+their relative motion by about the same distance, whatever m, where the oscillator orbitals of m = 0 have their maximum there
+and those of large |m| do not: the radial functions of different m have to change differently. Mixing orbitals of equal m does
+that, and as it is unitary the Psi_K stay orthonormal. m and -m share their U, so that time reversal stays a symmetry. Each
+species has its own, because its coordinates may mean another thing (pnct.flows.centres).
+
+    U = (1 - A)^{-1} (1 + A),   A antisymmetric, zero at first                                    (Cayley)
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from pnct.oscillator import Oscillators
+from pnct.space import OpenSpace
+
+
+class MixedOrbitals(eqx.Module):
+    """Tables of orbitals like `table`, of the same order and the same symmetries, one for each occupied species.
+
+    angles: (S, P) elements of A above its diagonals.
+    partners: (M, n) the orbitals of equal m, which each orbital is a sum of; places beyond the last one name the orbital itself.
+    blocks, place: (M,) the |m| of each orbital, and which of its partners it is.
+    """
+
+    angles: Float[Array, "S P"]
+    table: Oscillators
+    partners: Int[np.ndarray, "M n"]
+    blocks: Int[np.ndarray, " M"]
+    place: Int[np.ndarray, " M"]
+
+    @property
+    def cell(self) -> OpenSpace:
+        """Where the electrons live."""
+        return self.table.cell
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def of_species(self, s: int) -> "RotatedOrbitals":
+        """The orbitals of the s-th occupied species."""
+        angles, n = self.angles[s], self.partners.shape[1]
+        A = jnp.zeros((self.blocks.max() + 1, n, n), angles.dtype).at[angle_places(self.blocks, self.place)].set(angles)
+        A = A - jnp.swapaxes(A, 1, 2)
+        U = jnp.linalg.solve(jnp.eye(n, dtype=A.dtype) - A, jnp.eye(n, dtype=A.dtype) + A)
+        return RotatedOrbitals(U[self.blocks, self.place], self.table, self.partners)
+
+
+class RotatedOrbitals(eqx.Module):
+    """The orbitals chi_l = sum_c rotation_lc phi_{partners_lc}; the rotation is zero beyond the last partner."""
+
+    rotation: Float[Array, "M n"]
+    table: Oscillators
+    partners: Int[np.ndarray, "M n"]
+
+    @property
+    def cell(self) -> OpenSpace:
+        """Where the electrons live."""
+        return self.table.cell
+
+    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
+        """D_il = chi_l(r_i) for the orbitals K, at the positions r."""
+        partners = jnp.asarray(self.partners)[K]
+        D = self.table.matrix(partners.ravel(), r).reshape(len(r), *partners.shape)
+        return jnp.einsum("lc,plc->pl", self.rotation[K].astype(r.dtype), D)
+
+    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+        """Points of an envelope of sum_l |chi_l|^2 from points of the unit cube, and its value: as in the table itself."""
+        size = jnp.abs(self.rotation[K].astype(u.dtype))
+        shares = size * jnp.sum(size, axis=1, keepdims=True)
+        return self.table.propose(jnp.asarray(self.partners)[K].ravel(), u, shares.ravel())
+
+
+def angle_places(blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " P"], ...]:
+    """Block, row and column of every angle."""
+    sizes = [place[blocks == m].max() + 1 for m in range(blocks.max() + 1)]
+    rows, columns = zip(*(np.triu_indices(size, 1) for size in sizes), strict=True)
+    return np.repeat(np.arange(len(sizes)), [len(row) for row in rows]), np.concatenate(rows), np.concatenate(columns)
+
+
+def mixed_orbitals(table: Oscillators) -> Callable[[Array], MixedOrbitals | Oscillators]:
+    """A function key -> MixedOrbitals, at first those of the table. In three dimensions it is the table itself."""
+    m = table.angular_momenta
+    if m is None:
+        return lambda key: table
+    blocks = np.abs(m)
+    place = (table.levels - blocks) // 2
+    partners = np.tile(np.arange(len(m))[:, None], place.max() + 1)
+    for row, own in zip(partners, m, strict=True):
+        same = np.nonzero(m == own)[0]
+        row[: len(same)] = same
+    count = len(angle_places(blocks, place)[0])
+
+    def make(key: Array) -> MixedOrbitals:
+        return MixedOrbitals(jnp.zeros((len(table.cell.species), count)), table, partners, blocks, place)
+
+    return make
