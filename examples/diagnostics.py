@@ -31,7 +31,7 @@ from pnct.inference import Draws, VariationalFreeEnergy, diagnose, metropolis, n
 from pnct.models import electron_gas
 
 ENERGIES = ("energy", "kinetic", "potential")
-PLOTS = ("trace", "rank", "ess", "autocorr")
+ALONG_X = {"trace": "left: hartree, right: draw", "rank": "", "ess": "", "autocorr": "lag (draws)"}  # of the ArviZ plots
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -75,7 +75,7 @@ def main(argv=None) -> None:
         stem = name.split()[0].lower()
         result[stem] = estimates(report) | {"min_ess": report.min_ess, "max_rhat": report.max_rhat}
         idata.to_netcdf(str(out / f"draws_{stem}.nc"), engine="h5netcdf")
-        for plot in PLOTS:
+        for plot in ALONG_X:
             draw_plot(plot, idata, name, out / f"{stem}_{plot}.png")
     write_json(out / "result.json", args, result)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
@@ -106,7 +106,10 @@ def draw_plot(kind: str, idata, name: str, path: Path) -> None:
     getattr(arviz, f"plot_{kind}")(as_posterior(energies))
     figure = plt.gcf()
     figure.set_layout_engine("constrained")
-    figure.suptitle(f"{name}: total energies in hartree")
+    size = 1.1 * figure.get_figwidth()
+    figure.suptitle(f"{name}: total energies in hartree", fontsize=size)
+    if ALONG_X[kind]:
+        figure.supxlabel(ALONG_X[kind], fontsize=size)
     figure.savefig(path, dpi=90)
     plt.close("all")
 
