@@ -63,7 +63,7 @@ def _species_derivatives(orbitals, K, r) -> SlaterDerivatives:
 @jax.custom_jvp
 def _log_det(D):
     sign, log = jnp.linalg.slogdet(D)
-    return jax.lax.complex(log, jnp.angle(sign))
+    return jax.lax.complex(log, jnp.angle(sign).astype(log.dtype))
 
 
 @_log_det.defjvp

@@ -124,7 +124,7 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
 
     with pytest.warns(NumericalWarning, match=r"samples drawn by Metropolis, first walker .* at site 'R' \(no inverse"):
         draws = vfe.evaluate(KEY, folded.params, 2 * WALKERS, GAS)
-    assert 0 < np.sum(~draws.exact) < np.sum(draws.exact)
+    assert 0 < np.sum(draws.exact) < draws.exact.size
     assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, draws.log_det_jacobian))
 
 

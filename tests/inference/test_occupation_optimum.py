@@ -1,5 +1,6 @@
 """How far p(K) is from its optimum, and the step towards it, where both are known: free electrons with wrong levels."""
 
+from functools import cache
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -28,6 +29,11 @@ def occupation(shifts):
 
 def exact(shifts):
     """ln p, S and F of the law, by enumeration."""
+    return enumerated(tuple(shifts))
+
+
+@cache
+def enumerated(shifts):
     log_p = np.asarray(Occupation(GAS, occupation(shifts)).log_prob(STATES))
     p = np.exp(log_p)
     return log_p, -np.sum(p * log_p), np.sum(p * (T * log_p + ENERGIES))
