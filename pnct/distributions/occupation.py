@@ -20,11 +20,14 @@ from jaxtyping import Array, Float, Int
 from pnct.distributions.transformer import tokens
 from pnct.ideal import UNREACHABLE, conditional_table
 
+SEGMENT = 10  # electrons that are drawn with a cache of one length
+
 
 class Occupation(distrax.Distribution):
     """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down electrons.
 
-    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas.
+    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas. Its `empty_cache(n)` is for
+    the first n electrons: a pytree of arrays, or nothing.
     power: the power to which each conditional law is raised; below 1 is a broader, hotter law.
     """
 
@@ -77,7 +80,7 @@ class Occupation(distrax.Distribution):
 
         K = jnp.clip(K, 0, table.shape[1] - 1)
         previous, electrons = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]]), jnp.arange(self.gas.N)
-        correction, _ = self._correction(previous, electrons, self._empty_cache())
+        correction, _ = self._correction(previous, electrons, self._empty_cache(self.gas.N))
         log_p = log_conditionals(self.power * (table + correction), floor, last)
         return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
@@ -94,8 +97,14 @@ class Occupation(distrax.Distribution):
             k = inverse_cdf(jnp.exp(logits - jnp.max(logits)), u)
             return (k, cache), k
 
-        start = jnp.zeros((), jnp.int32), self._empty_cache()
-        return jax.lax.scan(add_electron, start, (jnp.arange(self.gas.N), table, first, last, u))[1]
+        # An electron looks at all places of the cache, so it is made longer only as it fills.
+        electrons, state, K = (jnp.arange(self.gas.N), table, first, last, u), (jnp.zeros((), jnp.int32), None), []
+        for begin in range(0, self.gas.N, SEGMENT):
+            some = slice(begin, min(begin + SEGMENT, self.gas.N))
+            state = state[0], longer(state[1], self._empty_cache(some.stop))
+            state, k = jax.lax.scan(add_electron, state, jax.tree.map(lambda x: x[some], electrons))  # noqa: B023
+            K.append(k)
+        return jnp.concatenate(K)
 
     def _table(self) -> Float[Array, "N M"]:
         """The logits of the ideal gas, or of the quasi-particles, for each electron."""
@@ -108,8 +117,8 @@ class Occupation(distrax.Distribution):
             rows.append(conditional_table(b if shifts is None else b + shifts[self.gas.shells], n))
         return jnp.concatenate(rows)
 
-    def _empty_cache(self):
-        return None if self.network is None else self.network.empty_cache(self.gas.N)
+    def _empty_cache(self, num_electrons):
+        return None if self.network is None else self.network.empty_cache(num_electrons)
 
     def _correction(self, previous, electrons, cache):
         """The network's logits for these consecutive electrons. Shape (T, M), or a plain zero."""
@@ -123,6 +132,13 @@ class Occupation(distrax.Distribution):
                 f"got {correction.shape[-1]}."
             )
         return correction, cache
+
+
+def longer(cache, empty):
+    """The contents of a cache in an empty one for more electrons; each array of that has the old one at its beginning."""
+    if cache is None:
+        return empty
+    return jax.tree.map(lambda new, old: jax.lax.dynamic_update_slice(new, old, (0,) * new.ndim), empty, cache)
 
 
 def log_conditionals(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:

@@ -10,6 +10,7 @@ import pytest
 from jax import random
 
 from pnct import ElectronGas, ideal_gas
+from pnct.distributions import occupation
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, validate_occupation
 from pnct.distributions.transformer import transformer
 
@@ -134,18 +135,28 @@ def test_one_electron_at_a_time_is_all_at_once():
     gas = GASES["unpolarised"]
     law, previous = Occupation(gas, random_network(gas, layers=2)), np.arange(gas.N)
     correct = jax.jit(Occupation._correction)
-    full, _ = correct(law, previous, np.arange(gas.N), law._empty_cache())
-    cache = law._empty_cache()
+    full, _ = correct(law, previous, np.arange(gas.N), law._empty_cache(gas.N))
+    cache = law._empty_cache(gas.N)
     for t in range(gas.N):
         correction, cache = correct(law, previous[t : t + 1], np.arange(t, t + 1), cache)
         np.testing.assert_allclose(correction[0], full[t], atol=1e-13)
+
+
+def test_a_growing_cache_draws_the_same_states(monkeypatch):
+    gas = GASES["unpolarised"]
+    law = Occupation(gas, random_network(gas, layers=2))
+    draws = []
+    for segment in (100, 3):
+        monkeypatch.setattr(occupation, "SEGMENT", segment)
+        draws.append(jax.jit(lambda key: law.sample(seed=key, sample_shape=(50,)))(jax.random.key(3)))
+    np.testing.assert_array_equal(*draws)
 
 
 def test_corrections_are_causal():
     """An electron's correction depends on all electrons before it, the up ones included, and on no later one."""
     gas = GASES["unpolarised"]
     law, electrons = Occupation(gas, random_network(gas, layers=2)), jnp.arange(gas.N)
-    correction = jax.jit(lambda previous: law._correction(previous, electrons, law._empty_cache())[0])
+    correction = jax.jit(lambda previous: law._correction(previous, electrons, law._empty_cache(gas.N))[0])
     before = correction(jnp.array([0, 1, 2, 3]))
     for t in range(1, gas.N):
         moved = np.any(correction(jnp.array([0, 1, 2, 3]).at[t].set(5)) != before, axis=1)
