@@ -41,6 +41,8 @@ def describe(x, listed: float = LISTED):
         return x
     if isinstance(x, np.generic | np.ndarray | jax.Array):
         array = np.asarray(x)
+        if np.iscomplexobj(array):  # which JSON does not know
+            return {"real": describe(array.real, listed), "imag": describe(array.imag, listed)}
         return array.tolist() if array.size <= listed else f"{array.dtype}{list(array.shape)}"
     if isinstance(x, dict):
         return {str(name): describe(value, listed) for name, value in x.items()}

@@ -1,6 +1,7 @@
 """One file per state: what comes back is what went in, and a file that was changed or is of another run is never believed."""
 
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pnct import ElectronGas, HarmonicTrap
 from pnct.inference.checkpoint import Checkpoint, DamagedError, keep_only, load, newest, save
 from pnct.inference.description import describe, differences
 
@@ -142,3 +144,9 @@ def test_differences_forgive_the_last_digit_only():
     assert differences({"x": 0.3}, {"x": 0.3 + 1e-9})
     assert differences({"x": 1}, {"x": True})
     assert differences({f"x{i}": 0 for i in range(9)}, {f"x{i}": 1 for i in range(9)}).endswith("6 more")
+
+
+@pytest.mark.parametrize("system", [ElectronGas((2, 1), 2, 3.0, 0.5), HarmonicTrap((2, 1)), HarmonicTrap((2, 0), dim=3)])
+def test_every_table_of_orbitals_can_be_described_in_full(system):
+    listed = describe(system.orbitals, listed=math.inf)
+    assert not differences(json.loads(json.dumps(listed)), listed)
