@@ -5,7 +5,7 @@ determinant, and states of different P are orthogonal by that alone. Those of on
 all of them are orthonormal, and F stays an upper bound, though T_P depends on P. One flow for all could not serve at once the
 ground state and excited states whose electrons avoid each other elsewhere.
 
-T_P is a FermiNet whose biases and W_out are linear functions of
+Every parameter of T_P is a linear function of
 
     c = [1 - cos(P_b L/N),  sin(P_b L/N)]        for each axis b,
 
@@ -16,6 +16,7 @@ and that are 0 at P = 0. The slopes of these functions start at zero: at first t
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -24,24 +25,17 @@ from pnct.space import Cell
 
 
 class MomentumFlows(eqx.Module):
-    """P -> T_P. The slopes in c, with a leading axis (2 dim,): of the biases of both streams, layer by layer, and of W_out."""
+    """P -> T_P. `flow` is that of c = 0; each array of `slopes` belongs to one of `flow`, with a leading axis (2 dim,) for c."""
 
-    flow: FermiNet  # that of c = 0
-    biases: tuple[Float[Array, "C ..."], ...]
-    out: Float[Array, "C H dim"]
+    flow: FermiNet
+    slopes: FermiNet
 
     def __call__(self, P: Float[Array, " dim"]) -> FermiNet:
         """The flow of the states of total momentum P, in units of 1/(r_s a_0), as PlaneWaves.total_momentum gives it."""
         dtype, cell = self.flow.out.dtype, self.flow.cell
         angle = jnp.asarray(P, dtype) * (cell.L / cell.N)
         c = jnp.concatenate([1 - jnp.cos(angle), jnp.sin(angle)])
-        moved = [x + jnp.tensordot(c, slope, 1) for x, slope in zip(_at_P(self.flow), (*self.biases, self.out), strict=True)]
-        return eqx.tree_at(_at_P, self.flow, moved)
-
-
-def _at_P(flow: FermiNet) -> tuple[Array, ...]:
-    """What depends on P: the biases and W_out."""
-    return (*(layer.bias for layer in flow.single), *(layer.bias for layer in flow.pair), flow.out)
+        return jax.tree.map(lambda x, slope: x + jnp.tensordot(c, slope, 1), self.flow, self.slopes)
 
 
 def by_momentum(make: Callable[[Array], FermiNet]) -> Callable[[Array], MomentumFlows]:
@@ -51,7 +45,6 @@ def by_momentum(make: Callable[[Array], FermiNet]) -> Callable[[Array], Momentum
         flow = make(key)
         if not isinstance(flow, FermiNet) or not isinstance(flow.cell, Cell):
             raise ValueError(f"Expected a function key -> FermiNet of a periodic cell; got one to {flow!r}.")
-        *biases, out = [jnp.zeros((2 * flow.cell.dim, *x.shape), x.dtype) for x in _at_P(flow)]
-        return MomentumFlows(flow, tuple(biases), out)
+        return MomentumFlows(flow, jax.tree.map(lambda x: jnp.zeros((2 * flow.cell.dim, *x.shape), x.dtype), flow))
 
     return make_flows
