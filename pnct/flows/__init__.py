@@ -1,5 +1,6 @@
 """Flows  T: R -> zeta  from electrons to quasi-particles: permutation-equivariant, the identity at first."""
 
+from pnct.flows.angular_momentum import AngularMomentumFlows, by_angular_momentum
 from pnct.flows.backflow import Backflow, backflow
 from pnct.flows.bijector import CanonicalTransformation
 from pnct.flows.centres import SeparatedCentres, separated_centres
@@ -9,6 +10,7 @@ from pnct.flows.inverse import Inversion, invert, newton
 from pnct.flows.jacobian import forward_and_log_det, jacobian
 
 __all__ = [
+    "AngularMomentumFlows",
     "Backflow",
     "CanonicalTransformation",
     "Continuous",
@@ -16,6 +18,7 @@ __all__ = [
     "Inversion",
     "SeparatedCentres",
     "backflow",
+    "by_angular_momentum",
     "continuous",
     "ferminet",
     "forward_and_log_det",
