@@ -7,7 +7,7 @@ from pnct.flows.continuous import Continuous, continuous
 from pnct.flows.ferminet import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
 from pnct.flows.jacobian import forward_and_log_det, jacobian
-from pnct.flows.sectors import MomentumFlows, by_momentum
+from pnct.flows.sectors import SectorFlows, by_sector
 
 __all__ = [
     "Backflow",
@@ -15,10 +15,10 @@ __all__ = [
     "Continuous",
     "FermiNet",
     "Inversion",
-    "MomentumFlows",
+    "SectorFlows",
     "SeparatedCentres",
     "backflow",
-    "by_momentum",
+    "by_sector",
     "continuous",
     "ferminet",
     "forward_and_log_det",

@@ -1,16 +1,14 @@
-r"""A flow for every total momentum:  Psi_K(R) = Phi_K(T_P(R)) |det dT_P/dR|^(1/2),  P = sum_{l in K} k_l.
+r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1/2),  Q what the determinant K conserves:
 
-A flow of pair distances commutes with a shift of all electrons, T(R + a) = T(R) + a, so Psi_K has the total momentum of its
-determinant, and states of different P are orthogonal by that alone. Those of one P are orthonormal because they share T_P. So
-all of them are orthonormal, and F stays an upper bound, though T_P depends on P. One flow for all could not serve at once the
-ground state and excited states whose electrons avoid each other elsewhere.
+    in a periodic cell         the total momentum P = sum_{l in K} k_l,            if T(R + a) = T(R) + a
+    in the plane of a trap     the total angular momentum M = sum_{l in K} m_l,    if T(R g) = T(R) g for rotations g
 
-Every parameter of T_P is a linear function of
+A flow with that symmetry leaves Psi_K the Q of its determinant, and states of different Q are orthogonal by that alone. Those
+of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays an upper bound, though T_Q depends
+on Q. One flow for all could not serve at once the ground state and excited states whose electrons keep other distances.
 
-    c = [1 - cos(P_b L/N),  sin(P_b L/N)]        for each axis b,
-
-numbers that do not change when all electrons gain one reciprocal-lattice vector 2 pi/L, which only moves the centre of mass,
-and that are 0 at P = 0. The slopes of these functions start at zero: at first there is one flow.
+Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The slopes of these
+functions start at zero: at first there is one flow.
 """
 
 from collections.abc import Callable
@@ -18,33 +16,35 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.ferminet import FermiNet
-from pnct.space import Cell
+from pnct.space import Space
 
 
-class MomentumFlows(eqx.Module):
-    """P -> T_P. `flow` is that of c = 0; each array of `slopes` belongs to one of `flow`, with a leading axis (2 dim,) for c."""
+class SectorFlows(eqx.Module):
+    """Q -> T_Q. `flow` is that of c = 0; each array of `slopes` belongs to a parameter of `flow`, with a leading axis for c."""
 
-    flow: FermiNet
-    slopes: FermiNet
+    flow: Callable
+    slopes: Callable
+    space: Space = eqx.field(static=True)
 
-    def __call__(self, P: Float[Array, " dim"]) -> FermiNet:
-        """The flow of the states of total momentum P, in units of 1/(r_s a_0), as PlaneWaves.total_momentum gives it."""
-        dtype, cell = self.flow.out.dtype, self.flow.cell
-        angle = jnp.asarray(P, dtype) * (cell.L / cell.N)
-        c = jnp.concatenate([1 - jnp.cos(angle), jnp.sin(angle)])
-        return jax.tree.map(lambda x, slope: x + jnp.tensordot(c, slope, 1), self.flow, self.slopes)
+    def __call__(self, Q: Float[Array, " q"]) -> Callable:
+        """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals gives them."""
+        c = self.space.sector(Q)
+        parameters, constants = eqx.partition(self.flow, eqx.is_inexact_array)
+        at_Q = jax.tree.map(lambda x, slope: x + jnp.tensordot(c.astype(x.dtype), slope, 1), parameters, self.slopes)
+        return eqx.combine(at_Q, constants)
 
 
-def by_momentum(make: Callable[[Array], FermiNet]) -> Callable[[Array], MomentumFlows]:
-    """A function key -> MomentumFlows from one that makes a FermiNet of a cell, as `ferminet` does. At first all T_P are that."""
+def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
+    """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
+    space = orbitals.cell
+    C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))
 
-    def make_flows(key: Array) -> MomentumFlows:
+    def make_flows(key: Array) -> SectorFlows:
         flow = make(key)
-        if not isinstance(flow, FermiNet) or not isinstance(flow.cell, Cell):
-            raise ValueError(f"Expected a function key -> FermiNet of a periodic cell; got one to {flow!r}.")
-        return MomentumFlows(flow, jax.tree.map(lambda x: jnp.zeros((2 * flow.cell.dim, *x.shape), x.dtype), flow))
+        slopes = jax.tree.map(lambda x: jnp.zeros((C, *x.shape), x.dtype), eqx.filter(flow, eqx.is_inexact_array))
+        return SectorFlows(flow, slopes, space)
 
     return make_flows
