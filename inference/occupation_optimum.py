@@ -64,15 +64,14 @@ def level_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
 
 
 def settled(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation") -> Params:
-    """The parameters with p(K) moved by `level_shifts` of num_samples fresh draws, if its excess of F is beyond twice its error.
+    """The parameters with p(K) moved by `level_shifts` of num_samples fresh draws, if F or S would change by twice its error.
 
-    name: the module of p(K), with `energy_shifts`, one number per level of the gas. The flow stays as it is.
+    At low temperature S changes where F hardly does. name: the module of p(K), with `energy_shifts`, one number per level of the gas. The flow stays as it is.
     """
     if getattr(params.get(name), "energy_shifts", None) is None:
         raise ValueError(f"Expected a module '{name}' with energy_shifts among the parameters; got {', '.join(params)}.")
     draws = vfe.evaluate(key, params, num_samples, gas)
-    excess = occupation_optimum(gas, draws).free_energy_excess
-    if excess.value < 2 * excess.error:
+    if all(abs(change.value) < 2 * change.error for change in occupation_optimum(gas, draws)):
         return params
     old = params[name].energy_shifts
     new = old + jnp.asarray(level_shifts(gas, draws), old.dtype)
