@@ -66,7 +66,8 @@ def level_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
 def settled(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation") -> Params:
     """The parameters with p(K) moved by `level_shifts` of num_samples fresh draws, if F or S would change by twice its error.
 
-    At low temperature S changes where F hardly does. name: the module of p(K), with `energy_shifts`, one number per level of the gas. The flow stays as it is.
+    At low temperature S changes where F hardly does. name: the module of p(K), with `energy_shifts`, one number per level of
+    the gas. The flow stays as it is.
     """
     if getattr(params.get(name), "energy_shifts", None) is None:
         raise ValueError(f"Expected a module '{name}' with energy_shifts among the parameters; got {', '.join(params)}.")
