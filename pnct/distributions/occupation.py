@@ -157,10 +157,14 @@ def possible(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Arr
 
 
 def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
-    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the rounding."""
-    total = jnp.where(p > 0, jnp.cumsum(p), -1)
-    top = jnp.max(total)
-    return jnp.argmax(total > jnp.minimum(u * top, jnp.nextafter(top, jnp.zeros_like(top)))).astype(jnp.int32)
+    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the rounding.
+
+    The sums are a matrix product and m is a minimum, because XLA is slow with a cumulative sum and an argmax of few numbers.
+    """
+    m = jnp.arange(len(p), dtype=jnp.int32)
+    total = jnp.matmul(p, jnp.triu(jnp.ones((len(p), len(p)), p.dtype)), precision="highest")
+    last = jnp.max(jnp.where(p > 0, m, 0))
+    return jnp.min(jnp.where((p > 0) & (total > u * total[-1]), m, last))
 
 
 def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
