@@ -48,8 +48,8 @@ def save(directory: Path, step: int, checkpoint: Checkpoint, run: dict) -> Path:
     return path
 
 
-def load(path: Path, like: Any, run: dict) -> Checkpoint:
-    """The checkpoint in a file, its state with the structure of `like`.
+def load(path: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> Checkpoint:
+    """The checkpoint in a file, its state with the structure of `like`. fields: of the history, where it has to have these.
 
     Raises DamagedError where the file is not what was written, and ValueError where it is of another run, saying what differs.
     """
@@ -74,18 +74,23 @@ def load(path: Path, like: Any, run: dict) -> Checkpoint:
         raise ValueError(f"Expected a checkpoint of this model and optimiser; got {path}, which differs in {different}.")
     leaves = [_restored(*stored[name], leaf) for name, leaf in zip(expected, jax.tree.leaves(like), strict=True)]
     history = {name[len("['history']['") : -2]: array for name, (_, array) in stored.items() if name.startswith("['history']")}
+    different = sorted(set(history) ^ set(fields))
+    if fields and history and different:
+        raise ValueError(
+            f"Expected a history with the fields of this program; got {path}, which differs in {', '.join(different)}."
+        )
     return Checkpoint(jax.tree.unflatten(jax.tree.structure(like), leaves), history)
 
 
-def newest(directory: Path, like: Any, run: dict) -> tuple[Path, Checkpoint] | None:
-    """The newest sound checkpoint of a directory, or None where there is no file of this kind.
+def newest(directory: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> tuple[Path, Checkpoint] | None:
+    """The newest sound checkpoint of a directory, see `load`, or None where there is no file of this kind.
 
     Warns of every damaged file that is passed over. Raises ValueError where all are damaged, or where one is of another run.
     """
     paths = sorted(directory.glob(PATTERN), reverse=True)
     for path in paths:
         try:
-            return path, load(path, like, run)
+            return path, load(path, like, run, fields)
         except DamagedError as error:
             warnings.warn(f"{error} The checkpoint before it is used instead.", stacklevel=2)
     if paths:

@@ -20,7 +20,7 @@ from pnct.inference.description import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
-from pnct.inference.model_checks import check_flow
+from pnct.inference.model_checks import check_flow, check_hamiltonian
 from pnct.inference.optimiser import as_optax
 from pnct.inference.training import Info, RunResult, TrainState, advance, train
 from pnct.inference.walkers import default_chunk_size, default_mesh, gathered, replicated
@@ -54,8 +54,9 @@ class VariationalFreeEnergy(eqx.Module):
         self.sharding = default_mesh() if sharding is None else sharding
 
     def init(self, key, *args) -> TrainState:
-        """The state before the first step. Raises ValueError where the model is not a density matrix."""
+        """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be right."""
         init_key, key = jax.random.split(_checked_key(key))
+        check_hamiltonian(self.hamiltonian, args)
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, _as_arrays(args))
         laws = law.read_laws(self.model, params, args)

@@ -1,4 +1,4 @@
-r"""What every flow and every Hamiltonian has to be, looked at before the first step, so that an error names the site:
+r"""What every flow and every Hamiltonian has to be, looked at before the first step, so that an error names what is wrong:
 
 T(P R) = P T(R)            P exchanges electrons of one spin; at parameters moved at random, since many flows begin as T = 1
 T(R + L n) = T(R) + L n    in a periodic cell, n any whole numbers; likewise
@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pnct.flows.jacobian import jacobian
-from pnct.hamiltonian import LocalEnergy
+from pnct.hamiltonian import Hamiltonian, LocalEnergy
+from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference import laws as law
+from pnct.inference.description import describe, differences
 from pnct.space import Cell
 
 SAMPLES = 16
@@ -42,6 +44,20 @@ def check_flow(model, laws: law.Laws, params, args: tuple) -> None:
     if folds:
         got = f"got det J <= 0, or no number, at {folds:.0f} of {SAMPLES} random R"
         raise ValueError(f"{at} a one-to-one flow, det J > 0, at the first parameters; {got}.")
+
+
+def check_hamiltonian(hamiltonian, args: tuple) -> None:
+    """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the model.
+
+    Where its potential is not of a kind that the system has, it is the user's own, and nothing is compared.
+    """
+    numbers = lambda x: describe(jax.tree.map(jnp.asarray, x))  # noqa: E731  (in one precision)
+    for system in (arg for arg in args if hasattr(arg, "potential")):
+        made = [hamiltonian_of(system, coulomb) for coulomb in (True, False)]
+        alike = [x for x in made if isinstance(hamiltonian, Hamiltonian) and type(hamiltonian.potential) is type(x.potential)]
+        different = [differences(numbers(hamiltonian), numbers(x)) for x in alike]
+        if different and all(different):
+            raise ValueError(f"Expected the hamiltonian of the system of the model; got one that differs in {different[0]}.")
 
 
 def local_energy(hamiltonian, born, R, site: str) -> LocalEnergy:

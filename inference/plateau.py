@@ -118,7 +118,7 @@ def _row(steps: int, draws: Draws) -> dict[str, float]:
 
 
 def _found(checkpoint, params: Params, run: dict) -> tuple[Params, list[dict]]:
-    found = None if checkpoint is None else newest(Path(checkpoint) / BEST, params, run)
+    found = None if checkpoint is None else newest(Path(checkpoint) / BEST, params, run, Evaluations._fields)
     return (params, []) if found is None else (found[1].state, unstacked(found[1].history))
 
 

@@ -24,16 +24,19 @@ WRITING_SHARE = 0.05  # of the time
 
 
 @contextmanager
-def run_directory(directory: str | Path, like: Any, run: dict) -> Iterator[tuple[Checkpoint, Callable[[Any, Any], None]]]:
+def run_directory(
+    directory: str | Path, like: Any, run: dict, fields: tuple[str, ...]
+) -> Iterator[tuple[Checkpoint, Callable[[Any, Any], None]]]:
     """Gives (checkpoint, record): where the run stands, and `record(state, info)`, to be called after each step.
 
-    like: the state before the first step.  run: what the run is of.  info: a NamedTuple of host numbers and arrays.
+    like: the state before the first step.  run: what the run is of.  info: a NamedTuple of host numbers and arrays, of these
+    fields.
     Of several processes only the first one writes; all read, so the directory has to be one that all of them see.
     Raises ValueError where the directory holds another run, or a log and no checkpoint; OSError where it cannot be written.
     """
     directory, writes = Path(directory), jax.process_index() == 0
     directory.mkdir(parents=True, exist_ok=True)
-    path, start = newest(directory, like, run) or (None, Checkpoint(like, {}))
+    path, start = newest(directory, like, run, fields) or (None, Checkpoint(like, {}))
     if not writes:
         yield start, lambda state, info: None
         return

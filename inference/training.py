@@ -107,7 +107,7 @@ def train(
     with ExitStack() as stack:
         signalled, record = lambda: None, lambda state, info: None
         if checkpoint is not None:
-            found, record = stack.enter_context(run_directory(checkpoint, start, run))
+            found, record = stack.enter_context(run_directory(checkpoint, start, run, Info._fields))
             state, infos = found.state, [Info(**info) for info in unstacked(found.history)]
             signalled = stack.enter_context(deferred_signals())
         done = len(infos)

@@ -10,6 +10,7 @@ Landau quasi-particles. Sampling inverts the cumulative distribution, with one u
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import distrax
 import jax
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float, Int
 from pnct.distributions.transformer import tokens
 from pnct.ideal import UNREACHABLE, conditional_table
 
-SEGMENT = 10  # electrons that are drawn with a cache of one length
+SEGMENT = 10  # electrons that are drawn with a cache of one length, from one range of orbitals
 
 
 class Occupation(distrax.Distribution):
@@ -74,8 +75,8 @@ class Occupation(distrax.Distribution):
         return jax.vmap(lambda key: self._sample_one(table, key))(jax.random.split(key, n))
 
     def _log_prob_one(self, table, K):
-        first, last = _room(self.gas)
-        floor = jnp.where(first, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
+        lowest, last = _room(self.gas)
+        floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
         valid = jnp.all((floor < K) & (last >= K))
 
         K = jnp.clip(K, 0, table.shape[1] - 1)
@@ -85,24 +86,27 @@ class Occupation(distrax.Distribution):
         return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
     def _sample_one(self, table, key):
-        first, last = _room(self.gas)
+        lowest, last = _room(self.gas)
         u = jax.random.uniform(key, (self.gas.N,), table.dtype)
 
-        def add_electron(state, step):
+        def add_electron(within, state, step):
             previous, cache = state
-            electron, logits, first, last, u = step
+            electron, logits, lowest, last, u = step
             correction, cache = self._correction(previous[None], electron[None], cache)
-            floor = jnp.where(first, -1, previous)
-            logits = possible(self.power * (logits[None] + correction), floor[None], last[None])[0]
-            k = inverse_cdf(jnp.exp(logits - jnp.max(logits)), u)
+            floor = jnp.where(lowest == 0, -1, previous)
+            logits = (self.power * (logits[None] + correction))[:, within]
+            logits = possible(logits, floor[None] - within.start, last[None] - within.start)[0]
+            k = within.start + inverse_cdf(jnp.exp(logits - jnp.max(logits)), u)
             return (k, cache), k
 
-        # An electron looks at all places of the cache, so it is made longer only as it fills.
-        electrons, state, K = (jnp.arange(self.gas.N), table, first, last, u), (jnp.zeros((), jnp.int32), None), []
+        # An electron looks at all places of the cache and at all orbitals, so the former grows as it fills, and of the latter
+        # only those are searched that one of the segment can take.
+        electrons, state, K = (jnp.arange(self.gas.N), table, lowest, last, u), (jnp.zeros((), jnp.int32), None), []
         for begin in range(0, self.gas.N, SEGMENT):
             some = slice(begin, min(begin + SEGMENT, self.gas.N))
+            within = slice(int(lowest[some].min()), int(last[some].max()) + 1)
             state = state[0], longer(state[1], self._empty_cache(some.stop))
-            state, k = jax.lax.scan(add_electron, state, jax.tree.map(lambda x: x[some], electrons))  # noqa: B023
+            state, k = jax.lax.scan(partial(add_electron, within), state, jax.tree.map(lambda x: x[some], electrons))  # noqa: B023
             K.append(k)
         return jnp.concatenate(K)
 
@@ -153,10 +157,14 @@ def possible(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Arr
 
 
 def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
-    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the rounding."""
-    total = jnp.where(p > 0, jnp.cumsum(p), -1)
-    top = jnp.max(total)
-    return jnp.argmax(total > jnp.minimum(u * top, jnp.nextafter(top, jnp.zeros_like(top)))).astype(jnp.int32)
+    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the rounding.
+
+    The sums are a matrix product and m is a minimum, because XLA is slow with a cumulative sum and an argmax of few numbers.
+    """
+    m = jnp.arange(len(p), dtype=jnp.int32)
+    total = jnp.matmul(p, jnp.triu(jnp.ones((len(p), len(p)), p.dtype)), precision="highest")
+    last = jnp.max(jnp.where(p > 0, m, 0))
+    return jnp.min(jnp.where((p > 0) & (total > u * total[-1]), m, last))
 
 
 def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
@@ -180,8 +188,8 @@ def _checked(gas, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
 
 
 def _room(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """For each electron: is it the first of its species, and the last orbital that leaves room for the others."""
+    """For each electron: the lowest and the last orbital that leave room for the others of its species."""
     M = len(gas.orbitals)
-    first = np.concatenate([np.arange(n) == 0 for n in gas.num_electrons])
+    lowest = np.concatenate([np.arange(n) for n in gas.num_electrons])
     last = np.concatenate([M - n + np.arange(n) for n in gas.num_electrons])
-    return first, last
+    return lowest, last

@@ -3,13 +3,14 @@ r"""How much memory, against chunk_size: a training step, an evaluation, and the
     python tests/benchmarks/memory.py --out DIR [--num-up 13] [--walkers 256] [--chunk-sizes 1 4 16 64 256]
 
 For each program, in MiB: `XLA`, the temporary memory that the compiled program asks for, and `measured`, how far the resident
-memory of the process rises above where it stood while the program runs (Linux: VmHWM after a write to clear_refs; results
-included). The walkers of a chunk are alive together; the scores of all walkers, which the natural gradient needs, whatever the
-chunk: rows of scores x parameters x 8 bytes, the last line. Programs are compiled without LLVM's expensive passes, which
-change their speed and not their memory.
+memory of the process rises above where it stood while the program runs (Linux and glibc: VmHWM after a write to clear_refs;
+results included). The walkers of a chunk are alive together; the scores of all walkers, which the natural gradient needs,
+whatever the chunk: rows of scores x parameters x 8 bytes, the last line. Programs are compiled without LLVM's expensive
+passes, which change their speed and not their memory.
 """
 
 import argparse
+import ctypes
 import json
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def memory_of(program, *args) -> dict:
     compiled = program.lower(*args).compile()
     temporary = compiled.compiled.memory_analysis().temp_size_in_bytes
     jax.block_until_ready(compiled(*args))  # what is allocated once
+    ctypes.CDLL(None).malloc_trim(0)  # or what it has freed would still be resident, and hide what it takes again
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     jax.block_until_ready(compiled(*args))

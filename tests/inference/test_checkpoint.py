@@ -122,6 +122,16 @@ def test_another_structure_is_refused_with_what_differs(tmp_path, change, messag
         load(path, state() | change, RUN)
 
 
+def test_a_history_of_other_fields_is_refused_by_their_names(tmp_path):
+    path, begun = (save(tmp_path, steps, Checkpoint(state(), history(steps) if steps else {}), RUN) for steps in (3, 0))
+    assert load(path, state(), RUN, ("ok", "K", "F")).history.keys() == history(3).keys()
+    assert load(begun, state(), RUN, ("F", "S")).history == {}  # before the first step there is none
+    with pytest.raises(
+        ValueError, match=r"^Expected a history with the fields .*; got .*3.checkpoint, which differs in K, S, ok.$"
+    ):
+        load(path, state(), RUN, ("F", "S"))
+
+
 def test_descriptions_see_the_program_and_not_its_comments():
     def one(x):
         return x + 1

@@ -30,8 +30,8 @@ def free_electrons(gas):
     return pnct.sample("R", dist.Born(gas.orbitals, K, Identity()))
 
 
-def vfe_of(model, coulomb=True):
-    return VariationalFreeEnergy(model, hamiltonian(GAS, coulomb), natural_gradient(), num_walkers=1024, chunk_size=64)
+def vfe_of(model, coulomb=True, chunk_size=64):
+    return VariationalFreeEnergy(model, hamiltonian(GAS, coulomb), natural_gradient(), 1024, chunk_size)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,9 @@ def test_excitation_energies():
         assert abs(energy.value - exact) < 3 * energy.error
         assert abs(excitation.value - (exact - first_order[0])) <= 3 * excitation.error
     assert found.excitation[0].value == found.excitation[0].error == 0
+    again = excitation_energies(random.key(0), vfe_of(free_electrons, chunk_size=100), {}, states[:2], 4096, GAS)
+    np.testing.assert_allclose(again.energy, found.energy[:2], rtol=1e-12)
+    np.testing.assert_allclose(again.excitation, found.excitation[:2], rtol=1e-12, atol=1e-12)
 
 
 def test_local_energies_at_small_rs_give_the_exchange_functional(polarised):

@@ -15,11 +15,12 @@ from pnct.distributions import transformer
 from pnct.estimate import mean_of_independent
 from pnct.first_order import first_order_bound
 from pnct.flows import backflow
-from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference import VariationalFreeEnergy, natural_gradient, to_arviz
 
 GAS = ElectronGas((2, 1), dim=2, rs=4.0, theta=0.4, twist=(0.1, 0.25), cutoff=2.0)
 GENTLE = natural_gradient(max_norm=0.02)  # a dozen walkers are noisy
 TRACES = []
+GROUPS = ("posterior", "sample_stats")
 
 
 def model(gas):
@@ -89,8 +90,13 @@ def test_results_do_not_depend_on_the_chunk_size(vfe, result):
         for a, b in zip(jax.tree.leaves(reference[0].params), jax.tree.leaves(moved[0].params), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-12)
         np.testing.assert_allclose(reference[1].free_energy, moved[1].free_energy, rtol=1e-12)
-    draws = (routine.evaluate(random.key(1), result.params, 20, GAS) for routine in (vfe, other))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), *(x._replace(born_site=0) for x in draws))
+    draws = [routine.evaluate(random.key(1), result.params, 20, GAS) for routine in (vfe, other)]
+    exported = (to_arviz(x, system=GAS) for x in draws)
+    numbers = [{name: idata[group][name].values for group in GROUPS for name in idata[group]} for idata in exported]
+    same = lambda a, b: jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12), a, b)  # noqa: E731
+    same(*(x._replace(born_site=0) for x in draws))
+    same(*numbers)
+    assert numbers[0].keys() >= {"K", "R", "K_by_shell", "energy", "free_energy", "log_det_jacobian"}
 
 
 def test_evaluation_draws_what_is_asked(vfe, result):

@@ -9,10 +9,11 @@ from tiny_program import GAS, MadeUpEnergy, routine
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, HarmonicTrap
+from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.flows import backflow, continuous, ferminet
+from pnct.hamiltonian import Hamiltonian
 from pnct.inference.laws import init_params, read_laws
-from pnct.inference.model_checks import check_flow
+from pnct.inference.model_checks import check_flow, check_hamiltonian
 
 KEY = jax.random.key(0)
 
@@ -127,6 +128,34 @@ def test_a_hamiltonian_of_another_shape_is_refused_by_the_site(kind, message):
     for use in (lambda: vfe.update(state, GAS), lambda: vfe.evaluate(KEY, state.params, 4, GAS)):
         with pytest.raises(ValueError, match=rf"^At site 'R': Expected a hamiltonian .*R of shape \(2, 2\); {message}"):
             use()
+
+
+POLARISED = ElectronGas((3, 0), 2, 4.0, 0.4, 0.1, 2.0)
+DOT = HarmonicTrap((1, 1), coupling=2.0, beta=1.0)
+
+
+@pytest.mark.parametrize(
+    ("made_for", "given", "different"),
+    [
+        (ElectronGas((3, 0), 2, 5.0, 0.4, 0.1, 2.0), POLARISED, r"kinetic_scale \(0.02 there, 0.03125 here\), 1 more"),
+        (ElectronGas((3, 0), 2, 4.0, 0.3, 0.1, 2.0), POLARISED, r"temperature \(0.0375 there, 0.05 here\)"),
+        (ElectronGas((2, 1), 2, 4.0, 0.4, 0.1, 2.0), POLARISED, r"energy_unit .* potential.ewald.cell.num_electrons\[0\]"),
+        (HarmonicTrap((1, 1), coupling=8.0, beta=1.0), DOT, r"potential.coupling \(8.0 there, 2.0 here\)"),
+    ],
+)
+def test_a_hamiltonian_of_another_system_is_refused_before_the_first_step(made_for, given, different):
+    message = f"^Expected the hamiltonian of the system of the model; got one that differs in .*{different}"
+    with pytest.raises(ValueError, match=message):
+        routine(model=lambda system: None, hamiltonian=hamiltonian(made_for)).init(KEY, given)
+
+
+@pytest.mark.parametrize("system", [POLARISED, DOT])
+def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_own(system):
+    own = Hamiltonian(temperature=1.0, energy_unit=1.0, kinetic_scale=1.0, potential=lambda R: jnp.sum(R))
+    for energy in (hamiltonian(system), hamiltonian(system, coulomb=False), own, MadeUpEnergy()):
+        for x64 in (True, False):
+            with jax.enable_x64(x64):
+                check_hamiltonian(routine(hamiltonian=energy).hamiltonian, (system, 3))
 
 
 @pytest.mark.parametrize(

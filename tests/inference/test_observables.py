@@ -153,7 +153,7 @@ def test_chunks_change_nothing(monkeypatch):
     whole = pair_correlation(R, cell, 10), structure_factor(R, cell, q), occupations(K, 9)
     monkeypatch.setattr(observables, "CHUNK_NUMBERS", 60)
     parts = pair_correlation(R, cell, 10), structure_factor(R, cell, q), occupations(K, 9)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), whole, parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), whole, parts)
 
 
 def test_failed_walkers_are_left_out():

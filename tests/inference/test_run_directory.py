@@ -17,7 +17,7 @@ import tiny_program
 from tiny_program import GAS, digest, routine
 
 from pnct import ElectronGas
-from pnct.inference import Interrupted, description
+from pnct.inference import Interrupted, description, training
 from pnct.inference.run_directory import LOG, log_line, stacked, unstacked
 
 KEY = jax.random.key(0)
@@ -128,6 +128,10 @@ def test_another_run_is_refused(vfe, tmp_path, monkeypatch):
         go_on(routine(hamiltonian=tiny_program.MadeUpEnergy(0.25)), tmp_path)
     with refused(r"model and optimiser; got .*opt_state"):
         go_on(routine(optim=optax.adam(1e-3)), tmp_path)
+    with monkeypatch.context() as other:
+        other.setattr(training.Info, "_fields", (*training.Info._fields[:-1], "made"))
+        with refused("history with the fields of this program; got .*step-000000002.checkpoint, which differs in made, updated"):
+            go_on(vfe, tmp_path)
     with refused("Expected num_steps >= 2, the steps that .* holds; got 1"):
         go_on(vfe, tmp_path, 1)
     monkeypatch.setattr(description, "version", lambda name: "9.9")
