@@ -55,7 +55,7 @@ def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
     again = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=7)
     np.testing.assert_allclose([again.n[name] for name in found.n], [found.n[name] for name in found.n], rtol=1e-12, atol=1e-12)
     for name in ("up", "down"):
-        assert np.all(np.abs(found.n[name] - exact[name]) < 4 * found.error[name] + 1e-12)
+        assert np.all(np.abs(found.n[name] - exact[name]) < 3 * found.error[name] + 1e-12)
         assert abs(np.sum(found.n[name]) - np.sum(exact[name])) < 0.3
         assert np.median(found.error[name]) < 0.03
 
@@ -68,7 +68,7 @@ def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
 
 
 def test_structure_of_the_ideal_gas(draws):
-    """S(q) and g(r) at finite temperature, within 3 and 4 standard errors of the exact curves of the canonical ensemble."""
+    """S(q) and g(r) at finite temperature, within 3 standard errors of the exact curves of the canonical ensemble."""
     q = (2 * np.pi / GAS.L) * np.array([[1, 0], [0, 1], [1, 1], [2, 0]])
     exact, R = canonical_structure_factor(GAS, q), draws.samples["R"]
     assert np.ptp(exact.by_spin["up-up"]) > 0.1
@@ -82,7 +82,7 @@ def test_structure_of_the_ideal_gas(draws):
     g = pair_correlation(R, GAS.cell, bins=12)
     curve = in_bins(lambda r: canonical_pair_correlation(GAS, r), GAS.L / 2, 12)
     for name in ("up-up", "up-down"):
-        assert np.all(np.abs(g.g[name] - curve[name]) < 4 * g.error[name])
+        assert np.all(np.abs(g.g[name] - curve[name]) < 3 * g.error[name])
 
 
 def in_bins(curve, end, bins, points=200):

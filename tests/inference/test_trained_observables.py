@@ -48,6 +48,7 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
     off = {name: (x.value - exact[name].value) / np.hypot(x.error, exact[name].error) for name, x in found.items()}
     for name, x in found.items():
         print(f"{name} {x}, exact {exact[name]}: {off[name]:+.1f} errors off")
-    if not (report.converged and report.below_exact < 3):
-        pytest.fail(f"Expected sound draws and F above the exact one; got {report.verdict}")
+    if not report.below_exact < 3:
+        pytest.fail(f"Expected F above the exact one; got {report.below_exact:.1f} errors below.")  # in any row
+    assert report.converged, report.verdict
     assert all(abs(off[name]) < 3 for name in ("energy", "kinetic", "potential", "entropy")), off
