@@ -148,7 +148,7 @@ def test_grids_of_draws_cover_the_truth_at_the_stated_rate():
         for name, field in found._asdict().items():
             if isinstance(field, Field) and name != "free_energy":  # without error in the ideal gas
                 z.setdefault(name, []).append((field.value - getattr(exact, name).value) / field.error)
-    assert len(z) == 8
+    assert len(z) == 9
     assert_covered(z)
 
 
