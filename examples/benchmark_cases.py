@@ -21,7 +21,7 @@ class Reference(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One row of the table, from scratch in `steps` steps."""
+    """One row of the table, from scratch in `steps` steps of `walkers` walkers, evaluated with `samples` samples."""
 
     num_electrons: tuple[int, int]
     dim: int
@@ -30,6 +30,8 @@ class Case(NamedTuple):
     twist: float
     steps: int
     references: tuple[Reference, ...] = ()
+    walkers: int = 256
+    samples: int = 32_768
 
     @property
     def gas(self) -> ElectronGas:
@@ -41,16 +43,21 @@ def rydberg(source: str, free_energy: float, error: float, entropy: float | None
     return Reference(source, free_energy / 2, error / 2, entropy)
 
 
+def few(num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float) -> Case:
+    """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see S, too, to a percent or two."""
+    return Case(num_electrons, dim, rs, theta, twist, 400, (rydberg(ED, *exact),), walkers=512, samples=131_072)
+
+
 CASES = {
-    "2d-3-rs1": Case((3, 0), 2, 1.0, 0.15, 0.25, 300, (rydberg(ED, 0.034151, 1.4e-5, 0.293314),)),
-    "2d-3-rs5": Case((3, 0), 2, 5.0, 0.15, 0.25, 300, (rydberg(ED, -0.306334, 3e-6, 0.289774),)),
-    "2d-3-rs10": Case((3, 0), 2, 10.0, 0.15, 0.25, 300, (rydberg(ED, -0.175218, 2e-6, 0.289479),)),
-    "2d-1+1-rs1": Case((1, 1), 2, 1.0, 0.15, 0.25, 300, (rydberg(ED, -0.885501, 2.89e-4, 0.003895),)),
-    "2d-1+1-rs5": Case((1, 1), 2, 5.0, 0.15, 0.25, 300, (rydberg(ED, -0.337668, 1.6e-5, 0.046968),)),
-    "3d-1+1-rs5": Case((1, 1), 3, 5.0, 0.5, 0.0, 300, (rydberg(ED, -0.296363, 1.1e-5, 0.440261),)),
-    "3d-1+1-rs10": Case((1, 1), 3, 10.0, 0.5, 0.0, 300, (rydberg(ED, -0.151317, 2e-6, 0.488029),)),
-    "3d-3-rs10": Case((3, 0), 3, 10.0, 0.125, 0.0, 300, (rydberg(ED, -0.107797, 7e-6, 2.701917),)),
-    "3d-3-rs10-hot": Case((3, 0), 3, 10.0, 0.5, 0.0, 300, (rydberg(ED, -0.131183, 1.1e-5, 4.111116),)),
+    "2d-3-rs1": few((3, 0), 2, 1.0, 0.15, 0.25, 0.034151, 1.4e-5, 0.293314),
+    "2d-3-rs5": few((3, 0), 2, 5.0, 0.15, 0.25, -0.306334, 3e-6, 0.289774),
+    "2d-3-rs10": few((3, 0), 2, 10.0, 0.15, 0.25, -0.175218, 2e-6, 0.289479),
+    "2d-1+1-rs1": few((1, 1), 2, 1.0, 0.15, 0.25, -0.885501, 2.89e-4, 0.003895),
+    "2d-1+1-rs5": few((1, 1), 2, 5.0, 0.15, 0.25, -0.337668, 1.6e-5, 0.046968),
+    "3d-1+1-rs5": few((1, 1), 3, 5.0, 0.5, 0.0, -0.296363, 1.1e-5, 0.440261),
+    "3d-1+1-rs10": few((1, 1), 3, 10.0, 0.5, 0.0, -0.151317, 2e-6, 0.488029),
+    "3d-3-rs10": few((3, 0), 3, 10.0, 0.125, 0.0, -0.107797, 7e-6, 2.701917),
+    "3d-3-rs10-hot": few((3, 0), 3, 10.0, 0.5, 0.0, -0.131183, 1.1e-5, 4.111116),
     "2d-13-rs1": Case((13, 0), 2, 1.0, 0.15, 0.25, 200),
     "2d-13-rs10": Case((13, 0), 2, 10.0, 0.15, 0.25, 100),
     "2d-29-rs0.25": Case((29, 0), 2, 0.25, 0.15, 0.25, 150, (rydberg(LOG, 23.375787, 0.001281, 29 * 0.39587),)),

@@ -28,8 +28,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=["all", *CASES], default=list(SMALL), metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--steps", type=int, default=None, help="training steps, instead of those of each case")
-    parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
-    parser.add_argument("--samples", type=int, default=32_768, help="independent samples of each evaluation")
+    parser.add_argument("--walkers", type=int, default=None, help="independent samples per step, instead of those of each case")
+    parser.add_argument("--samples", type=int, default=None, help="independent samples of the evaluation, likewise")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
     directory_flags(parser, "out/benchmark_table")
     return parser
@@ -38,9 +38,8 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    check_whole_numbers(args, parser, walkers=2, samples=80)
-    if args.steps is not None:
-        check_whole_numbers(args, parser, steps=0)
+    minima = {"steps": 0, "walkers": 2, "samples": 80}
+    check_whole_numbers(args, parser, **{name: least for name, least in minima.items() if getattr(args, name) is not None})
     out = output_directory(args, parser)
 
     results = {}
@@ -57,14 +56,15 @@ def main(argv=None) -> None:
 def run(case: Case, args, directory):
     """Trains and evaluates one case; what diagnose says of it."""
     gas = case.gas
+    given = {name: getattr(args, name) for name in ("steps", "walkers", "samples") if getattr(args, name) is not None}
+    case = case._replace(**given)
     model = electron_gas if case.theta else condition(electron_gas, {"K": gas.ground_state})
-    vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
-    steps = case.steps if args.steps is None else args.steps
-    result = vfe.run(jax.random.key(args.seed), steps, gas, checkpoint=directory)
+    vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=case.walkers)
+    result = vfe.run(jax.random.key(args.seed), case.steps, gas, checkpoint=directory)
     params = result.params
     if case.theta:
-        params = settled(vfe, jax.random.key(args.seed + 1), params, args.samples // 2, gas)
-    draws = vfe.evaluate(jax.random.key(args.seed + 2), params, args.samples, gas)
+        params = settled(vfe, jax.random.key(args.seed + 1), params, case.samples // 2, gas)
+    draws = vfe.evaluate(jax.random.key(args.seed + 2), params, case.samples, gas)
     idata = to_arviz(draws, result.history)
     idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
     return diagnose(idata)

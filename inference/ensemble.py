@@ -1,6 +1,6 @@
 """One batch of the ensemble:  K ~ p(K),  R ~ |Psi_K|^2,  with E_loc(K, R) and, for a gradient, the scores of both laws.
 
-For a gradient, one walker in four takes its classical sites from a broader law, and weights make up for it:
+For a gradient, every other walker takes its classical sites from a broader law, and weights make up for it:
 
     q(K) = sum_s c_s p_s(K),    weight = p(K)/q(K),    p_s = p with every conditional law raised to the power s
 
@@ -26,7 +26,7 @@ from pnct.inference.gradients import complex_score, real_score
 from pnct.inference.model_checks import local_energy
 from pnct.inference.walkers import map_walkers
 
-HOT_SHARE = 1 / 4  # of the walkers of a training step
+HOT_SHARE = 1 / 2  # of the walkers of a training step
 HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
 CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 CLIP = 5.0  # mean absolute deviations
+SIGNAL = 10.0  # temperatures that F_loc may be off at any rate: a state of far too small a p(K) is no outlier
 
 
 class Scores(NamedTuple):
@@ -48,10 +49,10 @@ def complex_score(f: Callable, params):
     return jax.jacrev(parts)(params)
 
 
-def clipped(x: Float[Array, " B"], weight, width: float) -> Float[Array, " B"]:
-    """x - mean(x), limited to `width` mean absolute deviations; 0 where the weight is 0."""
+def clipped(x: Float[Array, " B"], weight, width: float, least=0.0) -> Float[Array, " B"]:
+    """x - mean(x), limited to `width` mean absolute deviations, or to `least` where that is more; 0 where the weight is 0."""
     centred = jnp.where(weight > 0, x - weighted_mean(x, weight), 0.0)
-    scale = width * weighted_mean(jnp.abs(centred), weight)
+    scale = jnp.maximum(width * weighted_mean(jnp.abs(centred), weight), least)
     return jnp.where(weight > 0, jnp.clip(centred, -scale, scale), 0.0)
 
 
@@ -79,7 +80,7 @@ def classical_scores(
     rows, log_prob, energy: Complex[Array, " B"], temperature, weight, num_electrons: int, clip: float = CLIP
 ) -> Scores:
     """The scores of p(K); the baseline is the mean."""
-    residual = clipped(temperature * log_prob + energy.real, weight, clip)
+    residual = clipped(temperature * log_prob + energy.real, weight, clip, SIGNAL * temperature)
     # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
     curvature = jnp.where(temperature > 0, temperature, 1.0)
     return _centred(rows, residual[:, None], weight, num_electrons)._replace(curvature=curvature)

@@ -2,6 +2,7 @@ r"""What every flow and every Hamiltonian has to be, looked at before the first 
 
 T(P R) = P T(R)            P exchanges electrons of one spin; at parameters moved at random, since many flows begin as T = 1
 T(R + L n) = T(R) + L n    in a periodic cell, n any whole numbers; likewise
+T_K = T_K'                 unless K and K' differ in a quantum number that T_K conserves: else <Psi_K|Psi_K'> is not 0
 det dT/dR > 0              at the first parameters, in SAMPLES random configurations
 """
 
@@ -16,21 +17,28 @@ from pnct.inference import laws as law
 from pnct.space import Cell
 
 SAMPLES = 16
+STATES = 64  # of which some have the same quantum numbers
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
 
 def check_flow(model, laws: law.Laws, params, args: tuple) -> None:
-    """Raises ValueError where the flow of the Born site breaks one of the three laws, naming the site."""
+    """Raises ValueError where the flow of the Born site breaks one of these laws, naming the site."""
     rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
     shaken = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), params)
     places = rng.uniform(size=(SAMPLES, *laws.shape))
-    exchange, shift, folds = (float(x) for x in _violations(model, laws, params, shaken, args, places))
+    exchange, shift, unlike, motion, folds = (float(x) for x in _violations(model, laws, params, shaken, args, places))
     at, difference = f"At site '{laws.born}': Expected", "got a difference of {:.2g} at a random R."
     if exchange > 0:
         what = "an equivariant flow, which exchanges zeta where two electrons of one spin are exchanged"
         raise ValueError(f"{at} {what}; {difference.format(exchange)}")
     if shift > 0:
         raise ValueError(f"{at} a periodic flow, T(R + L n) = T(R) + L n; {difference.format(shift)}")
+    if unlike > 0:
+        what = "one flow for all states, or for all of the same quantum numbers, without which they are not orthonormal"
+        raise ValueError(f"{at} {what}; {difference.format(unlike)}")
+    if motion > 0:
+        what = "a flow that depends on quantum numbers to conserve them, moving with the electrons where they move as one"
+        raise ValueError(f"{at} {what}; {difference.format(motion)}")
     if folds:
         got = f"got det J <= 0, or no number, at {folds:.0f} of {SAMPLES} random R"
         raise ValueError(f"{at} a one-to-one flow, det J > 0, at the first parameters; {got}.")
@@ -60,11 +68,21 @@ def _violations(model, laws, params, shaken, args, places):
     R = places[0]
     n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1
     exchanged = lambda x: jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])  # noqa: E731
-    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n]))
+    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n, space.moved(R)]))
     exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0])))
     shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if isinstance(space, Cell) else jnp.zeros((), dtype)
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
     beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
+
+    def state(key):
+        born = _born(law.tempered(model, 0.0), laws, shaken, args, key)
+        return born.orbitals.quantum_numbers(born.K), born.flow(R)
+
+    Q, of_state = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))
+    apart = jnp.max(jnp.abs(of_state[:, None] - of_state), axis=(2, 3))
+    same = jnp.all(jnp.abs(Q[:, None] - Q) * space.L < 1e-3, axis=2)
+    unlike = jnp.max(jnp.where(same, apart, 0.0))
+    motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(jnp.abs(zeta[3] - space.moved(zeta[0]))), 0.0)
 
     flow = _born(model, laws, params, args).flow
 
@@ -72,10 +90,11 @@ def _violations(model, laws, params, shaken, args, places):
         zeta, J = jacobian(flow, R)
         return (jnp.linalg.slogdet(J)[0] > 0) & jnp.all(jnp.isfinite(zeta))
 
-    return beyond_rounding(exchange), beyond_rounding(shift), jnp.sum(~jax.lax.map(one_to_one, places))
+    violations = (beyond_rounding(x) for x in (exchange, shift, unlike, motion))
+    return *violations, jnp.sum(~jax.lax.map(one_to_one, places))
 
 
-def _born(model, laws, params, args):
+def _born(model, laws, params, args, key=None):
     """The Born law of one draw of the classical sites."""
-    values = {laws.born: jnp.zeros(laws.shape)}
-    return law.sites_of(model, params, values, args, jax.random.key(0))[laws.born]["fn"].distribution
+    values, key = {laws.born: jnp.zeros(laws.shape)}, jax.random.key(0) if key is None else key
+    return law.sites_of(model, params, values, args, key)[laws.born]["fn"].distribution

@@ -1,17 +1,19 @@
-"""rho = sum_K p(K) |Psi_K><Psi_K| of electrons in a harmonic trap:  K ~ p(K),  R ~ |Psi_K(R)|^2 through a continuous flow."""
+"""rho = sum_K p(K) |Psi_K><Psi_K| of electrons in a harmonic trap:  K ~ p(K),  R ~ |Psi_K(R)|^2 through continuous flows."""
 
 import pnct
 import pnct.distributions as dist
 from pnct.distributions import transformer
-from pnct.flows import continuous, separated_centres
+from pnct.flows import by_sector, continuous, separated_centres
 from pnct.mixing import mixed_orbitals
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):
     """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in oscillator lengths."""
     occupation = pnct.module("occupation", transformer(trap, layers=2, width=16))
-    flow = pnct.module("flow", separated_centres(trap.cell, continuous(trap.cell, depth=2, width=16, steps=12)))
+    flow = separated_centres(trap.cell, continuous(trap.cell, depth=2, width=16, steps=12))
+    flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     orbitals = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
     K = pnct.sample("K", dist.Occupation(trap, occupation))
-    R = pnct.sample("R", dist.Born(orbitals, K, flow))
+    M = orbitals.quantum_numbers(K)  # the total angular momentum
+    R = pnct.sample("R", dist.Born(orbitals, K, flows(M)))
     return R

@@ -42,6 +42,10 @@ class MixedOrbitals(eqx.Module):
     def __len__(self) -> int:
         return len(self.table)
 
+    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+        """Those of the table."""
+        return self.table.quantum_numbers(K)
+
     def of_species(self, s: int) -> "RotatedOrbitals":
         """The orbitals of the s-th occupied species."""
         angles, n = self.angles[s], self.partners.shape[1]

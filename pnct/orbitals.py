@@ -44,6 +44,10 @@ class PlaneWaves(eqx.Module):
         """The wave vectors k_m of the occupied orbitals K."""
         return jnp.asarray(self.wavevectors, dtype)[K]
 
+    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " dim"]:
+        """The total momentum P = sum_l k_l of the occupied orbitals of all species, in units of 1/(r_s a_0)."""
+        return jnp.sum(self.occupied(K), axis=0)
+
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "n dim"]) -> Complex[Array, "n n"]:
         """D_il = L^{-dim/2} exp(i k_l.r_i) for the orbitals K of one species, at the positions r."""
         phase = r @ self.occupied(K, r.dtype).T

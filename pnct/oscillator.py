@@ -63,6 +63,11 @@ class Oscillators(eqx.Module):
         """The orbitals of the s-th occupied species: all species have the same."""
         return self
 
+    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+        """In two dimensions the total angular momentum M = sum_l m_l of the occupied orbitals of all species; else nothing."""
+        m = np.zeros((len(self), 0)) if self.angular_momenta is None else self.angular_momenta[:, None].astype(float)
+        return jnp.sum(jnp.asarray(m)[K], axis=0)
+
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
         """D_il = phi_l(r_i) for the orbitals K, at the positions r."""
         products = self.products(jnp.asarray(self.quanta)[K], r)

@@ -55,6 +55,12 @@ class Space(Protocol):
     def centre(r: Float[Array, "*N dim"], L: float) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
         """Even features and direction of single electrons, seen from the centre; None where there is none."""
 
+    def sector(self, Q: Float[Array, " q"]) -> Float[Array, " C"]:
+        """What a flow is told of the conserved quantum numbers Q of a state; 0 at Q = 0."""
+
+    def moved(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        """All electrons moved as one, by the symmetry that conserves Q."""
+
 
 class Electrons(eqx.Module):
     """Who is there: electron numbers (up, down), and the dimension."""
@@ -104,6 +110,18 @@ class Cell(Electrons):
         """No point of the cell differs from another."""
         return None
 
+    def sector(self, Q):
+        """[1 - cos(P L/N), sin(P L/N)] of the total momentum P, the same where each electron gains a reciprocal-lattice vector.
+
+        That would only move the centre of mass.
+        """
+        angle = jnp.asarray(Q) * (self.L / self.N)
+        return jnp.concatenate([1 - jnp.cos(angle), jnp.sin(angle)])
+
+    def moved(self, R):
+        """Shifted, along all axes."""
+        return R + self.L / 10
+
 
 class OpenSpace(Electrons):
     """All space around one centre and who is in it: electron numbers (up, down), dimension, and the unit of length `L`."""
@@ -136,6 +154,15 @@ class OpenSpace(Electrons):
         """[ln(1 + s^2), s^2/(1 + s^2)] and r/(1 + s^2)^(1/2)."""
         q = 1 + jnp.sum(r**2, axis=-1, keepdims=True) / L**2
         return jnp.concatenate([jnp.log(q), 1 - 1 / q], axis=-1), r / jnp.sqrt(q)
+
+    def sector(self, Q):
+        """[|M|/(1 + |M|), M mod 2] of the total angular momentum M, the same for M and -M: time reversal stays a symmetry."""
+        M = jnp.abs(jnp.asarray(Q))
+        return jnp.concatenate([M / (1 + M), M % 2])
+
+    def moved(self, R):
+        """In two dimensions turned about the centre, by 1 radian."""
+        return R if self.dim == 3 else R @ np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]], R.dtype)
 
 
 def norm(r: Float[Array, "*pairs dim"]) -> Float[Array, "*pairs 1"]:

@@ -7,6 +7,7 @@ from pnct.flows.continuous import Continuous, continuous
 from pnct.flows.ferminet import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
 from pnct.flows.jacobian import forward_and_log_det, jacobian
+from pnct.flows.sectors import SectorFlows, by_sector
 
 __all__ = [
     "Backflow",
@@ -14,8 +15,10 @@ __all__ = [
     "Continuous",
     "FermiNet",
     "Inversion",
+    "SectorFlows",
     "SeparatedCentres",
     "backflow",
+    "by_sector",
     "continuous",
     "ferminet",
     "forward_and_log_det",

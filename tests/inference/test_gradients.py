@@ -165,3 +165,12 @@ def test_detrending_removes_a_linear_baseline_and_ignores_failed_walkers():
     y = detrended(3 * x + 1, x, weight)
     assert float(jnp.ptp(y[:3])) < 1e-12
     assert float(weighted_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([1.0, 3.0, 0.0]))) == 2.5
+
+
+def test_a_state_that_p_has_lost_is_no_outlier():
+    """In a cold gas with a good flow F_loc hardly varies; a state 5 T below keeps its residual, one 1000 T above does not."""
+    T = 0.1
+    log_prob, energy = jnp.zeros(1000).at[0].set(-5.0), jnp.zeros(1000, complex).at[1].set(1000 * T)
+    scores = classical_scores({"logit": jnp.ones((1000, 1))}, log_prob, energy, T, jnp.ones(1000), 1)
+    lost, outlier = scores.residual[:2] / T
+    assert -6.5 < lost < -5.5 and outlier < 11

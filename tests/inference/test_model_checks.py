@@ -77,6 +77,42 @@ class Wrong(MadeUpEnergy):
         return energy._replace(potential=jnp.sum(R * jnp.ones((3, 1))))
 
 
+class Drift(eqx.Module):
+    """T = R + w (P V(R) + P), V(R) of one centre or of pairs."""
+
+    w: jax.Array
+    P: jax.Array
+    of_pairs: bool = eqx.field(static=True, default=True)
+
+    def __call__(self, R):
+        r = R[:, None] - R if self.of_pairs else R[:, None]
+        return R + self.w * self.P * jnp.sum(jnp.sin(2 * np.pi / GAS.L * r), axis=1)
+
+
+@pytest.mark.parametrize(
+    ("depends", "message"),
+    [
+        (lambda gas, K, w: Drift(w, jnp.sum(K**2)), "Expected one flow for all states, or for all of the same quantum numbers"),
+        (
+            lambda gas, K, w: Drift(w, gas.orbitals.quantum_numbers(K), False),
+            "Expected a flow that depends on quantum numbers to conserve them",
+        ),
+        (lambda gas, K, w: Drift(w, gas.orbitals.quantum_numbers(K)), None),
+    ],
+)
+def test_a_flow_that_depends_on_more_than_the_quantum_numbers_is_refused(depends, message):
+    def program(gas):
+        w = pnct.param("w", jnp.zeros(()))
+        K = pnct.sample("K", dist.Occupation(gas))
+        return pnct.sample("electrons", dist.Born(gas.orbitals, K, depends(gas, K, w)))
+
+    if message is None:
+        routine(model=program).init(KEY, GAS)
+        return
+    with pytest.raises(ValueError, match=f"^At site 'electrons': {message}.*; got a difference of [0-9]"):
+        routine(model=program).init(KEY, GAS)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -1,0 +1,50 @@
+r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1/2),  Q what the determinant K conserves:
+
+    in a periodic cell         the total momentum P = sum_{l in K} k_l,            if T(R + a) = T(R) + a
+    in the plane of a trap     the total angular momentum M = sum_{l in K} m_l,    if T(R g) = T(R) g for rotations g
+
+A flow with that symmetry leaves Psi_K the Q of its determinant, and states of different Q are orthogonal by that alone. Those
+of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays an upper bound, though T_Q depends
+on Q. One flow for all could not serve at once the ground state and excited states whose electrons keep other distances.
+
+Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The slopes of these
+functions start at zero: at first there is one flow.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pnct.space import Space
+
+
+class SectorFlows(eqx.Module):
+    """Q -> T_Q. `flow` is that of c = 0; each array of `slopes` belongs to a parameter of `flow`, with a leading axis for c."""
+
+    flow: Callable
+    slopes: Callable
+    space: Space = eqx.field(static=True)
+
+    def __call__(self, Q: Float[Array, " q"]) -> Callable:
+        """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals gives them."""
+        c = self.space.sector(Q)
+        parameters, constants = eqx.partition(self.flow, eqx.is_inexact_array)
+        at_Q = jax.tree.map(lambda x, slope: x + jnp.tensordot(c.astype(x.dtype), slope, 1), parameters, self.slopes)
+        return eqx.combine(at_Q, constants)
+
+
+def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
+    """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
+    space = orbitals.cell
+    C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))
+
+    def make_flows(key: Array) -> SectorFlows:
+        flow = make(key)
+        slopes = jax.tree.map(lambda x: jnp.zeros((C, *x.shape), x.dtype), eqx.filter(flow, eqx.is_inexact_array))
+        return SectorFlows(flow, slopes, space)
+
+    return make_flows
