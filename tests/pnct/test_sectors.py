@@ -61,11 +61,11 @@ def test_orthonormal_in_a_cell(num_electrons):
     r, centre = gas.L * grid(points), gas.L * grid(centres)
     R = jnp.asarray(np.stack([centre[:, None] + r, centre[:, None] + 0 * r], axis=2))
 
-    def psi(K):
+    def wave_function(K):
         born = Born(gas.orbitals, K, flows(gas.orbitals.quantum_numbers(K)))
         return jnp.exp(jax.lax.map(jax.vmap(born.log_psi), R)).ravel()
 
-    psi = np.asarray(jax.jit(lambda K: jax.lax.map(psi, K))(jnp.array(Ks)))
+    psi = np.asarray(jax.jit(lambda K: jax.lax.map(wave_function, K))(jnp.array(Ks)))
     overlap = psi.conj() @ psi.T * gas.L**4 / (points * centres) ** 2
     np.testing.assert_allclose(overlap, np.eye(len(Ks)), rtol=0, atol=2e-3)
     momenta = np.round([gas.orbitals.quantum_numbers(np.array(K)) for K in Ks], 9)
