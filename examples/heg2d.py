@@ -97,7 +97,7 @@ def line(gas, report, mass) -> str:
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run, a little apart along r_s so that all error bars are seen, and the published values."""
+    """The three routes of this run and the published values, a little apart along r_s so that all error bars are seen."""
     fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
     numbers = sorted({row["num_electrons"] for row in rows})
     for color, N in enumerate(numbers):
@@ -135,12 +135,14 @@ def reference_points(folder: Path, numbers, args):
     methods = [row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]]
     for i, method in enumerate(dict.fromkeys(row["method"] for row in methods)):
         points = number([row for row in methods if row["method"] == method], "rs", "m_star_over_m", "error")
-        name = method.removesuffix(", fully polarised").replace("URL given is also ", "").replace("plotted as ", "")
+        name = method.removesuffix(", fully polarised").replace("URL given is also ", "").replace("plotted as", "curve of its")
+        points[0] *= 1.03 ** (i - 1.5)
         yield name, *points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
 
     published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
-    for N, marker in zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False):
+    for i, (N, marker) in enumerate(zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False)):
         points = number([row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error")
+        points[0] *= 1.03 ** (i - 0.5)
         yield f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)", *points, {"fmt": marker, "color": "k"}
 
     for color, N in enumerate(numbers):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from covered import assert_covered
 
 from pnct import ElectronGas, HarmonicTrap, ideal_gas
 from pnct.distributions import Occupation
@@ -308,10 +309,7 @@ def test_errors_cover_the_truth_at_the_stated_rate():
     K = np.asarray(jax.jit(lambda key: law.sample(seed=key, sample_shape=(200 * 500,)))(jax.random.key(0)))
     energy = np.sum(np.asarray(gas.orbital_energies)[K], axis=1)  # of entropy alike, for F is one number for all K
     found = [chain_estimate(part)[0] for part in energy.reshape(200, 4, 125)]
-    z = np.array([(e.value - ideal_gas(gas).energy) / e.error for e in found])
-    for sigmas, rate in ((1, 0.683), (2, 0.954)):
-        covered = np.mean(np.abs(z) < sigmas)
-        assert abs(covered - rate) < 3 * np.sqrt(rate * (1 - rate) / 200), (sigmas, covered)
+    assert_covered({"E": [(e.value - ideal_gas(gas).energy) / e.error for e in found]})
 
 
 def test_chains_that_disagree():

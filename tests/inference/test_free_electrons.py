@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from covered import REPEATS, assert_covered, parts
 from identity_flow import Identity
 from jax import random
 from numpyro.handlers import condition
@@ -47,29 +48,30 @@ def polarised():
 
 
 def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
-    """Electrons in plane waves are their quasi-particles: n_k is the occupation of orbital k. 50 repeats cover it."""
+    """Electrons in plane waves are their quasi-particles: n_k is the occupation of orbital k."""
     found = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=100)
     exact = dict(zip(("up", "down"), ideal_gas(GAS).occupations, strict=True))
     np.testing.assert_array_equal(found.k, GAS.orbitals.wavevectors)
     again = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=7)
     np.testing.assert_allclose([again.n[name] for name in found.n], [found.n[name] for name in found.n], rtol=1e-12, atol=1e-12)
     for name in ("up", "down"):
-        assert np.all(np.abs(found.n[name] - exact[name]) < 4 * found.error[name] + 1e-12)
+        assert np.all(np.abs(found.n[name] - exact[name]) < 3 * found.error[name] + 1e-12)
         assert abs(np.sum(found.n[name]) - np.sum(exact[name])) < 0.3
         assert np.median(found.error[name]) < 0.03
 
-    z = []
-    for i in range(50):
-        part = slice(100 * i, 100 * (i + 1))
+
+@pytest.mark.slow
+def test_momenta_cover_the_ideal_gas_at_the_stated_rate(draws):
+    exact, z = ideal_gas(GAS).occupations[0][:6], []
+    for i, part in enumerate(parts(50)):
         some = draws._replace(samples={name: x[part] for name, x in draws.samples.items()})
-        repeat = momentum_distribution(random.key(2 + i), free_electrons, {}, some, GAS, chunk_size=100)
-        z.append((repeat.n["up"][:6] - exact["up"][:6]) / repeat.error["up"][:6])
-    # Six levels of a repeat are not independent: as 50 of them count, not 300.
-    assert abs(np.mean(np.abs(z) < 1) - 0.683) < 3 * np.sqrt(0.683 * 0.317 / 50)
+        repeat = momentum_distribution(random.key(2 + i), free_electrons, {}, some, GAS, chunk_size=50)
+        z.append((repeat.n["up"][:6] - exact) / repeat.error["up"][:6])
+    assert_covered({"n": z})
 
 
 def test_structure_of_the_ideal_gas(draws):
-    """S(q) and g(r) at finite temperature, within 3 and 4 standard errors of the exact curves of the canonical ensemble."""
+    """S(q) and g(r) at finite temperature, within 3 standard errors of the exact curves of the canonical ensemble."""
     q = (2 * np.pi / GAS.L) * np.array([[1, 0], [0, 1], [1, 1], [2, 0]])
     exact, R = canonical_structure_factor(GAS, q), draws.samples["R"]
     assert np.ptp(exact.by_spin["up-up"]) > 0.1
@@ -83,7 +85,7 @@ def test_structure_of_the_ideal_gas(draws):
     g = pair_correlation(R, GAS.cell, bins=12)
     curve = in_bins(lambda r: canonical_pair_correlation(GAS, r), GAS.L / 2, 12)
     for name in ("up-up", "up-down"):
-        assert np.all(np.abs(g.g[name] - curve[name]) < 4 * g.error[name])
+        assert np.all(np.abs(g.g[name] - curve[name]) < 3 * g.error[name])
 
 
 def in_bins(curve, end, bins, points=200):
@@ -104,21 +106,11 @@ def test_exact_curves_are_those_of_the_determinant_at_zero_temperature():
     assert three[0] == pytest.approx(0, abs=1e-9) and np.all(np.diff(three[:5]) > 0)
 
 
-def assert_covered(z):
-    """z: scores of 200 repeats by name. 68 % and 95 % of the intervals hold the exact value, to 3 binomial sigma."""
-    for name, values in z.items():
-        assert len(values) == 200
-        for sigmas, rate in ((1, 0.683), (2, 0.954)):
-            covered = np.mean(np.abs(values) < sigmas)
-            assert abs(covered - rate) < 3 * np.sqrt(rate * (1 - rate) / 200), (name, sigmas, covered)
-
-
 def test_structure_covers_the_ideal_gas_at_the_stated_rate(draws):
     q, k_up = (2 * np.pi / GAS.L) * np.array([[1, 0]]), ideal_gas(GAS).occupations[0]
     curve, S = in_bins(lambda r: canonical_pair_correlation(GAS, r), GAS.L / 2, 3), canonical_structure_factor(GAS, q)
     z = {name: [] for name in ("S up-up", "S", "g up-up", "g up-down", "n")}
-    for i in range(200):
-        part = slice(50 * i, 50 * (i + 1))
+    for part in parts(50):
         R, K = draws.samples["R"][part], draws.samples["K"][part]
         found, g, n = structure_factor(R, GAS.cell, q), pair_correlation(R, GAS.cell, 3), occupations(K[:, :2], len(k_up))
         z["S up-up"].append((found.by_spin["up-up"][0] - S.by_spin["up-up"][0]) / found.by_spin_error["up-up"][0])
@@ -142,9 +134,9 @@ def test_energies_cover_the_first_order_at_the_stated_rate(polarised):
         "entropy": -draws.log_prob,
     }
     z = {name: [] for name in (*quantities, "s/s_0")}
-    for i in range(200):
+    for part in parts(160):
         for name, x in quantities.items():
-            found = mean_of_independent(x[160 * i : 160 * (i + 1)])
+            found = mean_of_independent(x[part])
             z[name].append((found.value - getattr(exact, name)) / found.error)
         mass = mass_from_entropy(gas, found)
         z["s/s_0"].append((mass.value - 1) / mass.error)
@@ -195,6 +187,19 @@ def test_excitation_energies():
     again = excitation_energies(random.key(0), vfe_of(free_electrons, chunk_size=100), {}, states[:2], 4096, GAS)
     np.testing.assert_allclose(again.energy, found.energy[:2], rtol=1e-12)
     np.testing.assert_allclose(again.excitation, found.excitation[:2], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_excitation_energies_cover_the_first_order_at_the_stated_rate():
+    gas, states = ElectronGas((3, 0), 2, 1.0, 0.5, 0.25, cutoff=3.0), np.array([[0, 1, 2], [0, 1, 3], [1, 2, 5]])
+    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas), natural_gradient(), num_walkers=128, chunk_size=64)
+    exact, z = first_order_energies(gas, states), {"E_K": [], "E_K - E_0": []}
+    for i in range(REPEATS):
+        found = excitation_energies(random.key(i), vfe, {}, states, 128, gas)
+        z["E_K"].append([(x.value - e) / x.error for x, e in zip(found.energy, exact, strict=True)])
+        excited = zip(found.excitation[1:], exact[1:] - exact[0], strict=True)
+        z["E_K - E_0"].append([(x.value - e) / x.error for x, e in excited])
+    assert_covered(z)
 
 
 def test_local_energies_at_small_rs_give_the_exchange_functional(polarised):

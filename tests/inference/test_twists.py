@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from covered import REPEATS, assert_covered
 from identity_flow import Identity
 from jax import random
 
@@ -14,6 +15,7 @@ from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.arviz_export import twists_to_dataset
 from pnct.inference.observables import StructureFactor
 from pnct.inference.twists import (
+    evaluate_over_twists,
     monkhorst_pack,
     over_twists,
     potential_size_correction,
@@ -78,6 +80,36 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
         table["energy"].values[1] == found.by_twist[1]["energy"].value
         and table["mass_error"].values[0] == found.mass_by_twist[0].error
     )
+
+
+@pytest.mark.slow
+def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
+    """200 repeats of 128 draws at each of two twists: the averages, and m*/m by twist and of both."""
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
+    gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
+    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 128, chunk_size=64)
+    ideal, z = [ideal_gas(g) for g in gases], {name: [] for name in ("energy", "entropy", "mass", "mass by twist")}
+    for i in range(REPEATS):
+        found = evaluate_over_twists(random.key(i), vfe, {}, gases, 128)
+        for name in ("energy", "entropy"):
+            exact = np.mean([getattr(x, name) for x in ideal]) / gas.N
+            z[name].append((found.average[name].value - exact) / found.average[name].error)
+        z["mass"].append((found.mass.value - 1) / found.mass.error)
+        z["mass by twist"].append([(m.value - 1) / m.error for m in found.mass_by_twist])
+    assert_covered(z)
+
+
+@pytest.mark.slow
+def test_averages_over_random_twists_cover_the_ideal_gas_at_the_stated_rate():
+    """200 repeats of 16 twists, beside the average over a fine grid: the error is that of the choice of twists."""
+    gas = ElectronGas((3, 0), 2, 2.0, 0.3, 0.0)
+    energy = lambda twist: ideal_gas(with_twist(gas, twist)).energy  # noqa: E731
+    exact = np.mean([energy(twist) for twist in monkhorst_pack(8, 2)])
+    values, z = [energy(twist) for twist in random_twists(random.key(0), REPEATS * 16, 2)], []
+    for some in np.split(np.array(values), REPEATS):
+        found = twist_average([Estimate(x, 0.0, 1.0) for x in some], random=True)
+        z.append((found.value - exact) / found.error)
+    assert_covered({"E": z})
 
 
 @pytest.mark.slow
