@@ -45,7 +45,7 @@ def rydberg(source: str, free_energy: float, error: float, entropy: float | None
 
 def few(num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float) -> Case:
     """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see S, too, to a percent or two."""
-    return Case(num_electrons, dim, rs, theta, twist, 400, (rydberg(ED, *exact),), walkers=512, samples=131_072)
+    return Case(num_electrons, dim, rs, theta, twist, 300, (rydberg(ED, *exact),), walkers=1024, samples=131_072)
 
 
 CASES = {
