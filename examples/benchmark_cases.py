@@ -1,8 +1,10 @@
 """The cases of benchmark_table.py: systems, training steps, and free energies from elsewhere with their sources."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pnct import ElectronGas
+from pnct.models import electron_gas, few_electrons
 
 ED = "exact diagonalisation"
 NETWORKS = "networks of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), sampled exactly"
@@ -32,6 +34,7 @@ class Case(NamedTuple):
     references: tuple[Reference, ...] = ()
     walkers: int = 256
     samples: int = 32_768
+    model: Callable = electron_gas
 
     @property
     def gas(self) -> ElectronGas:
@@ -44,8 +47,8 @@ def rydberg(source: str, free_energy: float, error: float, entropy: float | None
 
 
 def few(num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float) -> Case:
-    """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see S, too, to a percent or two."""
-    return Case(num_electrons, dim, rs, theta, twist, 300, (rydberg(ED, *exact),), walkers=1024, samples=131_072)
+    """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see S as well."""
+    return Case(num_electrons, dim, rs, theta, twist, 300, (rydberg(ED, *exact),), 1024, 131_072, few_electrons)
 
 
 CASES = {

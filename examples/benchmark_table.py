@@ -21,7 +21,6 @@ from pnct import Estimate, hamiltonian
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.occupation_optimum import settled
-from pnct.models import electron_gas
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -58,7 +57,7 @@ def run(case: Case, args, directory):
     gas = case.gas
     given = {name: getattr(args, name) for name in ("steps", "walkers", "samples") if getattr(args, name) is not None}
     case = case._replace(**given)
-    model = electron_gas if case.theta else condition(electron_gas, {"K": gas.ground_state})
+    model = case.model if case.theta else condition(case.model, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=case.walkers)
     result = vfe.run(jax.random.key(args.seed), case.steps, gas, checkpoint=directory)
     params = result.params

@@ -3,14 +3,13 @@
 import pnct
 import pnct.distributions as dist
 from pnct.distributions import quasi_particles
-from pnct.flows import by_sector, ferminet
+from pnct.flows import ferminet
 
 
 def twisted_gas(gas: pnct.ElectronGas):
     """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
     levels = pnct.module("levels", quasi_particles(gas))
-    flows = pnct.module("flows", by_sector(gas.orbitals, ferminet(gas.cell, depth=2, width=16)))
+    flow = pnct.module("flow", ferminet(gas.cell, depth=2, width=16))
     K = pnct.sample("K", dist.Occupation(gas, levels))
-    P = gas.orbitals.quantum_numbers(K)  # the total momentum
-    R = pnct.sample("R", dist.Born(gas.orbitals, K, flows(P)))
+    R = pnct.sample("R", dist.Born(gas.orbitals, K, flow))
     return R

@@ -62,7 +62,7 @@ def scores(gas, walkers: int) -> int:
     """Bytes of the scores of all walkers: one row of p(K) and two of Psi for each."""
     params = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), 2).init(jax.random.key(0), gas).params
     size = {name: sum(x.size for x in jax.tree.leaves(p)) for name, p in params.items()}
-    return walkers * (size["occupation"] + 2 * size["flows"]) * np.dtype(float).itemsize
+    return walkers * (size["occupation"] + 2 * size["flow"]) * np.dtype(float).itemsize
 
 
 def main(argv=None) -> None:

@@ -44,7 +44,7 @@ def test_seed_makes_the_model_reproducible(draw):
 
 def test_trace_gives_the_laws(draw):
     values, log_probs, params = draw(electron_gas, random.key(0))
-    assert set(params) == {"occupation", "flows"}
+    assert set(params) == {"occupation", "flow"}
     sites = trace(substitute(electron_gas, {**params, **values})).get_trace(GAS)
     assert float(sites["K"]["fn"].log_prob(values["K"])) == pytest.approx(float(log_probs["K"]))
     log_psi = sites["R"]["fn"].log_psi(values["R"])

@@ -1,0 +1,30 @@
+"""The gas of few electrons is electron_gas at first, and its flow then depends on the total momentum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.handlers import substitute, trace
+
+from pnct import ElectronGas, hamiltonian
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.models import electron_gas, few_electrons
+
+GAS = ElectronGas((2, 0), 2, rs=4.0, theta=0.6, twist=0.25, cutoff=2.0)
+
+
+def test_it_is_electron_gas_at_first():
+    draws = []
+    for model in (electron_gas, few_electrons):
+        vfe = VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), num_walkers=8)
+        draws.append(vfe.evaluate(jax.random.key(1), vfe.init(jax.random.key(0), GAS).params, 8, GAS))
+    np.testing.assert_array_equal(draws[0].samples["K"], draws[1].samples["K"])
+    np.testing.assert_allclose(draws[0].kinetic, draws[1].kinetic, rtol=1e-12)
+
+
+def test_the_flow_depends_on_the_momentum_once_its_slopes_are_not_zero():
+    vfe = VariationalFreeEnergy(few_electrons, hamiltonian(GAS), natural_gradient(), num_walkers=8)
+    params = jax.tree.map(lambda x: x + 0.1, vfe.init(jax.random.key(0), GAS).params)
+    R = jnp.linspace(0.1, 0.9, 4).reshape(2, 2) * GAS.cell.L
+    at = lambda K: trace(substitute(few_electrons, {**params, "K": jnp.array(K), "R": R})).get_trace(GAS)["R"]["fn"]  # noqa: E731
+    zeta = [at(K).distribution.flow(R) for K in ([0, 1], [0, 2], [1, 2])]
+    assert min(np.max(np.abs(zeta[i] - zeta[j])) for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-3
