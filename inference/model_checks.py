@@ -17,6 +17,7 @@ from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference import laws as law
 from pnct.inference.description import describe, differences
 from pnct.space import Cell
+from pnct.spin import SpinAdapted
 
 SAMPLES = 16
 STATES = 64  # of which some have the same quantum numbers
@@ -39,7 +40,7 @@ def check_flow(model, laws: law.Laws, params, args: tuple) -> None:
         what = "one flow for all states, or for all of the same quantum numbers, without which they are not orthonormal"
         raise ValueError(f"{at} {what}; {difference.format(unlike)}")
     if motion > 0:
-        what = "a flow that depends on quantum numbers to conserve them, moving with the electrons where they move as one"
+        what = "a flow that depends on quantum numbers to conserve them, moving with the electrons where they move as one or flip"
         raise ValueError(f"{at} {what}; {difference.format(motion)}")
     if folds:
         got = f"got det J <= 0, or no number, at {folds:.0f} of {SAMPLES} random R"
@@ -84,7 +85,8 @@ def _violations(model, laws, params, shaken, args, places):
     R = places[0]
     n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1
     exchanged = lambda x: jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])  # noqa: E731
-    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n, space.moved(R)]))
+    motions = [space.moved, born.orbitals.flip] if isinstance(born.orbitals, SpinAdapted) else [space.moved]
+    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n, *(move(R) for move in motions)]))
     exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0])))
     shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if isinstance(space, Cell) else jnp.zeros((), dtype)
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
@@ -98,7 +100,8 @@ def _violations(model, laws, params, shaken, args, places):
     apart = jnp.max(jnp.abs(of_state[:, None] - of_state), axis=(2, 3))
     same = jnp.all(jnp.abs(Q[:, None] - Q) * space.L < 1e-3, axis=2)
     unlike = jnp.max(jnp.where(same, apart, 0.0))
-    motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(jnp.abs(zeta[3] - space.moved(zeta[0]))), 0.0)
+    moved = jnp.stack([move(zeta[0]) for move in motions])
+    motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(jnp.abs(zeta[3:] - moved)), 0.0)
 
     flow = _born(model, laws, params, args).flow
 

@@ -6,7 +6,10 @@ of the orbitals along the axes a, b (for plane waves D^a = D diag(i k^a)),
     X^a = D^a D^-1,   Y^ab = D^ab D^-1
     s_ia = X^a_ii,    S_{ia, jb} = delta_ij Y^ab_ii - X^a_ij X^b_ji
 
-so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no block between them.
+so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no block between them. A spin-adapted state is a
+sum of two such products, Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
+
+    s = sum_t w_t s_t,    S = sum_t w_t (S_t + s_t s_t^T) - s s^T
 """
 
 import math
@@ -15,6 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
+
+from pnct.spin import SpinAdapted
 
 
 class SlaterDerivatives(NamedTuple):
@@ -31,6 +36,9 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     The phase is the imaginary part, up to a multiple of 2 pi. Raises ValueError if K or zeta has the wrong shape.
     """
     _check_shapes(orbitals, K, zeta)
+    if isinstance(orbitals, SpinAdapted):
+        c, Ks = orbitals.determinants(K)
+        return _log_sum(c, jax.vmap(lambda K: log_det(orbitals.table, K, zeta))(Ks))
     parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.cell.species)]
     return sum(parts) - _log_norm(orbitals.cell)
 
@@ -38,11 +46,29 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
 def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> SlaterDerivatives:
     """ln Phi_K(zeta) with s and S. Raises ValueError if K or zeta has the wrong shape."""
     _check_shapes(orbitals, K, zeta)
+    if isinstance(orbitals, SpinAdapted):
+        c, Ks = orbitals.determinants(K)
+        return _superposition(c, jax.vmap(lambda K: derivatives(orbitals.table, K, zeta))(Ks))
     parts = [_species_derivatives(orbitals.of_species(s), K[i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
     value = sum(part.log_det for part in parts) - _log_norm(orbitals.cell)
     gradient = jnp.concatenate([part.gradient for part in parts])
     flat = [part.hessian.reshape(part.gradient.size, part.gradient.size) for part in parts]
     return SlaterDerivatives(value, gradient, jax.scipy.linalg.block_diag(*flat).reshape(zeta.shape + zeta.shape))
+
+
+def _log_sum(c: Float[Array, " t"], logs: Complex[Array, " t"]) -> Complex[Array, ""]:
+    """ln sum_t c_t exp(logs_t)."""
+    largest = jax.lax.stop_gradient(jnp.max(logs.real))
+    return largest + jnp.log(jnp.sum(c.astype(logs.real.dtype) * jnp.exp(logs - largest)))
+
+
+def _superposition(c: Float[Array, " t"], each: SlaterDerivatives) -> SlaterDerivatives:
+    """Of sum_t c_t Phi_t from those of each ln Phi_t, along the first axis."""
+    value = _log_sum(c, each.log_det)
+    w = c.astype(each.log_det.real.dtype) * jnp.exp(each.log_det - value)
+    s = jnp.tensordot(w, each.gradient, 1)
+    products = each.hessian + jnp.einsum("tia,tjb->tiajb", each.gradient, each.gradient)
+    return SlaterDerivatives(value, s, jnp.tensordot(w, products, 1) - jnp.einsum("ia,jb->iajb", s, s))
 
 
 def _species_derivatives(orbitals, K, r) -> SlaterDerivatives:

@@ -113,10 +113,11 @@ class Cell(Electrons):
     def sector(self, Q):
         """[1 - cos(P L/N), sin(P L/N)] of the total momentum P, the same where each electron gains a reciprocal-lattice vector.
 
-        That would only move the centre of mass.
+        That would only move the centre of mass. A parity after P is taken as it is.
         """
-        angle = jnp.asarray(Q) * (self.L / self.N)
-        return jnp.concatenate([1 - jnp.cos(angle), jnp.sin(angle)])
+        P, parity = jnp.split(jnp.asarray(Q), [self.dim])
+        angle = P * (self.L / self.N)
+        return jnp.concatenate([1 - jnp.cos(angle), jnp.sin(angle), parity])
 
     def moved(self, R):
         """Shifted, along all axes."""

@@ -18,6 +18,13 @@ def pytest_configure(config):
         jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """A compiled program keeps some 40 memory maps, and Linux allows a process 65530: fewer than all the tests' programs."""
+    yield
+    jax.clear_caches()
+
+
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
 

@@ -7,7 +7,9 @@ propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l = phi
 
 then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 + 1/2 + ... + 1/n)
 proposals on average. Each configuration advances at its own pace, by at most one electron in every round of several
-proposals. Species are independent.
+proposals. Species are independent. A spin-adapted state (D_AB +- D_BA)/2^(1/2) has no such law, but |D_AB +- D_BA|^2 is at most
+twice |D_AB|^2 + |D_BA|^2: a sample of either determinant, chosen by a coin, is accepted with the ratio of the two, every
+second time on average.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -18,15 +20,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pnct import slater
+from pnct.spin import SpinAdapted
 
 PROPOSALS = 8  # per round
 MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plane waves
+MAX_TOSSES = 512  # of a spin-adapted state: the chance to need more is 2^-512
 
 
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves, Oscillators or MixedOrbitals.  K: (N,) occupied orbitals, up then down.
+    orbitals: PlaneWaves, Oscillators, MixedOrbitals or SpinAdapted.  K: (N,) occupied orbitals, up then down.
     dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
@@ -65,12 +69,42 @@ class Determinantal(distrax.Distribution):
         return jax.vmap(self._sample_one)(jax.random.split(key, n))
 
     def _sample_one(self, key):
-        species = self.orbitals.cell.species
-        keys = jax.random.split(key, len(species))
         # Accelerators round the factors of float32 products to ten bits unless told otherwise.
         with jax.default_matmul_precision("highest"):
-            each = [self.orbitals.of_species(s) for s in range(len(species))]
-            return jnp.concatenate([sample(*x, self.K[i], self.dtype) for *x, i in zip(keys, each, species, strict=True)])
+            if isinstance(self.orbitals, SpinAdapted):
+                return sample_adapted(key, self.orbitals, self.K, self.dtype)
+            return sample_species(key, self.orbitals, self.K, self.dtype)
+
+
+def sample_adapted(key: Array, orbitals: SpinAdapted, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    """One exact sample of |(D_AB +- D_BA)|^2/2, by rejection from the mixture of both determinants. Shape (N, dim)."""
+    c, Ks = orbitals.determinants(K)
+
+    def unfinished(state):
+        _, accepted, tosses = state
+        return ~accepted & (tosses < MAX_TOSSES)
+
+    def toss(state):
+        _, _, tosses = state
+        draw, coin, threshold = jax.random.split(jax.random.fold_in(key, tosses), 3)
+        r = sample_species(draw, orbitals.table, K, dtype)
+        r = jnp.where(jax.random.bernoulli(coin), orbitals.flip(r), r)
+        logs = jax.vmap(lambda K: slater.log_det(orbitals.table, K, r))(Ks)
+        phi = jnp.exp(logs - jnp.max(logs.real))
+        ratio = jnp.abs(jnp.sum(c.astype(dtype) * phi)) ** 2 / jnp.sum(jnp.abs(phi) ** 2)
+        return r, jax.random.uniform(threshold, dtype=dtype) < ratio, tosses + 1
+
+    start = jnp.zeros((orbitals.cell.N, orbitals.cell.dim), dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    r, accepted, _ = jax.lax.while_loop(unfinished, toss, start)
+    return jnp.where(accepted, r, jnp.nan)
+
+
+def sample_species(key: Array, orbitals, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    """One exact sample of |Phi_K|^2 of one determinant for each species. Shape (N, dim)."""
+    species = orbitals.cell.species
+    keys = jax.random.split(key, len(species))
+    each = [orbitals.of_species(s) for s in range(len(species))]
+    return jnp.concatenate([sample(*x, K[i], dtype) for *x, i in zip(keys, each, species, strict=True)])
 
 
 def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:
