@@ -61,7 +61,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=8)
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
     try:
         systems = {N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)] for N in args.num_up}
     except ValueError as error:
@@ -71,7 +71,12 @@ def main(argv=None) -> None:
     rows = []
     for N, gases in systems.items():
         key = jax.random.fold_in(jax.random.key(args.seed), N)
-        settings = {"num_samples": args.samples, "num_walkers": args.walkers, "checkpoint": out / f"training_n{N}"}
+        settings = {
+            "num_samples": args.samples,
+            "num_walkers": args.walkers,
+            "checkpoint": out / f"training_n{N}",
+            "settle": True,
+        }
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
         with ended_in_one_line(parser):
             for gas, params, history, draws in sweep(key, electron_gas, gases, natural_gradient(), **steps, **settings):

@@ -62,7 +62,7 @@ def main(argv=None) -> None:
     out = output_directory(args, parser)
 
     settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
-    settings["checkpoint"] = out / "training"
+    settings |= {"checkpoint": out / "training", "settle": True}
     runs, samples = [], []
     with ended_in_one_line(parser):
         for trap, _, history, draws in sweep(jax.random.key(args.seed), quantum_dot, traps, natural_gradient(), **settings):

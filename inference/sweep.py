@@ -9,6 +9,7 @@ import jax
 from pnct.hamiltonian import hamiltonian
 from pnct.inference.draws import Draws
 from pnct.inference.free_energy import Info, VariationalFreeEnergy
+from pnct.inference.occupation_optimum import settled
 
 
 class Solution(NamedTuple):
@@ -32,10 +33,13 @@ def sweep(
     make_hamiltonian: Callable = hamiltonian,
     progress_bar: bool = True,
     checkpoint: Path | None = None,
+    settle: bool = False,
 ) -> Iterator[Solution]:
     """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each that follows.
 
     checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was ended.
+    settle: whether p(K) then takes the step in closed form of `settled`, with num_samples draws of its own; for models with the
+    modules that it needs.
     The systems must differ in numbers alone (rs and theta, or coupling and beta), at one cutoff: then all share their
     parameters, and one compilation.
     """
@@ -46,7 +50,7 @@ def sweep(
         )
     params = None
     for i, gas in enumerate(gases):
-        run_key, draw_key = jax.random.split(jax.random.fold_in(key, i))
+        run_key, draw_key, settle_key = jax.random.split(jax.random.fold_in(key, i), 3)
         vfe = VariationalFreeEnergy(model, make_hamiltonian(gas), optim, num_walkers)
         state = vfe.init(run_key, gas)
         steps = num_steps
@@ -55,5 +59,5 @@ def sweep(
             steps = num_steps if warm_steps is None else warm_steps
         directory = None if checkpoint is None else checkpoint / f"{i:03d}"
         result = vfe.run(run_key, steps, gas, init_state=state, progress_bar=progress_bar, checkpoint=directory)
-        params = result.params
+        params = settled(vfe, settle_key, result.params, num_samples, gas) if settle else result.params
         yield Solution(gas, params, result.history, vfe.evaluate(draw_key, params, num_samples, gas))

@@ -58,6 +58,18 @@ def test_each_starts_where_the_last_ended():
     assert second.draws.potential[0] == pytest.approx(float(exact))
 
 
+@pytest.mark.slow
+def test_settling_moves_the_levels_alone():
+    settings = {"num_steps": 0, "num_samples": 4096, "num_walkers": 8, "progress_bar": False}
+    solve = lambda settle: next(sweep(random.key(0), model, [gas(5.0, 0.2)], natural_gradient(), settle=settle, **settings))  # noqa: E731
+    plain, settled = solve(False), solve(True)
+    shifts = lambda solution: solution.params["occupation"].energy_shifts  # noqa: E731
+    assert not np.any(shifts(plain)) and np.any(shifts(settled))
+    put = eqx.tree_at(lambda params: params["occupation"].energy_shifts, settled.params, shifts(plain))
+    assert jax.tree.all(jax.tree.map(np.array_equal, put, plain.params))
+    assert np.any(settled.draws.log_prob != plain.draws.log_prob)
+
+
 def test_other_tables_are_refused():
     other = ElectronGas((2, 0), 2, 2.0, 0.3, 0.25, cutoff=3.0)
     with pytest.raises(ValueError, match="Expected gases that differ in rs and theta alone"):

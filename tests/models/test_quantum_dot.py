@@ -60,10 +60,10 @@ def exact_values(reference, coupling, num_electrons, inverse_temperature):
     return {row["quantity"][:2].strip("_"): (float(row["value"]), float(row["error"])) for row in found}
 
 
-def solutions(model, num_electrons, couplings, beta, steps=200, warm_steps=120):
+def solutions(model, num_electrons, couplings, beta, steps=200, warm_steps=120, settle=True):
     """(coupling, report) along the couplings, each trained from the one before."""
     traps = [HarmonicTrap(num_electrons, coupling, beta) for coupling in couplings]
-    settings = {"num_steps": steps, "warm_steps": warm_steps, "num_samples": 8192, "progress_bar": False}
+    settings = {"num_steps": steps, "warm_steps": warm_steps, "num_samples": 8192, "progress_bar": False, "settle": settle}
     for trap, _, history, draws in sweep(random.key(0), model, traps, natural_gradient(), **settings):
         yield float(trap.coupling), diagnose(to_arviz(draws, history))
 
@@ -71,17 +71,21 @@ def solutions(model, num_electrons, couplings, beta, steps=200, warm_steps=120):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("num_electrons", [(2, 0), (1, 1)])
-@pytest.mark.parametrize("beta", [1.0, 2.0, 5.0, 10.0])
+@pytest.mark.parametrize("beta", [10.0, 5.0, 2.0, 1.0])
 def test_two_electrons(reference, num_electrons, beta):
-    """F within three standard errors and 0.5 %, and never below the exact one."""
-    for coupling, report in solutions(quantum_dot, num_electrons, [1.0, 2.0, 8.0], beta):
+    """F, E and S within three standard errors and 0.5 %, and F never below the exact one."""
+    outside = []
+    for coupling, report in solutions(quantum_dot, num_electrons, [1.0, 2.0, 8.0], beta, 100 if beta == 1 else 200, 80):
         exact = exact_values(reference, coupling, num_electrons, f"beta={beta:g}")
         found = {"F": report.free_energy, "E": report.energy, "S": report.entropy}
         for name, estimate in found.items():
-            value = exact[name][0]
-            print(f"{num_electrons} lambda = {coupling:g} beta = {beta:g}: {name} = {estimate.scaled(2)}, exact {value:.5f}")
+            value, x = exact[name][0], estimate.scaled(2)
+            print(f"{num_electrons} lambda = {coupling:g} beta = {beta:g}: {name} = {x}, exact {value:.5f}", flush=True)
+            if abs(x.value - value) > 3 * x.error + 0.005 * abs(value):
+                outside.append((coupling, name, str(x), value))
         F = found["F"].scaled(2)
-        assert exact["F"][0] - 3 * F.error < F.value < exact["F"][0] * 1.005 + 3 * F.error
+        assert F.value > exact["F"][0] - 3 * F.error
+    assert not outside
 
 
 @pytest.mark.slow
@@ -91,7 +95,8 @@ def test_three_polarised_electrons(reference, inverse_temperature):
     """F, or the ground state's energy, within 1 % and never below."""
     ground = inverse_temperature == "0"
     model = condition(quantum_dot, {"K": np.arange(3)}) if ground else quantum_dot
-    for coupling, report in solutions(model, (3, 0), [1.0, 2.0], 10.0 if ground else float(inverse_temperature[5:])):
+    beta = 10.0 if ground else float(inverse_temperature[5:])
+    for coupling, report in solutions(model, (3, 0), [1.0, 2.0], beta, settle=not ground):
         value, error = exact_values(reference, coupling, (3, 0), inverse_temperature)["E0" if ground else "F"]
         found = (report.energy if ground else report.free_energy).scaled(3)
         print(f"lambda = {coupling:g} {inverse_temperature}: {found}, exact {value:.5f}")
@@ -104,7 +109,7 @@ def test_six_polarised_electrons():
     """The ground state's energy beside upper bounds of configuration interaction."""
     bounds = {1.0: 21.991, 2.0: 28.921}
     model = condition(quantum_dot, {"K": np.arange(6)})
-    for coupling, report in solutions(model, (6, 0), list(bounds), 10.0, steps=60, warm_steps=40):
+    for coupling, report in solutions(model, (6, 0), list(bounds), 10.0, 60, 40, settle=False):
         found = report.energy.scaled(6)
         print(f"6 electrons, lambda = {coupling:g}: E0 = {found}, upper bound {bounds[coupling]}")
         assert found.value < 1.005 * bounds[coupling]

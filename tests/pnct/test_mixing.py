@@ -13,7 +13,7 @@ from pnct.flows import continuous
 from pnct.mixing import mixed_orbitals
 
 
-def mixed(trap, spread=0.4):
+def mixed(trap, spread=4.0):
     """Mixed by random angles."""
     orbitals = mixed_orbitals(trap.orbitals)(random.key(0))
     angles = spread * np.random.default_rng(3).normal(size=orbitals.angles.shape)

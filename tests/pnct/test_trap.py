@@ -110,7 +110,7 @@ def test_orthonormal(num_electrons):
     flow, rng = separated_centres(trap.cell, continuous(trap.cell, depth=1, width=5, steps=8)), np.random.default_rng(7)
     flows = jax.tree.map(lambda x: 0.2 * rng.normal(size=x.shape), by_sector(trap.orbitals, flow)(random.key(0)))
     orbitals = mixed_orbitals(trap.orbitals)(random.key(0))
-    orbitals = eqx.tree_at(lambda mixed: mixed.angles, orbitals, orbitals.angles + 0.3)
+    orbitals = eqx.tree_at(lambda mixed: mixed.angles, orbitals, orbitals.angles + 3.0)
     Ks = jnp.array([[0, 1], [2, 3], [0, 2], [1, 2], [0, 4]])  # M = 1, 1, -1, 0, -2
     axis = np.linspace(-5.5, 5.5, 21)
     R = np.stack(np.meshgrid(*[axis] * 4, indexing="ij"), axis=-1).reshape(-1, 21, 2, 2)
