@@ -85,23 +85,25 @@ def _violations(model, laws, params, shaken, args, places):
     R = places[0]
     n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1
     exchanged = lambda x: jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])  # noqa: E731
-    motions = [space.moved, born.orbitals.flip] if isinstance(born.orbitals, SpinAdapted) else [space.moved]
-    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n, *(move(R) for move in motions)]))
+    zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n]))
     exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0])))
     shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if isinstance(space, Cell) else jnp.zeros((), dtype)
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
     beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
 
+    motions = [space.moved, born.orbitals.flip] if isinstance(born.orbitals, SpinAdapted) else [space.moved]
+
     def state(key):
         born = _born(law.tempered(model, 0.0), laws, shaken, args, key)
-        return born.orbitals.quantum_numbers(born.K), born.flow(R)
+        zeta = jax.vmap(born.flow)(jnp.stack([R, *(move(R) for move in motions)]))
+        moved = jnp.stack([move(zeta[0]) for move in motions])
+        return born.orbitals.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
 
-    Q, of_state = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))
+    Q, of_state, motion = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))
     apart = jnp.max(jnp.abs(of_state[:, None] - of_state), axis=(2, 3))
     same = jnp.all(jnp.abs(Q[:, None] - Q) * space.L < 1e-3, axis=2)
     unlike = jnp.max(jnp.where(same, apart, 0.0))
-    moved = jnp.stack([move(zeta[0]) for move in motions])
-    motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(jnp.abs(zeta[3:] - moved)), 0.0)
+    motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(motion), 0.0)
 
     flow = _born(model, laws, params, args).flow
 

@@ -12,8 +12,10 @@ import pnct.distributions as dist
 from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.flows import backflow, continuous, ferminet
 from pnct.hamiltonian import Hamiltonian
+from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.laws import init_params, read_laws
 from pnct.inference.model_checks import check_flow, check_hamiltonian
+from pnct.spin import spin_adapted
 
 KEY = jax.random.key(0)
 
@@ -173,3 +175,32 @@ def test_flows_that_are_right_pass(system, make, dtype):
 
     params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))
     check_flow(program, read_laws(program, params, (system,)), params, (system,))
+
+
+class OfUp(eqx.Module):
+    """Moves the up electrons alone, along their distances from the down electrons."""
+
+    w: jax.Array
+
+    def __call__(self, R):
+        r = R[:1] - R[1:]
+        return R.at[0].add(self.w * jnp.sum(jnp.sin(2 * np.pi / PAIR.L * r), axis=0))
+
+
+PAIR = ElectronGas((1, 1), 2, twist=0.25, cutoff=2.0)
+
+
+@pytest.mark.parametrize(("of_parity", "message"), [(True, "to conserve them, moving with the electrons"), (False, None)])
+def test_a_flow_for_each_parity_has_to_treat_both_spins_alike(of_parity, message):
+    def program(gas):
+        orbitals, w = spin_adapted(gas.orbitals), pnct.param("w", jnp.zeros(()))
+        K = pnct.sample("K", dist.Occupation(gas))
+        parity = orbitals.quantum_numbers(K)[-1] if of_parity else 1.0
+        return pnct.sample("electrons", dist.Born(orbitals, K, OfUp(w * parity)))
+
+    vfe = VariationalFreeEnergy(program, hamiltonian(PAIR), natural_gradient(), num_walkers=8)
+    if message is None:
+        vfe.init(KEY, PAIR)
+        return
+    with pytest.raises(ValueError, match=message):
+        vfe.init(KEY, PAIR)

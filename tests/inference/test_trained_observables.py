@@ -8,7 +8,8 @@ from jax import random
 
 from pnct import ElectronGas, Estimate, hamiltonian
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
-from pnct.models import electron_gas
+from pnct.inference.occupation_optimum import settled
+from pnct.models import few_electrons
 
 ROWS = {
     "2D-rs1": (2, 1.0, 0.5, 0.25),
@@ -34,9 +35,10 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
     """K, V, E and S within 3 standard errors of 16384 samples; F above the exact one; the draws are sound."""
     exact = exact_estimates(reference, dim=dim, n_up=3, n_dn=0, rs=rs, theta=theta, twist=twist)
     gas = ElectronGas((3, 0), dim, rs, theta, twist)
-    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
-    result = vfe.run(random.key(0), 150, gas, progress_bar=False)
-    draws = vfe.evaluate(random.key(1), result.params, 16384, gas)
+    vfe = VariationalFreeEnergy(few_electrons, hamiltonian(gas), natural_gradient(), num_walkers=1024)
+    result = vfe.run(random.key(0), 200, gas, progress_bar=False)
+    params = settled(vfe, random.key(2), result.params, 32768, gas)
+    draws = vfe.evaluate(random.key(1), params, 16384, gas)
 
     report = diagnose(to_arviz(draws, result.history), exact["free_energy"])
     found = {name: getattr(report, name) for name in exact}

@@ -8,6 +8,7 @@ from jax import random
 
 from pnct.distributions import Born
 from pnct.flows import by_sector, continuous, ferminet, separated_centres
+from pnct.spin import spin_adapted
 from pnct.system import ElectronGas
 from pnct.trap import HarmonicTrap
 
@@ -22,9 +23,9 @@ def flow_of(system):
     return separated_centres(system.cell, continuous(system.cell, depth=1, width=4, steps=8))
 
 
-def random_flows(system, spread=0.2):
+def random_flows(system, spread=0.2, orbitals=None):
     """Flows with random parameters and random slopes."""
-    rng, make = np.random.default_rng(7), by_sector(system.orbitals, flow_of(system))
+    rng, make = np.random.default_rng(7), by_sector(orbitals or system.orbitals, flow_of(system))
     return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0)))
 
 
@@ -49,12 +50,13 @@ def test_one_flow_at_first(system):
 
 @pytest.mark.parametrize("num_electrons", [(2, 0), (1, 1)])
 def test_orthonormal_in_a_cell(num_electrons):
-    """<Psi_K|Psi_K'> = delta by quadrature over both electrons of a 2D cell, for pairs of states of equal and of other momenta.
+    """<Psi_K|Psi_K'> = delta by quadrature over both electrons of a 2D cell, for states of equal and other momenta and parities.
 
     The cusp at r = 0 leaves an error of third order in the spacing of r; that of the centre of mass is exact.
     """
     gas = ElectronGas(num_electrons, 2, twist=0.25, cutoff=2.0)
-    flows = random_flows(gas, 0.1)
+    orbitals = spin_adapted(gas.orbitals)
+    flows = random_flows(gas, 0.1, orbitals)
     Ks = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 4)] if num_electrons == (2, 0) else [(0, 0), (0, 1), (1, 0), (1, 2), (0, 3)]
     points, centres = 40, 5
     grid = lambda n: np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 2, indexing="ij"), axis=-1).reshape(-1, 2)  # noqa: E731
@@ -62,7 +64,7 @@ def test_orthonormal_in_a_cell(num_electrons):
     R = jnp.asarray(np.stack([centre[:, None] + r, centre[:, None] + 0 * r], axis=2))
 
     def wave_function(K):
-        born = Born(gas.orbitals, K, flows(gas.orbitals.quantum_numbers(K)))
+        born = Born(orbitals, K, flows(orbitals.quantum_numbers(K)))
         return jnp.exp(jax.lax.map(jax.vmap(born.log_psi), R)).ravel()
 
     psi = np.asarray(jax.jit(lambda K: jax.lax.map(wave_function, K))(jnp.array(Ks)))
@@ -70,6 +72,17 @@ def test_orthonormal_in_a_cell(num_electrons):
     np.testing.assert_allclose(overlap, np.eye(len(Ks)), rtol=0, atol=2e-3)
     momenta = np.round([gas.orbitals.quantum_numbers(np.array(K)) for K in Ks], 9)
     assert 1 < len(np.unique(momenta, axis=0)) < len(Ks)
+
+
+def test_a_flow_for_each_parity():
+    """The singlet and the triplet of equal momentum have flows of their own, which do not change under a flip of all spins."""
+    gas = ElectronGas((2, 2), 2, twist=0.25, cutoff=4.0)
+    orbitals = spin_adapted(gas.orbitals)
+    flows, R = random_flows(gas, orbitals=orbitals), random.normal(random.key(1), (4, 2))
+    even, odd = (flows(orbitals.quantum_numbers(jnp.array(K))) for K in ([0, 1, 0, 2], [0, 2, 0, 1]))
+    assert np.max(np.abs(even(R) - odd(R))) > 1e-3
+    for flow in (even, odd):
+        np.testing.assert_allclose(flow(orbitals.flip(R)), orbitals.flip(flow(R)), rtol=0, atol=1e-13)
 
 
 def test_only_the_momentum_of_relative_motion_counts():
