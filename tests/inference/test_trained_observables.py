@@ -9,8 +9,7 @@ from jax import random
 from pnct import ElectronGas, Estimate, hamiltonian
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.occupation_optimum import settled
-from pnct.inference.occupation_optimum import settled
-from pnct.models import few_electrons
+from pnct.models import electron_gas
 
 ROWS = {
     "2D-rs1": (2, 1.0, 0.5, 0.25),
@@ -39,9 +38,9 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
     """
     exact = exact_estimates(reference, dim=dim, n_up=3, n_dn=0, rs=rs, theta=theta, twist=twist)
     gas = ElectronGas((3, 0), dim, rs, theta, twist)
-    vfe = VariationalFreeEnergy(few_electrons, hamiltonian(gas), natural_gradient(), num_walkers=1024)
-    result = vfe.run(random.key(0), 200, gas, progress_bar=False)
-    params = settled(vfe, random.key(2), result.params, 32768, gas)
+    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=512)
+    result = vfe.run(random.key(0), 150, gas, progress_bar=False)
+    params = settled(vfe, random.key(2), result.params, 16384, gas)
     draws = vfe.evaluate(random.key(1), params, 16384, gas)
 
     report = diagnose(to_arviz(draws, result.history), exact["free_energy"])
