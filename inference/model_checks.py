@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pnct.coulomb import Coulomb, NoInteraction
 from pnct.flows.jacobian import jacobian
 from pnct.hamiltonian import Hamiltonian, LocalEnergy
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
@@ -18,9 +19,11 @@ from pnct.inference import laws as law
 from pnct.inference.description import describe, differences
 from pnct.space import Cell
 from pnct.spin import SpinAdapted
+from pnct.trap import TrapPotential
 
 SAMPLES = 16
 STATES = 64  # of which some have the same quantum numbers
+POTENTIALS = (Coulomb, NoInteraction, TrapPotential)
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
 
@@ -50,12 +53,15 @@ def check_flow(model, laws: law.Laws, params, args: tuple) -> None:
 def check_hamiltonian(hamiltonian, args: tuple) -> None:
     """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the model.
 
-    Where its potential is not of a kind that the system has, it is the user's own, and nothing is compared.
+    A potential of no system here is the user's own, and nothing is compared.
     """
     numbers = lambda x: describe(jax.tree.map(jnp.asarray, x))  # noqa: E731  (in one precision)
     for system in (arg for arg in args if hasattr(arg, "potential")):
         made = [hamiltonian_of(system, coulomb) for coulomb in (True, False)]
         alike = [x for x in made if isinstance(hamiltonian, Hamiltonian) and type(hamiltonian.potential) is type(x.potential)]
+        if isinstance(hamiltonian, Hamiltonian) and isinstance(hamiltonian.potential, POTENTIALS) and not alike:
+            kinds = type(system).__name__, type(hamiltonian.potential).__name__
+            raise ValueError("Expected the hamiltonian of the model's {}; got one with the potential {}.".format(*kinds))
         different = [differences(numbers(hamiltonian), numbers(x)) for x in alike]
         if different and all(different):
             raise ValueError(f"Expected the hamiltonian of the system of the model; got one that differs in {different[0]}.")

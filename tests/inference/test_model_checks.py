@@ -151,6 +151,14 @@ def test_a_hamiltonian_of_another_system_is_refused_before_the_first_step(made_f
         routine(model=lambda system: None, hamiltonian=hamiltonian(made_for)).init(KEY, given)
 
 
+@pytest.mark.parametrize(("made_for", "given"), [(DOT, POLARISED), (POLARISED, DOT)])
+def test_a_hamiltonian_of_another_kind_of_system_is_refused(made_for, given):
+    message = f"^Expected the hamiltonian of the model's {type(given).__name__}; got one with the potential"
+    for coulomb in (True, False):
+        with pytest.raises(ValueError, match=message):
+            check_hamiltonian(hamiltonian(made_for, coulomb), (given, 3))
+
+
 @pytest.mark.parametrize("system", [POLARISED, DOT])
 def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_own(system):
     own = Hamiltonian(temperature=1.0, energy_unit=1.0, kinetic_scale=1.0, potential=lambda R: jnp.sum(R))
