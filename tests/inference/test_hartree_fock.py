@@ -16,7 +16,7 @@ def test_trained_quasi_particles_tend_to_hartree_fock():
     """Landau's functional of E_K is that of Hartree-Fock within 3 standard errors; that of -T ln p(K), which all the noise
     of training is in, to 15 % of what exchange does to epsilon and to 20 % of f. The untrained p(K) has none of either."""
     gas = ElectronGas((5, 0), 2, 0.1, 0.6, 0.0, cutoff=2.0)
-    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
+    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=1024)
     result = vfe.run(random.key(0), 150, gas, progress_bar=False)
     draws = vfe.evaluate(random.key(1), result.params, 32768, gas)
 
