@@ -1,8 +1,10 @@
 """The effective mass of the polarised electron gas in two dimensions against r_s, beside published values.
 
-Trains the density matrix of models/electron_gas.py from small to large r_s, each from the one before, and finds m*/m from the
-entropy, from the learned levels and from Landau's energy functional. The defaults take minutes; for the case of the paper
-(Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)):  --num-up 29 --rs 0.25 0.5 1 3 5 10 --steps 500 --warm-steps 300 --walkers 1024
+Trains the density matrix of models/electron_gas.py (few_electrons.py for up to three) from small to large r_s, each from the one
+before, and finds m*/m from the entropy, from the learned levels and from Landau's energy functional. The defaults take minutes;
+for the case of the paper (Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)):
+
+    --num-up 29 --rs 0.25 0.5 1 3 5 10 --steps 500 --warm-steps 300 --walkers 1024
 """
 
 import argparse
@@ -37,7 +39,7 @@ from pnct.first_order import first_order_bound
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.effective_mass import effective_mass
 from pnct.inference.sweep import sweep
-from pnct.models import electron_gas
+from pnct.models import electron_gas, few_electrons
 
 ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
@@ -77,9 +79,10 @@ def main(argv=None) -> None:
             "checkpoint": out / f"training_n{N}",
             "settle": True,
         }
+        model = few_electrons if N <= 3 else electron_gas
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
         with ended_in_one_line(parser):
-            for gas, params, history, draws in sweep(key, electron_gas, gases, natural_gradient(), **steps, **settings):
+            for gas, params, history, draws in sweep(key, model, gases, natural_gradient(), **steps, **settings):
                 idata = to_arviz(draws, history, system=gas)
                 idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
                 report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
