@@ -27,7 +27,7 @@ def few_compiled_programs():
         jax.clear_caches()
 
 
-MAPS = 20_000
+MAPS = 20_000  # beyond which a process starts afresh
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
 
