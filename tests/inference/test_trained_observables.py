@@ -11,12 +11,12 @@ from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to
 from pnct.inference.occupation_optimum import settled
 from pnct.models import electron_gas
 
-ROWS = {  # and how far off K, V, E and S may be beside their errors: what one flow for all states leaves
-    "2D-rs1": (2, 1.0, 0.5, 0.25, 0.005),
-    "2D-rs5": (2, 5.0, 0.5, 0.25, 0.04),
-    "2D-rs10": (2, 10.0, 0.5, 0.25, 0.1),
-    "3D-rs1": (3, 1.0, 1.0, 0.0, 0.005),
-    "3D-rs10": (3, 10.0, 1.0, 0.0, 0.04),
+ROWS = {
+    "2D-rs1": (2, 1.0, 0.5, 0.25),
+    "2D-rs5": (2, 5.0, 0.5, 0.25),
+    "2D-rs10": (2, 10.0, 0.5, 0.25),
+    "3D-rs1": (3, 1.0, 1.0, 0.0),
+    "3D-rs10": (3, 10.0, 1.0, 0.0),
 }
 
 
@@ -30,9 +30,9 @@ def exact_estimates(reference, **system):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dim", "rs", "theta", "twist", "tolerance"), ROWS.values(), ids=ROWS.keys())
-def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twist, tolerance):
-    """K, V, E and S within 3 standard errors of 16384 samples and the tolerance; F above the exact one; the draws are sound."""
+@pytest.mark.parametrize(("dim", "rs", "theta", "twist"), ROWS.values(), ids=ROWS.keys())
+def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twist):
+    """K, V, E and S within 3 standard errors of 16384 samples; F above the exact one; the draws are sound."""
     exact = exact_estimates(reference, dim=dim, n_up=3, n_dn=0, rs=rs, theta=theta, twist=twist)
     gas = ElectronGas((3, 0), dim, rs, theta, twist)
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=512)
@@ -46,7 +46,7 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
     for name, x in found.items():
         difference, error, value = x.value - exact[name].value, np.hypot(x.error, exact[name].error), exact[name].value
         print(f"{name} {x}, exact {exact[name]}: {difference / error:+.1f} errors, {100 * difference / abs(value):+.2f} % off")
-        if abs(difference) > 3 * error + tolerance * abs(value):
+        if name != "free_energy" and abs(difference) > 3 * error:
             outside.append(name)
     assert report.converged and report.below_exact < 3, report.verdict
     assert not outside
