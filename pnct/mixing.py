@@ -10,7 +10,7 @@ species has its own, because its coordinates may mean another thing (pnct.flows.
 
 Orbitals that are many quanta apart cost much energy where noise mixes them. The natural gradient damps every parameter a alike,
 zero at first, so the factor keeps them apart unless the walkers clearly say otherwise: at beta = 1 noise in 280 angles of equal
-weight made F of a hot dot rise by a third of hbar omega.
+weight made F of a hot dot rise by a quarter of hbar omega.
 """
 
 from collections.abc import Callable
