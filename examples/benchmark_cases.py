@@ -48,7 +48,7 @@ def rydberg(source: str, free_energy: float, error: float, entropy: float | None
 
 def few(num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float) -> Case:
     """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see S as well."""
-    return Case(num_electrons, dim, rs, theta, twist, 300, (rydberg(ED, *exact),), 1024, 131_072, few_electrons)
+    return Case(num_electrons, dim, rs, theta, twist, 400, (rydberg(ED, *exact),), 512, 131_072, few_electrons)
 
 
 CASES = {

@@ -1,7 +1,7 @@
 """Free energies beside exact diagonalisation, the published networks and quantum Monte Carlo.
 
-Trains every case from scratch, settles p(K) in closed form on fresh samples, evaluates at frozen parameters with fresh samples
-again, and sets F (E at T = 0) and S beside the reference. The default cases take minutes; `--cases all` takes hours on two cores.
+Trains every case from scratch in rounds, each followed by the steps in closed form, evaluates at frozen parameters with fresh
+samples, and sets F (E at T = 0) and S beside the reference. The default cases take minutes each; `--cases all` takes hours.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from shared import check_whole_numbers, directory_flags, ended_in_one_line, esti
 
 from pnct import Estimate, hamiltonian
 from pnct.first_order import first_order_bound
-from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
-from pnct.inference.occupation_optimum import settled
+from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_in_rounds, to_arviz
+from pnct.models import few_electrons
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -59,11 +59,9 @@ def run(case: Case, args, directory):
     case = case._replace(**given)
     model = case.model if case.theta else condition(case.model, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=case.walkers)
-    result = vfe.run(jax.random.key(args.seed), case.steps, gas, checkpoint=directory)
-    params = result.params
-    if case.theta:
-        params = settled(vfe, jax.random.key(args.seed + 1), params, case.samples // 2, gas)
-    draws = vfe.evaluate(jax.random.key(args.seed + 2), params, case.samples, gas)
+    key, rounds = jax.random.key(args.seed), 3 if case.model is few_electrons else 1
+    result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, checkpoint=directory)
+    draws = vfe.evaluate(jax.random.key(args.seed + 2), result.params, case.samples, gas)
     idata = to_arviz(draws, result.history)
     idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
     return diagnose(idata)

@@ -77,7 +77,7 @@ def main(argv=None) -> None:
             "num_samples": args.samples,
             "num_walkers": args.walkers,
             "checkpoint": out / f"training_n{N}",
-            "settle": True,
+            "rounds": 2,
         }
         model = few_electrons if N <= 3 else electron_gas
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}

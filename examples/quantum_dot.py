@@ -62,10 +62,11 @@ def main(argv=None) -> None:
     out = output_directory(args, parser)
 
     settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
-    settings |= {"checkpoint": out / "training", "settle": True}
+    settings |= {"checkpoint": out / "training", "rounds": 1}
+    optim = natural_gradient(damping=0.1 if args.beta <= 1 else 1e-3)  # the more states there are, the more noise
     runs, samples = [], []
     with ended_in_one_line(parser):
-        for trap, _, history, draws in sweep(jax.random.key(args.seed), quantum_dot, traps, natural_gradient(), **settings):
+        for trap, _, history, draws in sweep(jax.random.key(args.seed), quantum_dot, traps, optim, **settings):
             idata = to_arviz(draws, history)
             idata.to_netcdf(str(out / f"draws_lambda{float(trap.coupling):g}.nc"), engine="h5netcdf")
             report = diagnose(idata)

@@ -86,7 +86,7 @@ def solve(gases, args, seed: int, out: Path):
     """Points, and (values, errors) of C/N from fluctuations, on the grid; every other row backwards: the steps are small."""
     path = [(a, b) for a, row in enumerate(gases) for b in range(len(row))[:: 1 if a % 2 == 0 else -1]]
     settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
-    settings |= {"checkpoint": out / f"training_n{gases[0][0].N}", "settle": True}
+    settings |= {"checkpoint": out / f"training_n{gases[0][0].N}", "rounds": 1}
     solutions = sweep(jax.random.key(seed), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings)
     points, fluctuations = {}, {}
     for (a, b), (gas, _, _, draws) in zip(path, solutions, strict=True):

@@ -9,6 +9,7 @@ from pnct.inference.interruption import Interrupted
 from pnct.inference.metropolis import metropolis
 from pnct.inference.natural_gradient import natural_gradient
 from pnct.inference.plateau import run_to_plateau
+from pnct.inference.rounds import run_in_rounds
 
 __all__ = [
     "Draws",
@@ -19,6 +20,7 @@ __all__ = [
     "diagnose",
     "metropolis",
     "natural_gradient",
+    "run_in_rounds",
     "run_to_plateau",
     "to_arviz",
 ]

@@ -1,6 +1,6 @@
 """Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), training (history), constant_data (orbitals).
 
-    free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals, in hartree)
+    free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals)
 
 ArviZ changed its container between 0.23 (InferenceData) and 1.0 (xarray.DataTree); the groups are the same in both, and
 `to_netcdf` and `arviz.from_netcdf` keep everything.
@@ -26,7 +26,7 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
     system: an ElectronGas or a HarmonicTrap. Then electrons are labelled by spin, K is also counted by shell (K_by_shell), and
     the group `constant_data` holds the orbitals: energy, shell, wave vector and twist where there is one, ideal occupation.
-    Failed walkers stay, as nan. Attributes, on every group: temperature (hartree), num_electrons, born_site, versions.
+    Failed walkers stay, as nan. Attributes, on every group: temperature, unit (of energies), num_electrons, born_site, versions.
     """
     import arviz  # takes 2-3 s
     import xarray
@@ -50,6 +50,7 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
 
     attrs = {
         "temperature": float(draws.temperature),
+        "unit": draws.unit,
         "num_electrons": int(draws.num_electrons),
         "born_site": draws.born_site,
         **{f"{library}_version": version(library) for library in VERSIONED},

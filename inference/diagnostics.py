@@ -39,13 +39,14 @@ class Diagnosis(NamedTuple):
     below_exact: float | None  # standard errors by which F lies below the exact value, where that is given
     converged: bool
     verdict: str
+    unit: str = "hartree"  # of energies
 
     def __str__(self) -> str:
         rows = [
-            ("free energy", self.free_energy, "hartree per electron"),
-            ("energy", self.energy, "hartree per electron"),
-            ("kinetic", self.kinetic, "hartree per electron"),
-            ("potential", self.potential, "hartree per electron"),
+            ("free energy", self.free_energy, f"{self.unit} per electron"),
+            ("energy", self.energy, f"{self.unit} per electron"),
+            ("kinetic", self.kinetic, f"{self.unit} per electron"),
+            ("potential", self.potential, f"{self.unit} per electron"),
             ("entropy", self.entropy, "k_B per electron"),
         ]
         width = max(len(str(estimate)) for _, estimate, _ in rows)
@@ -108,6 +109,7 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
         below_exact=standard_errors_below(evidence.free_energy, exact),
         converged=converged,
         verdict=text,
+        unit=stats.attrs.get("unit", "hartree"),
     )
 
 

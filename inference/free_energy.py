@@ -48,7 +48,7 @@ class VariationalFreeEnergy(eqx.Module):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
             raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
-        self.model, self.hamiltonian, self.optim = model, _as_arrays(hamiltonian), as_optax(optim)
+        self.model, self.hamiltonian, self.optim = model, as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = whole("num_walkers", num_walkers, 2)
         self.chunk_size = default_chunk_size() if chunk_size is None else whole("chunk_size", chunk_size, 1)
         self.sharding = default_mesh() if sharding is None else sharding
@@ -58,16 +58,16 @@ class VariationalFreeEnergy(eqx.Module):
         init_key, key = jax.random.split(_checked_key(key))
         check_hamiltonian(self.hamiltonian, args)
         law.check_observed(self.model, args)
-        params = _init_params(self.model, init_key, _as_arrays(args))
+        params = _init_params(self.model, init_key, as_arrays(args))
         laws = law.read_laws(self.model, params, args)
-        check_flow(self.model, laws, params, _as_arrays(args))
+        check_flow(self.model, laws, params, as_arrays(args))
         none, still = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params)
         state = TrainState(params, params, self.optim.init(params), key, none, still, none)
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
         """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters. Compiled once."""
-        return self._update(state, *_as_arrays(args))
+        return self._update(state, *as_arrays(args))
 
     @eqx.filter_jit
     def _update(self, state, *args):
@@ -121,7 +121,7 @@ class VariationalFreeEnergy(eqx.Module):
         run = describe_run(self.model, self.hamiltonian, self.num_walkers, start.key, args)
         laws = law.read_laws(self.model, start.params, args)
         update = lambda state: self.update(state, *args)  # noqa: E731
-        return train(update, start, num_steps, self.num_walkers, laws, run, progress_bar, checkpoint, callback)
+        return train(update, start, num_steps, self.num_walkers, laws, run, progress_bar, checkpoint, callback, self._unit)
 
     def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays.
@@ -132,7 +132,7 @@ class VariationalFreeEnergy(eqx.Module):
         key, batches, drawn = _checked_key(key), [], 0
         while drawn < num_samples:
             batch_key = jax.random.fold_in(key, len(batches))
-            batches.append(jax.device_get(self._draw(params, batch_key, *_as_arrays(args))))
+            batches.append(jax.device_get(self._draw(params, batch_key, *as_arrays(args))))
             drawn += self.num_walkers
             if standard_error is not None and _error_of(batches, self.hamiltonian.temperature) <= standard_error:
                 break
@@ -150,6 +150,7 @@ class VariationalFreeEnergy(eqx.Module):
             num_electrons=structure.num_electrons,
             born_site=structure.born,
             exact=walker.exact,
+            unit=self._unit,
         )
 
     @eqx.filter_jit
@@ -157,6 +158,10 @@ class VariationalFreeEnergy(eqx.Module):
         structure = law.read_laws(self.model, params, args)
         walkers = draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self._layout)
         return gathered(walkers, self.sharding)
+
+    @property
+    def _unit(self) -> str:
+        return getattr(self.hamiltonian, "unit", "hartree")
 
     @property
     def _layout(self) -> Layout:
@@ -198,7 +203,7 @@ def _init_params(model, key, args):
     return law.init_params(model, key, args)
 
 
-def _as_arrays(args):
+def as_arrays(args):
     """Numbers become arrays, so that another r_s or theta does not compile the program again."""
     return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
 

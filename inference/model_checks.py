@@ -18,7 +18,7 @@ from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference import laws as law
 from pnct.inference.description import describe, differences
 from pnct.space import Cell
-from pnct.spin import SpinAdapted
+from pnct.superposition import Superposition
 from pnct.trap import TrapPotential
 
 SAMPLES = 16
@@ -97,7 +97,8 @@ def _violations(model, laws, params, shaken, args, places):
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
     beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
 
-    motions = [space.moved, born.orbitals.flip] if isinstance(born.orbitals, SpinAdapted) else [space.moved]
+    own = born.orbitals.motions if isinstance(born.orbitals, Superposition) else ()
+    motions = (space.moved, *own)
 
     def state(key):
         born = _born(law.tempered(model, 0.0), laws, shaken, args, key)

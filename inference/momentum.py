@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from pnct.inference import laws as law
 from pnct.inference.draws import Draws
+from pnct.superposition import table_of
 
 
 class MomentumDistribution(NamedTuple):
@@ -44,7 +45,7 @@ def momentum_distribution(
     structure = law.read_laws(model, params, args)
     keys = jax.random.split(key, int(np.sum(sound)))
     n = np.asarray(_estimates(model, structure, params, args, values, keys, displacements, chunk_size))
-    orbitals = _born(model, structure, params, jax.tree.map(lambda x: x[0], values), args).orbitals
+    orbitals = table_of(_born(model, structure, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
     mean, error = n.mean(axis=0), n.std(axis=0, ddof=1) / np.sqrt(len(n))
     present = [name for name, count in zip(("up", "down"), orbitals.cell.num_electrons, strict=True) if count]
     by_name = lambda x: dict(zip(present, x, strict=True))  # noqa: E731
@@ -60,7 +61,7 @@ def _estimates(model, structure, params, args, values, keys, displacements, chun
     def one(x):
         values, key = x
         R, born = values[structure.born], _born(model, structure, params, values, args)
-        cell, k = born.orbitals.cell, jnp.asarray(born.orbitals.wavevectors, R.dtype)
+        cell, k = born.orbitals.cell, jnp.asarray(table_of(born.orbitals).wavevectors, R.dtype)
         here = born.log_psi(R)
 
         def moved(s):

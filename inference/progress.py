@@ -19,10 +19,12 @@ REFRESH = 0.1  # seconds between two updates on a terminal
 
 
 @contextmanager
-def progress(num_steps: int, enabled: bool, num_electrons: int, done: int = 0, stream=None) -> Iterator[Callable]:
+def progress(
+    num_steps: int, enabled: bool, num_electrons: int, done: int = 0, unit: str = "hartree", stream=None
+) -> Iterator[Callable]:
     """Gives `report(step, info)`, to be called after each step of this run, step = done ... num_steps - 1.
 
-    info: anything with the fields free_energy, free_energy_error, energy (hartree), entropy (k_B): totals of one step.
+    info: anything with the fields free_energy, free_energy_error, energy (in `unit`), entropy (k_B): totals of one step.
     The numbers are read (and so waited for) only when a line is due. stream: where to write, by default standard error.
     """
     if not enabled or num_steps < 1:
@@ -55,7 +57,7 @@ def progress(num_steps: int, enabled: bool, num_electrons: int, done: int = 0, s
             due = done % every == 0 or first[0] == done
         if due or done == num_steps:
             shown = now
-            show(progress_line(done, num_steps, window, num_electrons, _time_left(done, num_steps, first, now)))
+            show(progress_line(done, num_steps, window, num_electrons, _time_left(done, num_steps, first, now), unit))
 
     try:
         show(f"going on after step {done}/{num_steps}, compiling ..." if done else "compiling ...")
@@ -64,14 +66,16 @@ def progress(num_steps: int, enabled: bool, num_electrons: int, done: int = 0, s
         bar.close()
 
 
-def progress_line(done: int, num_steps: int, window, num_electrons: int, seconds_left: float | None) -> str:
+def progress_line(
+    done: int, num_steps: int, window, num_electrons: int, seconds_left: float | None, unit: str = "hartree"
+) -> str:
     """The line itself: means over the window, per electron, the free energy with its standard error."""
     mean = lambda name: sum(float(getattr(info, name)) for info in window) / len(window) / num_electrons  # noqa: E731
     variance = sum(float(info.free_energy_error) ** 2 for info in window)
     F = Estimate(mean("free_energy"), variance**0.5 / len(window) / num_electrons, float(len(window)))
     left = "" if seconds_left is None else f"   {tqdm.format_interval(seconds_left)} left"
     return (
-        f"step {done:>{len(str(num_steps))}}/{num_steps}   F/N {F} hartree   E/N {mean('energy'):.5f} hartree   "
+        f"step {done:>{len(str(num_steps))}}/{num_steps}   F/N {F} {unit}   E/N {mean('energy'):.5f} {unit}   "
         f"S/N {mean('entropy'):.4f} k_B{left}"
     )
 

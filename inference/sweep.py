@@ -9,7 +9,7 @@ import jax
 from pnct.hamiltonian import hamiltonian
 from pnct.inference.draws import Draws
 from pnct.inference.free_energy import Info, VariationalFreeEnergy
-from pnct.inference.occupation_optimum import settled
+from pnct.inference.rounds import run_in_rounds
 
 
 class Solution(NamedTuple):
@@ -33,13 +33,12 @@ def sweep(
     make_hamiltonian: Callable = hamiltonian,
     progress_bar: bool = True,
     checkpoint: Path | None = None,
-    settle: bool = False,
+    rounds: int = 0,
 ) -> Iterator[Solution]:
     """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each that follows.
 
     checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was ended.
-    settle: whether p(K) then takes the step in closed form of `settled`, with num_samples draws of its own; for models with the
-    modules that it needs.
+    rounds: with 1 or more, each training is a `run_in_rounds`, with num_samples draws for each of its steps in closed form.
     The systems must differ in numbers alone (rs and theta, or coupling and beta), at one cutoff: then all share their
     parameters, and one compilation.
     """
@@ -50,7 +49,7 @@ def sweep(
         )
     params = None
     for i, gas in enumerate(gases):
-        run_key, draw_key, settle_key = jax.random.split(jax.random.fold_in(key, i), 3)
+        run_key, draw_key = jax.random.split(jax.random.fold_in(key, i))
         vfe = VariationalFreeEnergy(model, make_hamiltonian(gas), optim, num_walkers)
         state = vfe.init(run_key, gas)
         steps = num_steps
@@ -58,6 +57,10 @@ def sweep(
             state = state._replace(params=params, average=params)
             steps = num_steps if warm_steps is None else warm_steps
         directory = None if checkpoint is None else checkpoint / f"{i:03d}"
-        result = vfe.run(run_key, steps, gas, init_state=state, progress_bar=progress_bar, checkpoint=directory)
-        params = settled(vfe, settle_key, result.params, num_samples, gas) if settle else result.params
+        settings = {"init_state": state, "progress_bar": progress_bar, "checkpoint": directory}
+        if rounds:
+            result = run_in_rounds(vfe, run_key, steps, gas, rounds, num_samples, **settings)
+        else:
+            result = vfe.run(run_key, steps, gas, **settings)
+        params = result.params
         yield Solution(gas, params, result.history, vfe.evaluate(draw_key, params, num_samples, gas))

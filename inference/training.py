@@ -101,8 +101,12 @@ def train(
     progress_bar: bool,
     checkpoint: str | Path | None,
     callback: Callable[[int, Info], None] | None,
+    unit: str,
 ) -> RunResult:
-    """The run of VariationalFreeEnergy, from `start`. run: its description, by which its checkpoints are known."""
+    """The run of VariationalFreeEnergy, from `start`. run: its description, by which its checkpoints are known.
+
+    unit: the name of that of the energies in `Info`.
+    """
     state, infos = start, []
     with ExitStack() as stack:
         signalled, record = lambda: None, lambda state, info: None
@@ -115,7 +119,7 @@ def train(
             raise ValueError(f"Expected num_steps >= {done}, the steps that {checkpoint} holds; got {num_steps}.")
 
         shown = progress_bar and done < num_steps and jax.process_index() == 0
-        report = stack.enter_context(progress(num_steps, shown, laws.num_electrons, done))
+        report = stack.enter_context(progress(num_steps, shown, laws.num_electrons, done, unit))
         warn = stack.enter_context(faults.fault_reports(faults.stages(laws), num_walkers))
         for step in range(done, num_steps):
             state, info = update(state)

@@ -30,13 +30,15 @@ class LocalEnergy(NamedTuple):
 class Hamiltonian(eqx.Module):
     """(law of R, R) -> LocalEnergy. `kinetic_scale`: c; `potential`: V.
 
-    `temperature`; `energy_unit`: the scale of energies in which an optimiser sees its gradients.
+    `temperature`; `energy_unit`: the scale of energies in which an optimiser sees its gradients; `unit`: what energies are
+    printed in.
     """
 
     temperature: float
     energy_unit: float
     kinetic_scale: float
     potential: Callable[[Float[Array, "N dim"]], Float[Array, ""]]
+    unit: str = eqx.field(static=True, default="hartree")
 
     def __call__(self, born, R: Float[Array, "N dim"]) -> LocalEnergy:
         psi = local_kinetic(born.orbitals, born.K, born.flow, R)
@@ -46,4 +48,4 @@ class Hamiltonian(eqx.Module):
 
 def hamiltonian(system, coulomb: bool = True) -> Hamiltonian:
     """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction."""
-    return Hamiltonian(system.temperature, system.energy_unit, system.kinetic_scale, system.potential(coulomb))
+    return Hamiltonian(system.temperature, system.energy_unit, system.kinetic_scale, system.potential(coulomb), system.unit)

@@ -31,6 +31,11 @@ class PlaneWaves(eqx.Module):
         return (2 * np.pi / self.cell.L) * self.indices
 
     @property
+    def levels(self) -> Float[np.ndarray, " M"]:
+        """|n + twist|^2: the energies in units of (2 pi/L)^2/2 r_s^2, equal where orbitals are degenerate."""
+        return squared_norms(self.indices, (0.0,) * self.cell.dim)
+
+    @property
     def features(self) -> Float[np.ndarray, "M dim+1"]:
         """What a network is told of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and k^2."""
         k = self.indices / max(self.cell.num_electrons) ** (1 / self.cell.dim)

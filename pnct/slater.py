@@ -6,8 +6,8 @@ of the orbitals along the axes a, b (for plane waves D^a = D diag(i k^a)),
     X^a = D^a D^-1,   Y^ab = D^ab D^-1
     s_ia = X^a_ii,    S_{ia, jb} = delta_ij Y^ab_ii - X^a_ij X^b_ji
 
-so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no block between them. A spin-adapted state is a
-sum of two such products, Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
+so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no block between them. A superposition of such
+products is Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
 
     s = sum_t w_t s_t,    S = sum_t w_t (S_t + s_t s_t^T) - s s^T
 """
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.spin import SpinAdapted
+from pnct.superposition import Superposition
 
 
 class SlaterDerivatives(NamedTuple):
@@ -36,7 +36,7 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     The phase is the imaginary part, up to a multiple of 2 pi. Raises ValueError if K or zeta has the wrong shape.
     """
     _check_shapes(orbitals, K, zeta)
-    if isinstance(orbitals, SpinAdapted):
+    if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
         return _log_sum(c, jax.vmap(lambda K: log_det(orbitals.table, K, zeta))(Ks))
     parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.cell.species)]
@@ -46,7 +46,7 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
 def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> SlaterDerivatives:
     """ln Phi_K(zeta) with s and S. Raises ValueError if K or zeta has the wrong shape."""
     _check_shapes(orbitals, K, zeta)
-    if isinstance(orbitals, SpinAdapted):
+    if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
         return _superposition(c, jax.vmap(lambda K: derivatives(orbitals.table, K, zeta))(Ks))
     parts = [_species_derivatives(orbitals.of_species(s), K[i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]

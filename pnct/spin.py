@@ -8,26 +8,17 @@ where it is strong, and no change of coordinates makes one of them out of D_AB. 
 K = (A, B) and the other K = (B, A): p(K) means what it did before.
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from pnct.orbitals import PlaneWaves
-from pnct.space import Cell
+from pnct.superposition import Superposition
 
 
-class SpinAdapted(eqx.Module):
+class SpinAdapted(Superposition):
     """The orbitals of `table`, of which `determinants` makes two-determinant states. Both species have the same number."""
 
     table: PlaneWaves
-
-    @property
-    def cell(self) -> Cell:
-        """Where the electrons live."""
-        return self.table.cell
-
-    def __len__(self) -> int:
-        return len(self.table)
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
         """Those of the table, and whether the state is odd (1) or even (0) under the flip."""
@@ -46,6 +37,11 @@ class SpinAdapted(eqx.Module):
         up, down = jnp.split(jnp.asarray(K), 2)
         first = jnp.argmax(up != down)
         return up[first] > down[first]
+
+    @property
+    def motions(self) -> tuple:
+        """The flip of all spins."""
+        return (self.flip,)
 
     @staticmethod
     def flip(x: Array) -> Array:

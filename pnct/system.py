@@ -106,6 +106,11 @@ class ElectronGas(eqx.Module):
         return np.inf if isinstance(self.theta, float) and self.theta == 0 else 1 / self.temperature
 
     @property
+    def unit(self) -> str:
+        """The name of the unit of all energies."""
+        return "hartree"
+
+    @property
     def energy_unit(self):
         """The Fermi energy: the scale of the energies that change with the state."""
         return self.E_F

@@ -77,6 +77,11 @@ class HarmonicTrap(eqx.Module):
         return 1 / self.beta
 
     @property
+    def unit(self) -> str:
+        """The name of the unit of all energies."""
+        return "hbar omega"
+
+    @property
     def energy_unit(self) -> float:
         """hbar omega = 1: the scale of the energies that change with the state."""
         return 1.0

@@ -7,9 +7,12 @@ propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l = phi
 
 then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 + 1/2 + ... + 1/n)
 proposals on average. Each configuration advances at its own pace, by at most one electron in every round of several
-proposals. Species are independent. A spin-adapted state (D_AB +- D_BA)/2^(1/2) has no such law, but |D_AB +- D_BA|^2 is at most
-twice |D_AB|^2 + |D_BA|^2: a sample of either determinant, chosen by a coin, is accepted with the ratio of the two, every
-second time on average.
+proposals. Species are independent. A superposition of determinants has no such law, but
+
+    |sum_t c_t D_t|^2 <= c sum_t |c_t| |D_t|^2,    c = sum_t |c_t|
+
+so a sample of one of them, chosen with the chances |c_t|/c, is accepted with the ratio of the two sides: once in c^2 times on
+average, and c^2 is at most their number.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -20,17 +23,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pnct import slater
-from pnct.spin import SpinAdapted
+from pnct.superposition import Superposition
 
 PROPOSALS = 8  # per round
 MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plane waves
-MAX_TOSSES = 512  # of a spin-adapted state: the chance to need more is 2^-512
+MAX_TRIALS = 1024  # of a superposition: the chance to need more is below exp(-1024/t) for t determinants
 
 
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves, Oscillators, MixedOrbitals or SpinAdapted.  K: (N,) occupied orbitals, up then down.
+    orbitals: PlaneWaves, Oscillators, MixedOrbitals or a Superposition.  K: (N,) occupied orbitals, up then down.
     dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
@@ -71,31 +74,34 @@ class Determinantal(distrax.Distribution):
     def _sample_one(self, key):
         # Accelerators round the factors of float32 products to ten bits unless told otherwise.
         with jax.default_matmul_precision("highest"):
-            if isinstance(self.orbitals, SpinAdapted):
-                return sample_adapted(key, self.orbitals, self.K, self.dtype)
+            if isinstance(self.orbitals, Superposition):
+                return sample_superposition(key, self.orbitals, self.K, self.dtype)
             return sample_species(key, self.orbitals, self.K, self.dtype)
 
 
-def sample_adapted(key: Array, orbitals: SpinAdapted, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
-    """One exact sample of |(D_AB +- D_BA)|^2/2, by rejection from the mixture of both determinants. Shape (N, dim)."""
+def sample_superposition(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    """One exact sample of |sum_t c_t D_t|^2, by rejection from a mixture of its determinants. Shape (N, dim)."""
     c, Ks = orbitals.determinants(K)
+    c = c.astype(dtype)
+    size = jnp.abs(c)
 
     def unfinished(state):
-        _, accepted, tosses = state
-        return ~accepted & (tosses < MAX_TOSSES)
+        _, accepted, trials = state
+        return ~accepted & (trials < MAX_TRIALS)
 
-    def toss(state):
-        _, _, tosses = state
-        draw, coin, threshold = jax.random.split(jax.random.fold_in(key, tosses), 3)
-        r = sample_species(draw, orbitals.table, K, dtype)
-        r = jnp.where(jax.random.bernoulli(coin), orbitals.flip(r), r)
+    def attempt(state):
+        _, _, trials = state
+        draw, choice, threshold = jax.random.split(jax.random.fold_in(key, trials), 3)
+        r = sample_species(draw, orbitals.table, Ks[jax.random.categorical(choice, jnp.log(size))], dtype)
         logs = jax.vmap(lambda K: slater.log_det(orbitals.table, K, r))(Ks)
-        phi = jnp.exp(logs - jnp.max(logs.real))
-        ratio = jnp.abs(jnp.sum(c.astype(dtype) * phi)) ** 2 / jnp.sum(jnp.abs(phi) ** 2)
-        return r, jax.random.uniform(threshold, dtype=dtype) < ratio, tosses + 1
+        D = jnp.exp(logs - jnp.max(jnp.where(size > 0, logs.real, -jnp.inf)))
+        D = jnp.where(size > 0, D, 0)
+        bound = jnp.sum(size) * jnp.sum(size * jnp.abs(D) ** 2)
+        accepted = jax.random.uniform(threshold, dtype=dtype) * bound < jnp.abs(jnp.sum(c * D)) ** 2
+        return r, accepted, trials + 1
 
     start = jnp.zeros((orbitals.cell.N, orbitals.cell.dim), dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
-    r, accepted, _ = jax.lax.while_loop(unfinished, toss, start)
+    r, accepted, _ = jax.lax.while_loop(unfinished, attempt, start)
     return jnp.where(accepted, r, jnp.nan)
 
 

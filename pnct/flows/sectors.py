@@ -8,6 +8,8 @@ A flow with that symmetry leaves Psi_K the Q of its determinant, and states of d
 of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays an upper bound, though T_Q depends
 on Q. One flow for all could not serve at once the ground state and excited states whose electrons keep other distances.
 
+In a cell, momenta that symmetries of the cell turn into each other share their flow (pnct.flows.turned).
+
 Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The slopes of these
 functions start at zero: at first there is one flow.
 """
@@ -20,7 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.flows.turned import AxisOrder, Turned, axis_order
+from pnct.orbitals import PlaneWaves
 from pnct.space import Space
+from pnct.superposition import table_of
 
 
 class SectorFlows(eqx.Module):
@@ -29,9 +34,17 @@ class SectorFlows(eqx.Module):
     flow: Callable
     slopes: Callable
     space: Space = eqx.field(static=True)
+    order: AxisOrder | None = eqx.field(static=True)
 
     def __call__(self, Q: Float[Array, " q"]) -> Callable:
         """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals gives them."""
+        if self.order is None:
+            return self._at(Q)
+        dim = self.space.dim
+        turn = self.order(Q[:dim])
+        return Turned(self._at(jnp.concatenate([turn @ Q[:dim], Q[dim:]])), turn)
+
+    def _at(self, Q):
         c = self.space.sector(Q)
         parameters, constants = eqx.partition(self.flow, eqx.is_inexact_array)
         at_Q = jax.tree.map(lambda x, slope: x + jnp.tensordot(c.astype(x.dtype), slope, 1), parameters, self.slopes)
@@ -41,11 +54,13 @@ class SectorFlows(eqx.Module):
 def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
     """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
     space = orbitals.cell
+    table = table_of(orbitals)
+    order = axis_order(table) if isinstance(table, PlaneWaves) else None
     C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))
 
     def make_flows(key: Array) -> SectorFlows:
         flow = make(key)
         slopes = jax.tree.map(lambda x: jnp.zeros((C, *x.shape), x.dtype), eqx.filter(flow, eqx.is_inexact_array))
-        return SectorFlows(flow, slopes, space)
+        return SectorFlows(flow, slopes, space, order)
 
     return make_flows

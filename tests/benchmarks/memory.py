@@ -19,7 +19,7 @@ import numpy as np
 
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, momentum, natural_gradient
-from pnct.inference.free_energy import _as_arrays
+from pnct.inference.free_energy import as_arrays
 from pnct.inference.laws import read_laws
 from pnct.models import electron_gas
 from pnct.system import ElectronGas
@@ -48,7 +48,7 @@ def _resident(name: str) -> int:
 def measure(gas, walkers: int, chunk_size: int) -> dict:
     """{program: bytes} at one chunk size."""
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), walkers, chunk_size)
-    state, args = vfe.init(jax.random.key(0), gas), _as_arrays((gas,))
+    state, args = vfe.init(jax.random.key(0), gas), as_arrays((gas,))
     step = memory_of(VariationalFreeEnergy._update, vfe, state, *args)
     evaluate = memory_of(VariationalFreeEnergy._draw, vfe, state.params, jax.random.key(1), *args)
     draws = vfe.evaluate(jax.random.key(1), state.params, walkers, gas)

@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.free_energy import _as_arrays
+from pnct.inference.free_energy import as_arrays
 from pnct.models import electron_gas
 from pnct.system import ElectronGas
 
@@ -46,7 +46,7 @@ def measure(gas, devices: int, walkers: int, repeats: int) -> dict:
     """Seconds of a step, and its collectives."""
     mesh = Mesh(np.array(jax.devices()[:devices]), ("walkers",))
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), walkers, sharding=mesh)
-    state, args = vfe.init(jax.random.key(0), gas), _as_arrays((gas,))
+    state, args = vfe.init(jax.random.key(0), gas), as_arrays((gas,))
     step = VariationalFreeEnergy._update.lower(vfe, state, *args).compile()
     jax.block_until_ready(step(vfe, state, *args))
     times = []

@@ -163,6 +163,8 @@ def test_table_names_the_units():
     assert str(diagnose(to_arviz(gaussian_draws())).free_energy) in text
     assert text.count("hartree per electron") == 4
     assert text.count("k_B per electron") == 1
+    in_trap = str(diagnose(to_arviz(gaussian_draws()._replace(unit="hbar omega"))))
+    assert in_trap.count("hbar omega per electron") == 4 and "hartree" not in in_trap
     assert text.splitlines()[-1].startswith("Converged")
 
 

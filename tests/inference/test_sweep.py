@@ -61,8 +61,8 @@ def test_each_starts_where_the_last_ended():
 @pytest.mark.slow
 def test_settling_moves_the_levels_alone():
     settings = {"num_steps": 0, "num_samples": 4096, "num_walkers": 8, "progress_bar": False}
-    solve = lambda settle: next(sweep(random.key(0), model, [gas(5.0, 0.2)], natural_gradient(), settle=settle, **settings))  # noqa: E731
-    plain, settled = solve(False), solve(True)
+    solve = lambda rounds: next(sweep(random.key(0), model, [gas(5.0, 0.2)], natural_gradient(), rounds=rounds, **settings))  # noqa: E731
+    plain, settled = solve(0), solve(1)
     shifts = lambda solution: solution.params["occupation"].energy_shifts  # noqa: E731
     assert not np.any(shifts(plain)) and np.any(shifts(settled))
     put = eqx.tree_at(lambda params: params["occupation"].energy_shifts, settled.params, shifts(plain))

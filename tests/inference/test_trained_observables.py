@@ -7,9 +7,8 @@ import pytest
 from jax import random
 
 from pnct import ElectronGas, Estimate, hamiltonian
-from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
-from pnct.inference.occupation_optimum import settled
-from pnct.models import electron_gas
+from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_in_rounds, to_arviz
+from pnct.models import few_electrons
 
 ROWS = {
     "2D-rs1": (2, 1.0, 0.5, 0.25),
@@ -30,22 +29,25 @@ def exact_estimates(reference, **system):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("dim", "rs", "theta", "twist"), ROWS.values(), ids=ROWS.keys())
 def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twist):
     """K, V, E and S within 3 standard errors of 16384 samples; F above the exact one; the draws are sound."""
     exact = exact_estimates(reference, dim=dim, n_up=3, n_dn=0, rs=rs, theta=theta, twist=twist)
     gas = ElectronGas((3, 0), dim, rs, theta, twist)
-    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=512)
-    result = vfe.run(random.key(0), 150, gas, progress_bar=False)
-    params = settled(vfe, random.key(2), result.params, 16384, gas)
-    draws = vfe.evaluate(random.key(1), params, 16384, gas)
+    vfe = VariationalFreeEnergy(few_electrons, hamiltonian(gas), natural_gradient(), num_walkers=512)
+    result = run_in_rounds(vfe, random.key(0), 400, gas, 3, 32_768, progress_bar=False)
+    draws = vfe.evaluate(random.key(1), result.params, 16384, gas)
 
     report = diagnose(to_arviz(draws, result.history), exact["free_energy"])
     found = {name: getattr(report, name) for name in exact}
     outside = []
     for name, x in found.items():
         difference, error, value = x.value - exact[name].value, np.hypot(x.error, exact[name].error), exact[name].value
-        print(f"{name} {x}, exact {exact[name]}: {difference / error:+.1f} errors, {100 * difference / abs(value):+.2f} % off")
+        print(
+            f"{name} {x}, exact {exact[name]}: {difference / error:+.1f} errors, {100 * difference / abs(value):+.2f} % off",
+            flush=True,
+        )
         if name != "free_energy" and abs(difference) > 3 * error:
             outside.append(name)
     assert report.converged and report.below_exact < 3, report.verdict

@@ -7,18 +7,22 @@ from numpyro.handlers import substitute, trace
 
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.momentum import momentum_distribution
 from pnct.models import electron_gas, few_electrons
 
 GAS = ElectronGas((2, 0), 2, rs=4.0, theta=0.6, twist=0.25, cutoff=2.0)
 
 
 def test_it_is_electron_gas_at_first():
-    draws = []
+    draws, n = [], []
     for model in (electron_gas, few_electrons):
         vfe = VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), num_walkers=8)
-        draws.append(vfe.evaluate(jax.random.key(1), vfe.init(jax.random.key(0), GAS).params, 8, GAS))
+        params = vfe.init(jax.random.key(0), GAS).params
+        draws.append(vfe.evaluate(jax.random.key(1), params, 8, GAS))
+        n.append(momentum_distribution(jax.random.key(2), model, params, draws[-1], GAS).n["up"])
     np.testing.assert_array_equal(draws[0].samples["K"], draws[1].samples["K"])
     np.testing.assert_allclose(draws[0].kinetic, draws[1].kinetic, rtol=1e-12)
+    np.testing.assert_allclose(n[0], n[1], atol=1e-12)
 
 
 def test_the_flow_depends_on_the_momentum_once_its_slopes_are_not_zero():

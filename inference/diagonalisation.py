@@ -1,0 +1,127 @@
+r"""The best mixing of configurations in closed form:  H in each block of pnct.configurations, from samples, and its eigenvectors.
+
+Of all orthonormal states in the span of a block's Psi_t, t = 1 ... n, its eigenstates have the lowest F, the lower ones with the
+larger p (Gibbs). The n states share one flow, so samples of all serve every matrix element:
+
+    S_tt' = E[ Psi_t^* Psi_t'/rho ],    H_tt' = E[ Psi_t^* (H Psi_t')/rho ],    R ~ rho = (1/n) sum_t |Psi_t|^2
+
+S is the unit matrix but for noise. The same noise is in H, and S^{-1} H is free of it where the block is closed under H: then
+H Psi_t' = sum_t Psi_t h_tt' holds at every R, and S^{-1} H = h for any samples. (The linear method of variational Monte Carlo
+has this property: Nightingale and Melik-Alaverdian, Phys. Rev. Lett. 87, 043401 (2001).) What is not zero by twice its error is
+taken to be zero in the basis of the present states, so that noise leaves converged states alone.
+"""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from pnct.configurations import MixedConfigurations
+from pnct.distributions import Born
+from pnct.inference import laws as law
+from pnct.inference.ensemble import Layout
+from pnct.inference.free_energy import VariationalFreeEnergy, as_arrays
+from pnct.inference.laws import Params
+from pnct.inference.model_checks import local_energy
+from pnct.inference.walkers import gathered, map_walkers
+from pnct.validation import whole
+
+FOLDS = 20  # of the jackknife
+ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
+LEAST = 8  # samples for each state of a block: with fewer sound ones it stays as it is
+
+
+def diagonalised(
+    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, *args, name: str = "mixing", site: str = "K"
+) -> Params:
+    """The parameters with every block mixed to eigenstates of H.
+
+    num_samples: exact samples, shared among the blocks in proportion to their states; at least 8 for each state.
+
+    name: the module made by `configuration_mixing`.  site: the one that names the states. All else stays as it is.
+    Raises ValueError where the model has no such module.
+    """
+    num_samples = whole("num_samples", num_samples, 1)
+    structure = law.read_laws(vfe.model, params, args)
+    orbitals = _born(vfe.model, structure, params, site, np.zeros(structure.num_electrons, int), args).orbitals
+    if name not in params or not isinstance(orbitals, MixedConfigurations):
+        raise ValueError(f"Expected a module '{name}' of configuration_mixing in the states; got {', '.join(params)}.")
+    mixing = orbitals.mixing
+    blocks = mixing.blocks
+    states = sum(len(block) for block in blocks)
+    if not blocks:
+        return params
+
+    widest = max(len(block) for block in blocks)
+    members = np.array([np.resize(block, widest) for block in blocks])
+    sizes = np.array([len(block) for block in blocks])
+    which = np.repeat(np.arange(len(blocks)), np.maximum(num_samples * sizes // states, LEAST * sizes))
+    shared, blocks_of = (params, as_arrays(args)), (members[which], sizes[which])
+    S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, shared, key, blocks_of, vfe._layout))
+
+    coefficients = np.array(mixing.coefficients, float)
+    for number, block in enumerate(blocks):
+        n, here = len(block), which == number
+        rows = mixing.entries[block, :n]
+        coefficients[rows] = eigenstates(coefficients[rows], S[here, :n, :n], H[here, :n, :n])
+    new = jnp.asarray(coefficients, params[name].coefficients.dtype)
+    return params | {name: eqx.tree_at(lambda module: module.coefficients, params[name], new)}
+
+
+def eigenstates(
+    U: Float[np.ndarray, "n n"], S: Complex[np.ndarray, "B n n"], H: Complex[np.ndarray, "B n n"]
+) -> Float[np.ndarray, "n n"]:
+    """The rows of U turned to eigenvectors, lowest first, from each sample's part of S and H; unsound samples are left out."""
+    n = len(U)
+    sound = np.all(np.isfinite(S) & np.isfinite(H), axis=(1, 2))
+    S, H = S[sound], H[sound]
+    if len(S) < LEAST * n:
+        return U
+    fold = np.arange(len(S)) % FOLDS
+
+    def effective(kept):
+        h = U @ np.linalg.solve(S[kept].mean(axis=0), H[kept].mean(axis=0)).real @ U.T
+        return (h + h.T) / 2
+
+    h = effective(fold >= 0)
+    error = np.sqrt((FOLDS - 1) * np.var([effective(fold != i) for i in range(FOLDS)], axis=0))
+    seen = np.abs(h) > 2 * error + ROUNDING * np.max(np.abs(h))
+    h = np.where(seen | np.eye(n, dtype=bool), h, 0)
+    return np.linalg.eigh(h)[1].T @ U
+
+
+@eqx.filter_jit
+def _elements(model, structure, hamiltonian, site, shared, key, blocks, layout: Layout):
+    """Each sample's contribution to S and H of its block, (B, n, n); places beyond the block's size are zero."""
+    one = partial(_sample, model, structure, hamiltonian, site)
+    walkers = (jax.random.split(key, len(blocks[0])), *blocks)
+    return gathered(map_walkers(one, shared, walkers, layout.chunk_size, layout.mesh), layout.mesh)
+
+
+def _sample(model, structure, hamiltonian, site, shared, walker) -> tuple[Array, Array]:
+    (params, args), (key, members, size) = shared, walker
+    choose, draw = jax.random.split(key)
+    first = _born(model, structure, params, site, jnp.zeros(structure.num_electrons, int), args).orbitals
+    base, Ks = first.base, jnp.asarray(first.mixing.states)[members]
+    K = Ks[jax.random.randint(choose, (), 0, size)]
+    flow = _born(model, structure, params, site, K, args).flow  # the same for the whole block
+    drawn = Born(base, K, flow).draw(draw)
+    R = jnp.where(drawn.converged, drawn.R, jnp.nan)
+
+    def at(K):
+        born = Born(base, K, flow)
+        return born.log_psi(R), local_energy(hamiltonian, born, R, structure.born)
+
+    log_psi, energy = jax.vmap(at)(Ks)
+    inside = jnp.arange(len(Ks)) < size
+    psi = jnp.where(inside, jnp.exp(log_psi - jnp.max(log_psi.real)), 0)
+    S = psi.conj()[:, None] * psi * size / jnp.sum(jnp.abs(psi) ** 2)
+    return S, S * jnp.where(inside, energy.kinetic + energy.potential, 0)
+
+
+def _born(model, structure, params, site, K, args) -> Born:
+    values = {site: jnp.asarray(K), structure.born: jnp.zeros(structure.shape)}
+    return law.sites_of(model, params, values, args)[structure.born]["fn"].distribution

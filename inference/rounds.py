@@ -1,0 +1,61 @@
+"""Training in rounds: steps of the optimiser, then what has an optimum in closed form: mixed states, and levels of p(K).
+
+Each helps the other: the flow is trained for the states as they are, and the best states depend on the flow. Before the first
+round the states are mixed without training: which combinations of degenerate determinants there are is settled then, and the
+flow does not first learn to serve the wrong ones.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from pnct.inference.diagonalisation import diagonalised
+from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.laws import Params, read_laws
+from pnct.inference.occupation_optimum import settled
+from pnct.inference.training import Info, RunResult, TrainState
+from pnct.validation import whole
+
+
+def run_in_rounds(
+    vfe: VariationalFreeEnergy,
+    key,
+    num_steps: int,
+    gas,
+    rounds: int = 2,
+    num_samples: int = 16_384,
+    init_state: TrainState | None = None,
+    progress_bar: bool = True,
+    checkpoint: str | Path | None = None,
+) -> RunResult:
+    """vfe.run with its num_steps parted into rounds, each followed by `diagonalised` and `settled` of num_samples fresh samples.
+
+    What the model does not have is left out: a module "mixing" of configuration_mixing; p(K), where K is given.
+    The parameters returned are those after the last round; history has all steps.
+    checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood, with the same numbers.
+    """
+    num_steps, rounds = whole("num_steps", num_steps, 0), whole("rounds", rounds, 1)
+    state = vfe.init(key, gas) if init_state is None else init_state
+    parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
+    if "mixing" in state.params:
+        params = diagonalised(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, gas)
+        state = state._replace(params=params, average=params)
+    histories = []
+    for i, steps in enumerate(parts):
+        directory = None if checkpoint is None else Path(checkpoint) / f"round_{i}"
+        result = vfe.run(key, int(steps), gas, init_state=state, progress_bar=progress_bar, checkpoint=directory)
+        params = solved(vfe, jax.random.fold_in(key, i), result.params, num_samples, gas)
+        state = result.state._replace(params=params, average=params)
+        histories.append(result.history)
+    return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*histories, strict=True))))
+
+
+def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:
+    """The parameters after both closed-form steps, with fresh samples for each; those that the model has a use for."""
+    mix, levels = jax.random.split(key)
+    if "mixing" in params:
+        params = diagonalised(vfe, mix, params, num_samples, gas)
+    if "K" in read_laws(vfe.model, params, (gas,)).classical and vfe.hamiltonian.temperature > 0:
+        params = settled(vfe, levels, params, num_samples, gas)
+    return params

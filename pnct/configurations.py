@@ -1,0 +1,138 @@
+r"""Configuration mixing:  Phi_n = sum_t U_nt D_t,  an orthogonal U for each set of low determinants of equal quantum numbers.
+
+A change of coordinates makes the same correlation hole in every state, but it cannot mix determinants. Interaction does, most
+of all those that are degenerate: which combinations are eigenstates to lowest order is settled by it alone. So the lowest
+determinants of the table, whole levels of the ideal energy, are sorted into blocks of equal quantum numbers (momentum,
+angular momentum, parity), outside of which it mixes nothing, and each block has its U. The n-th of a block's states, from low
+to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves.
+
+At first U = 1. No gradient moves it: `pnct.inference.diagonalised` sets it to the eigenvectors of H in closed form.
+"""
+
+import heapq
+from collections.abc import Callable
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.superposition import Superposition, table_of
+from pnct.validation import whole
+
+
+class ConfigurationMixing(eqx.Module):
+    """base -> MixedConfigurations. S listed determinants, in blocks of up to t.
+
+    coefficients: (P,) the entries of all U, block after block, row after row.
+    states: (S, N) the determinants, from low to high energy.
+    partners: (S, t) those of the block of each, in their order; places beyond the block's end name the determinant itself.
+    entries: (S, t) where the row of each stands in `coefficients`; P beyond the end.
+    """
+
+    coefficients: Float[Array, " P"]
+    states: Int[np.ndarray, "S N"]
+    partners: Int[np.ndarray, "S t"]
+    entries: Int[np.ndarray, "S t"]
+
+    def __call__(self, base) -> "MixedConfigurations":
+        """The mixed states of `base`, a table of orbitals or of their superpositions, of the same order as the one listed."""
+        return MixedConfigurations(base, self)
+
+    @property
+    def blocks(self) -> list[Int[np.ndarray, " n"]]:
+        """The rows in `states` of each block of two or more."""
+        full = self.entries < len(self.coefficients)
+        rows = {tuple(partners[row]) for partners, row in zip(self.partners, full, strict=True)}
+        return [np.array(row) for row in sorted(rows) if len(row) > 1]
+
+
+class MixedConfigurations(Superposition):
+    """The states of `mixing`, made of those of `base`."""
+
+    base: eqx.Module
+    mixing: ConfigurationMixing
+
+    @property
+    def table(self):
+        """The orbitals that the determinants are made of."""
+        return table_of(self.base)
+
+    @property
+    def motions(self) -> tuple:
+        """Those of the base."""
+        return self.base.motions if isinstance(self.base, Superposition) else ()
+
+    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+        """Those of the base: all of a block have the same."""
+        return self.base.quantum_numbers(K)
+
+    def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, " T"], Int[Array, "T N"]]:
+        """The coefficients and the orbitals, T = t determinants, or 2 t where the base has two in each state."""
+        K, mixing = jnp.asarray(K), self.mixing
+        same = jnp.all(jnp.asarray(mixing.states) == K, axis=1)
+        listed, row = jnp.any(same), jnp.argmax(same)
+        Ks = jnp.where(listed, jnp.asarray(mixing.states)[jnp.asarray(mixing.partners)[row]], K)
+        U = jnp.append(jax.lax.stop_gradient(mixing.coefficients), 0)
+        alone = jnp.zeros(len(Ks), U.dtype).at[0].set(1)
+        c = jnp.where(listed, U[jnp.asarray(mixing.entries)[row]], alone)
+        if not isinstance(self.base, Superposition):
+            return c, Ks
+        each, determinants = jax.vmap(self.base.determinants)(Ks)
+        return (c[:, None] * each.astype(c.dtype)).ravel(), determinants.reshape(-1, len(K))
+
+
+def configuration_mixing(base, lowest: int = 128) -> Callable[[Array], ConfigurationMixing]:
+    """A function key -> ConfigurationMixing for `base`, unmixed at first.
+
+    base: the orbitals, or the superpositions of them, that K names (PlaneWaves, Oscillators, SpinAdapted).
+    lowest: how many determinants are listed at least; the level of the last one is listed as a whole.
+    Raises ValueError unless lowest is a positive whole number.
+    """
+    lowest = whole("lowest", lowest, 1)
+    table = table_of(base)
+    states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.cell.num_electrons, lowest)
+    with jax.ensure_compile_time_eval():
+        Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.cell.L
+    _, sector = np.unique(np.round(Q, 3), axis=0, return_inverse=True)
+    blocks = [np.nonzero(sector.ravel() == q)[0] for q in range(sector.max() + 1)]
+    sizes = np.array([len(block) for block in blocks])
+
+    P = int(np.sum(sizes**2))
+    partners = np.tile(np.arange(len(states))[:, None], sizes.max())
+    entries = np.full(partners.shape, P)
+    for block, end in zip(blocks, np.cumsum(sizes**2), strict=True):
+        n = len(block)
+        partners[block, :n] = block
+        entries[block, :n] = end - n**2 + np.arange(n**2).reshape(n, n)
+
+    def make(key: Array) -> ConfigurationMixing:
+        return ConfigurationMixing(jnp.concatenate([jnp.eye(n).ravel() for n in sizes]), states, partners, entries)
+
+    return make
+
+
+@lru_cache(maxsize=64)
+def lowest_configurations(energies: tuple[float, ...], num_electrons: tuple[int, int], lowest: int) -> Int[np.ndarray, "S N"]:
+    """The determinants of lowest energy, at least `lowest` of them, whole levels; equal energies in the order of K.
+
+    energies: ascending. Best first: every other determinant is reached from the ground state by moving one electron up by one
+    orbital at a time, which never lowers the energy.
+    """
+    M, up = len(energies), num_electrons[0]
+    ground = (*range(up), *range(num_electrons[1]))
+    level = lambda K: round(sum(energies[k] for k in K), 6)  # noqa: E731
+    found, seen, waiting = [], {ground}, [(level(ground), ground)]
+    while waiting and (len(found) < lowest or waiting[0][0] == level(found[-1])):
+        _, K = heapq.heappop(waiting)
+        found.append(K)
+        for i, k in enumerate(K):
+            last = i + 1 in (up, len(K))
+            if k + 1 < (M if last else K[i + 1]):
+                higher = (*K[:i], k + 1, *K[i + 1 :])
+                if higher not in seen:
+                    seen.add(higher)
+                    heapq.heappush(waiting, (level(higher), higher))
+    return np.array(found)

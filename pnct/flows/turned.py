@@ -1,0 +1,98 @@
+r"""zeta = g^{-1} T(g R):  the flow T in turned coordinates, g an exchange and a reflection of the axes of a cell.
+
+States whose momenta differ by a symmetry of the cell have the same energies, and their flows are each other's images. With
+
+    T_P(R) = g^{-1} T_{gP}(g R),    gP with |P_x| >= |P_y| >= |P_z|
+
+only flows for such ordered P are to be learned, each from the walkers of all its images. P counts modulo N reciprocal-lattice
+vectors (that is the motion of the centre of mass). Only symmetries of the table are used: reflections of an axis where the
+twist is 0 or 1/2, exchanges where it is the same along all axes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pnct.flows.derivatives import FlowDerivatives, flow_derivatives
+from pnct.flows.inverse import Inversion, invert
+from pnct.flows.jacobian import forward_and_log_det, jacobian
+from pnct.orbitals import PlaneWaves
+
+ROUNDING = 1e-4  # in units of 2 pi/L: momenta that differ by less are equal
+
+
+class Turned(eqx.Module):
+    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, orthogonal."""
+
+    flow: Callable
+    turn: Float[Array, "dim dim"]
+
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        return self.back(self.flow(self.there(R)))
+
+    def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+        """zeta and ln|det d zeta/d R|."""
+        zeta, log_det = forward_and_log_det(self.flow, self.there(R))
+        return self.back(zeta), log_det
+
+    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+        """zeta and d zeta/d R."""
+        zeta, J = jacobian(self.flow, self.there(R))
+        return self.back(zeta), self._both_back(J, R.shape)
+
+    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+        """The inverse of the flow, turned."""
+        found = invert(self.flow, self.there(zeta))
+        return found._replace(R=self.back(found.R))
+
+    def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+        """Those of the flow, turned; Laplacians and determinants do not change."""
+        T = flow_derivatives(self.flow, self.there(R))
+        vector = lambda x: self.back(x.reshape(R.shape)).reshape(x.shape)  # noqa: E731
+        return T._replace(
+            zeta=self.back(T.zeta),
+            jacobian=self._both_back(T.jacobian, R.shape),
+            laplacian=vector(T.laplacian),
+            grad_log_det=vector(T.grad_log_det),
+        )
+
+    def there(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        """g x of every electron."""
+        return x @ self.turn.T.astype(x.dtype)
+
+    def back(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+        """g^{-1} x of every electron."""
+        return x @ self.turn.astype(x.dtype)
+
+    def _both_back(self, J, shape):
+        N, dim = shape
+        g = self.turn.astype(J.dtype)
+        return jnp.einsum("ba,ibjc,cd->iajd", g, J.reshape(N, dim, N, dim), g).reshape(J.shape)
+
+
+class AxisOrder(NamedTuple):
+    """P -> g, with which gP is ordered. exchanges, reflections: which symmetries there are."""
+
+    exchanges: bool
+    reflections: bool
+    unit: float  # of P: 2 pi/L
+    period: int  # N
+
+    def __call__(self, P: Float[Array, " dim"]) -> Float[Array, "dim dim"]:
+        """An orthogonal matrix of entries 0, 1 and -1."""
+        p = P / self.unit
+        p = p - self.period * jnp.round(p / self.period - ROUNDING)
+        signs = jnp.where(p < -ROUNDING, -1.0, 1.0) if self.reflections else jnp.ones(p.shape)
+        order = jnp.argsort(-jnp.round(signs * p / ROUNDING), stable=True) if self.exchanges else jnp.arange(len(p))
+        return (jnp.eye(len(p)) * signs)[order]
+
+
+def axis_order(table: PlaneWaves) -> AxisOrder:
+    """For the symmetries of this table."""
+    twist = np.mod(np.round(table.indices[0], 9), 1)
+    even = bool(np.all(np.isin(twist, (0, 0.5))))
+    return AxisOrder(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.cell.L, table.cell.N)

@@ -1,0 +1,143 @@
+"""Mixing in closed form: eigenstates of a known matrix from noisy samples, of two free electrons, and of first order in V."""
+
+from itertools import permutations
+
+import jax
+import numpy as np
+import pytest
+from identity_flow import Identity
+from jax import random
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian
+from pnct.configurations import configuration_mixing
+from pnct.distributions import transformer
+from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
+from pnct.inference.diagonalisation import diagonalised, eigenstates
+from pnct.models import electron_gas
+
+GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
+
+
+def mixed_gas(gas):
+    """Plane-wave determinants, mixed; no flow."""
+    occupation = pnct.module("occupation", transformer(gas, layers=1, width=4, heads=1))
+    states = pnct.module("mixing", configuration_mixing(gas.orbitals, 30))(gas.orbitals)
+    flow = pnct.module("flow", lambda key: Identity())
+    K = pnct.sample("K", dist.Occupation(gas, occupation))
+    return pnct.sample("R", dist.Born(states, K, flow))
+
+
+def routine(gas=GAS, coulomb=True, model=mixed_gas):
+    return VariationalFreeEnergy(model, hamiltonian(gas, coulomb), natural_gradient(), num_walkers=64)
+
+
+def first_order_matrix(gas, Ks):
+    """<D_K|H|D_K'> of polarised determinants, by the Slater-Condon rules for pairs written out over all orderings."""
+    k = np.asarray(gas.orbitals.wavevectors)
+    v = lambda q: 0.0 if q @ q < 1e-9 else 2 * np.pi / (gas.L**2 * np.sqrt(q @ q))  # noqa: E731
+
+    def element(A, B):
+        total = 0.0
+        for p in permutations(range(len(B))):
+            sign = np.linalg.det(np.eye(len(B))[list(p)])
+            b = [B[i] for i in p]
+            for i in range(len(A)):
+                for j in range(i):
+                    rest = [m for m in range(len(A)) if m not in (i, j)]
+                    if all(A[m] == b[m] for m in rest) and np.allclose(k[A[i]] + k[A[j]], k[b[i]] + k[b[j]]):
+                        total += sign * v(k[A[i]] - k[b[i]])
+        return total / float(gas.rs)
+
+    H = np.array([[element(A, B) for B in Ks] for A in Ks])
+    return H + np.diag(np.asarray(gas.orbital_energies)[np.asarray(Ks)].sum(axis=1))
+
+
+def off_diagonal(H):
+    return np.max(np.abs(H - np.diag(np.diag(H))))
+
+
+def samples_of(h, count, noise, seed=0):
+    """Contributions to S and H of random amplitudes in a block that is closed under h, but for the noise."""
+    generator = np.random.default_rng(seed)
+    n = len(h)
+    psi = generator.normal(size=(count, n)) + 1j * generator.normal(size=(count, n))
+    S = psi[:, :, None].conj() * psi[:, None, :] * (n / np.sum(np.abs(psi) ** 2, axis=1))[:, None, None]
+    return S, S @ h + noise * generator.normal(size=S.shape)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_eigenvectors_of_a_known_matrix(noise):
+    h = np.random.default_rng(1).normal(size=(5, 5))
+    h = h + h.T
+    start = np.linalg.qr(np.random.default_rng(2).normal(size=(5, 5)))[0]
+    U = eigenstates(start, *samples_of(h, 2000, noise))
+    np.testing.assert_allclose(U @ U.T, np.eye(5), atol=1e-12)
+    tolerance = 1e-9 if noise == 0 else 0.05
+    np.testing.assert_allclose(np.diag(U @ h @ U.T), np.linalg.eigvalsh(h), atol=tolerance)
+    assert off_diagonal(U @ h @ U.T) < 3 * tolerance < off_diagonal(h)
+
+
+def test_noise_does_not_turn_eigenvectors():
+    h = np.diag([0.0, 1.0, 1.0, 2.0])
+    found = [np.abs(eigenstates(np.eye(4), *samples_of(h, 400, 0.01, seed=s))) for s in range(40)]
+    kept = sum(np.allclose(U * (1 - U), 0, atol=1e-9) for U in found)  # up to the order of equal energies
+    assert kept > 20  # each of six elements passes with 95 %
+    alone = np.abs(eigenstates(np.eye(4), *samples_of(h, 400, 0.0)))
+    np.testing.assert_allclose(alone * (1 - alone), 0, atol=1e-9)
+
+
+def test_few_or_unsound_samples():
+    h = np.array([[0.0, 1.0], [1.0, 0.0]])
+    S, H = samples_of(h, 40, 0.0)
+    np.testing.assert_array_equal(eigenstates(np.eye(2), S[:15], H[:15]), np.eye(2))
+    H[::3] = np.nan
+    np.testing.assert_allclose(eigenstates(np.eye(2), S, H) @ h @ eigenstates(np.eye(2), S, H).T, np.diag([-1, 1]), atol=1e-9)
+
+
+def test_free_electrons_stay_unmixed():
+    vfe = routine(coulomb=False)
+    params = vfe.init(random.key(0), GAS).params
+    found = diagonalised(vfe, random.key(1), params, 1, GAS)
+    size = np.abs(found["mixing"].coefficients)  # equal energies may change places
+    np.testing.assert_allclose(size * (1 - size), 0, atol=1e-9)
+    assert all(found[name] is params[name] for name in params if name != "mixing")
+
+
+def test_without_flow_it_is_the_matrix_of_first_order():
+    """Each block's states have the eigenvalues of <D_K|H|D_K'>, lowest first: with a p(K) that falls, F is lower."""
+    vfe = routine()
+    params = vfe.init(random.key(0), GAS).params
+    found = diagonalised(vfe, random.key(1), params, 8192, GAS)
+    mixing = configuration_mixing(GAS.orbitals, 30)(random.key(0))
+    coefficients, checked = np.asarray(found["mixing"].coefficients), 0
+    for block in mixing.blocks:
+        U = coefficients[mixing.entries[block, : len(block)]]
+        H = first_order_matrix(GAS, mixing.states[block].tolist())
+        np.testing.assert_allclose(U @ U.T, np.eye(len(block)), atol=1e-10)
+        size = np.ptp(np.linalg.eigvalsh(H))
+        np.testing.assert_allclose(np.diag(U @ H @ U.T), np.linalg.eigvalsh(H), atol=0.03 * size)
+        assert np.all(np.cumsum(np.diag(U @ H @ U.T)) < np.cumsum(np.diag(H)) + 1e-3 * size + 1e-9)
+        checked += off_diagonal(H) > 0.1 * size
+    assert checked >= 5
+
+
+def test_rounds_resume_to_the_same_numbers(tmp_path):
+    gas = ElectronGas((2, 0), 2, rs=5.0, theta=0.3, twist=0.25, cutoff=2.0)
+    vfe = routine(gas)
+    run = lambda directory: run_in_rounds(vfe, random.key(0), 5, gas, 2, 256, progress_bar=False, checkpoint=directory)  # noqa: E731
+    result = run(tmp_path)
+    assert result.history.free_energy.shape == (5,) and int(result.state.step) == 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["round_0", "round_1"]
+    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+    assert same(result.params, run(tmp_path).params)
+    start = vfe.init(random.key(0), gas).params
+    assert np.any(result.params["mixing"].coefficients != start["mixing"].coefficients)
+
+
+def test_other_models_are_refused():
+    vfe = routine(model=electron_gas)
+    params = vfe.init(random.key(0), GAS).params
+    with pytest.raises(ValueError, match="Expected a module 'mixing' of configuration_mixing"):
+        diagonalised(vfe, random.key(1), params, 100, GAS)
