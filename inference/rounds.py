@@ -48,7 +48,8 @@ def run_in_rounds(
         params = solved(vfe, jax.random.fold_in(key, i), result.params, num_samples, gas)
         state = result.state._replace(params=params, average=params)
         histories.append(result.history)
-    return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*histories, strict=True))))
+    told = [history for history in histories if len(history.free_energy)] or histories[:1]  # an empty one has no shapes
+    return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*told, strict=True))))
 
 
 def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:

@@ -132,6 +132,8 @@ def test_rounds_resume_to_the_same_numbers(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["round_0", "round_1"]
     same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
     assert same(result.params, run(tmp_path).params)
+    fewer = run_in_rounds(vfe, random.key(0), 1, gas, 3, 256, progress_bar=False)  # two of the rounds have no steps
+    assert fewer.history.failed_K.shape == (1, 2)
     start = vfe.init(random.key(0), gas).params
     assert np.any(result.params["mixing"].coefficients != start["mixing"].coefficients)
 
