@@ -40,7 +40,6 @@ def diagonalised(
     """The parameters with every block mixed to eigenstates of H.
 
     num_samples: exact samples, shared among the blocks in proportion to their states; at least 8 for each state.
-
     name: the module made by `configuration_mixing`.  site: the one that names the states. All else stays as it is.
     Raises ValueError where the model has no such module.
     """
