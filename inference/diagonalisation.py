@@ -58,12 +58,16 @@ def diagonalised(
     members = np.array([np.resize(block, widest) for block in blocks])
     sizes = np.array([len(block) for block in blocks])
     which = np.repeat(np.arange(len(blocks)), np.maximum(num_samples * sizes // states, LEAST * sizes))
-    shared, blocks_of = (params, as_arrays(args)), (members[which], sizes[which])
-    S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, shared, key, blocks_of, vfe._layout))
+    laid_out, blocks_of = (params, as_arrays(args)), (members[which], sizes[which])
+    S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, key, blocks_of, vfe._layout))
 
+    signs = np.array([np.pad(mixing.signs[block, : len(block)], (0, widest - len(block))) for block in blocks])[which]
+    S, H = S * signs, H * signs
     coefficients = np.array(mixing.coefficients, float)
-    for number, block in enumerate(blocks):
-        n, here = len(block), which == number
+    shared = np.array([mixing.entries[block[0], 0] for block in blocks])
+    for first in np.unique(shared):  # images of one block have one U
+        block = blocks[np.argmax(shared == first)]
+        n, here = len(block), shared[which] == first
         rows = mixing.entries[block, :n]
         coefficients[rows] = eigenstates(coefficients[rows], S[here, :n, :n], H[here, :n, :n])
     new = jnp.asarray(coefficients, params[name].coefficients.dtype)

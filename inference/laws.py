@@ -38,8 +38,8 @@ class Laws(NamedTuple):
     born: str  # the site of the electrons
     classical: tuple[str, ...]  # unobserved sites before it: their log probability is the entropy
     observed: tuple[str, ...]
-    classical_params: tuple[str, ...]  # parameters that ln p depends on
-    quantum_params: tuple[str, ...]  # parameters that ln Psi depends on
+    classical_params: tuple[str, ...]  # parameters that ln p has a gradient by
+    quantum_params: tuple[str, ...]  # parameters that ln Psi has a gradient by
     shape: tuple[int, int]  # of the electrons
 
     @property
@@ -139,11 +139,13 @@ def _sum_log_prob(sites, names):
 
 
 def _dependencies(f: Callable, params: Params) -> tuple[str, ...]:
-    """The names of the parameters that f's value depends on, read off its jaxpr."""
+    """The names of the parameters that f depends on but for stop_gradient, read off its jaxpr."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     program = jax.make_jaxpr(f)(params).jaxpr
     reached = {var: {path[0].key} for var, (path, _) in zip(program.invars, leaves, strict=True)}
     for equation in program.eqns:
+        if equation.primitive.name == "stop_gradient":
+            continue
         names = set().union(*(reached.get(v, set()) for v in equation.invars if not isinstance(v, Literal)))
         reached.update({v: names for v in equation.outvars})
     result = set().union(*(reached.get(v, set()) for v in program.outvars if not isinstance(v, Literal)))

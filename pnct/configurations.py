@@ -4,7 +4,8 @@ A change of coordinates makes the same correlation hole in every state, but it c
 of all those that are degenerate: which combinations are eigenstates to lowest order is settled by it alone. So the lowest
 determinants of the table, whole levels of the ideal energy, are sorted into blocks of equal quantum numbers (momentum,
 angular momentum, parity), outside of which it mixes nothing, and each block has its U. The n-th of a block's states, from low
-to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves.
+to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta
+a symmetry of the cell turns into each other share their U, as they share their flow (pnct.flows.turned).
 
 At first U = 1. No gradient moves it: `pnct.inference.diagonalised` sets it to the eigenvectors of H in closed form.
 """
@@ -19,6 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pnct.flows.turned import axis_order
+from pnct.orbitals import PlaneWaves
+from pnct.spin import turned_states
 from pnct.superposition import Superposition, table_of
 from pnct.validation import whole
 
@@ -26,20 +30,23 @@ from pnct.validation import whole
 class ConfigurationMixing(eqx.Module):
     """base -> MixedConfigurations. S listed determinants, in blocks of up to t.
 
-    coefficients: (P,) the entries of all U, block after block, row after row.
+    coefficients: (P,) the entries of all U, one after the other, row after row.
     states: (S, N) the determinants, from low to high energy.
     partners: (S, t) those of the block of each, in their order; places beyond the block's end name the determinant itself.
     entries: (S, t) where the row of each stands in `coefficients`; P beyond the end.
+    signs: (S, t) with which it is to be taken from there.
     """
 
     coefficients: Float[Array, " P"]
     states: Int[np.ndarray, "S N"]
     partners: Int[np.ndarray, "S t"]
     entries: Int[np.ndarray, "S t"]
+    signs: Float[np.ndarray, "S t"]
 
     def __call__(self, base) -> "MixedConfigurations":
         """The mixed states of `base`, a table of orbitals or of their superpositions, of the same order as the one listed."""
-        return MixedConfigurations(base, self)
+        constant = eqx.tree_at(lambda mixing: mixing.coefficients, self, jax.lax.stop_gradient(self.coefficients))
+        return MixedConfigurations(base, constant)
 
     @property
     def blocks(self) -> list[Int[np.ndarray, " n"]]:
@@ -75,9 +82,9 @@ class MixedConfigurations(Superposition):
         same = jnp.all(jnp.asarray(mixing.states) == K, axis=1)
         listed, row = jnp.any(same), jnp.argmax(same)
         Ks = jnp.where(listed, jnp.asarray(mixing.states)[jnp.asarray(mixing.partners)[row]], K)
-        U = jnp.append(jax.lax.stop_gradient(mixing.coefficients), 0)
+        U = jnp.append(mixing.coefficients, 0)
         alone = jnp.zeros(len(Ks), U.dtype).at[0].set(1)
-        c = jnp.where(listed, U[jnp.asarray(mixing.entries)[row]], alone)
+        c = jnp.where(listed, jnp.asarray(mixing.signs, U.dtype)[row] * U[jnp.asarray(mixing.entries)[row]], alone)
         if not isinstance(self.base, Superposition):
             return c, Ks
         each, determinants = jax.vmap(self.base.determinants)(Ks)
@@ -98,20 +105,48 @@ def configuration_mixing(base, lowest: int = 128) -> Callable[[Array], Configura
         Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.cell.L
     _, sector = np.unique(np.round(Q, 3), axis=0, return_inverse=True)
     blocks = [np.nonzero(sector.ravel() == q)[0] for q in range(sector.max() + 1)]
-    sizes = np.array([len(block) for block in blocks])
+    alike = images(base, states, blocks)
+    sizes = np.array([len(rows) if own == q else 0 for q, (own, rows, _) in enumerate(alike)])
 
-    P = int(np.sum(sizes**2))
-    partners = np.tile(np.arange(len(states))[:, None], sizes.max())
-    entries = np.full(partners.shape, P)
-    for block, end in zip(blocks, np.cumsum(sizes**2), strict=True):
+    P, ends = int(np.sum(sizes**2)), np.cumsum(sizes**2)
+    partners = np.tile(np.arange(len(states))[:, None], max(len(block) for block in blocks))
+    entries, signs = np.full(partners.shape, P), np.ones(partners.shape)
+    for own, block, sign in alike:
         n = len(block)
         partners[block, :n] = block
-        entries[block, :n] = end - n**2 + np.arange(n**2).reshape(n, n)
+        entries[block, :n] = ends[own] - n**2 + np.arange(n**2).reshape(n, n)
+        signs[block, :n] = np.outer(sign, sign)
 
     def make(key: Array) -> ConfigurationMixing:
-        return ConfigurationMixing(jnp.concatenate([jnp.eye(n).ravel() for n in sizes]), states, partners, entries)
+        unmixed = jnp.concatenate([jnp.eye(n).ravel() for n in sizes])
+        return ConfigurationMixing(unmixed, states, partners, entries, signs)
 
     return make
+
+
+def images(
+    base, states: Int[np.ndarray, "S N"], blocks: list
+) -> list[tuple[int, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
+    """For each block the number of the one that it is an image of, or its own; its rows in that one's order; and signs s_t:
+
+    D_t(R) = s_t D_t'(g R) of the determinants of the two blocks, g the symmetry that orders the momentum.
+    """
+    whole = [(q, block, np.ones(len(block))) for q, block in enumerate(blocks)]
+    table = table_of(base)
+    if not isinstance(table, PlaneWaves):
+        return whole
+    with jax.ensure_compile_time_eval():
+        P = jax.vmap(table.quantum_numbers)(jnp.asarray(states[[block[0] for block in blocks]]))
+        turns = np.asarray(jax.vmap(axis_order(table))(P))
+    row_of, block_of = {tuple(K): row for row, K in enumerate(states)}, np.zeros(len(states), int)
+    for q, block in enumerate(blocks):
+        block_of[block] = q
+    for q, (block, turn) in enumerate(zip(blocks, turns, strict=True)):
+        turned, sign = turned_states(base, states[block], turn)
+        rows = np.array([row_of[tuple(K)] for K in turned])
+        order = np.argsort(rows)
+        whole[q] = int(block_of[rows[0]]), block[order], sign[order]
+    return whole
 
 
 @lru_cache(maxsize=64)

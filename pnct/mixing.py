@@ -81,11 +81,15 @@ class RotatedOrbitals(eqx.Module):
         D = self.table.matrix(partners.ravel(), r).reshape(len(r), *partners.shape)
         return jnp.einsum("lc,plc->pl", self.rotation[K].astype(r.dtype), D)
 
-    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of an envelope of sum_l |chi_l|^2 from points of the unit cube, and its value: as in the table itself."""
+    def propose(
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
+    ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+        """Points of an envelope of sum_l share_l |chi_l|^2 from points of the unit cube, and its value: as in the table."""
         size = jnp.abs(self.rotation[K].astype(u.dtype))
-        shares = size * jnp.sum(size, axis=1, keepdims=True)
-        return self.table.propose(jnp.asarray(self.partners)[K].ravel(), u, shares.ravel())
+        each = size * jnp.sum(size, axis=1, keepdims=True)
+        if shares is not None:
+            each = shares[:, None] * each
+        return self.table.propose(jnp.asarray(self.partners)[K].ravel(), u, each.ravel())
 
 
 def angle_places(blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " P"], ...]:

@@ -58,9 +58,12 @@ class PlaneWaves(eqx.Module):
         phase = r @ self.occupied(K, r.dtype).T
         return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.cell.L ** (-self.cell.dim / 2)
 
-    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of a density that is an envelope of sum_l |phi_l|^2, here uniform, from points of the unit cube; its value."""
-        return self.cell.L * u, jnp.full(len(u), len(K) * self.cell.L**-self.cell.dim, u.dtype)
+    def propose(
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
+    ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+        """Points of the density g/int g from points of the unit cube, and g = sum_l share_l |phi_l|^2, here uniform, shares 1."""
+        total = len(K) if shares is None else jnp.sum(shares)
+        return self.cell.L * u, jnp.full(len(u), total * self.cell.L**-self.cell.dim, u.dtype)
 
 
 def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:

@@ -8,11 +8,15 @@ where it is strong, and no change of coordinates makes one of them out of D_AB. 
 K = (A, B) and the other K = (B, A): p(K) means what it did before.
 """
 
+from itertools import combinations
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from pnct.orbitals import PlaneWaves
-from pnct.superposition import Superposition
+from pnct.superposition import Superposition, table_of
 
 
 class SpinAdapted(Superposition):
@@ -47,6 +51,26 @@ class SpinAdapted(Superposition):
     def flip(x: Array) -> Array:
         """Up electrons in the place of down electrons, along the first axis."""
         return jnp.concatenate(jnp.split(jnp.asarray(x), 2)[::-1])
+
+
+def turned_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]):
+    """The names K' (S, N) and the signs (S,) of the images under a symmetry g of the table:  Phi_K(R) = +- Phi_K'(g R)."""
+    table = table_of(base)
+    number = {tuple(n): m for m, n in enumerate(np.round(table.indices, 6) + 0.0)}
+    image = np.array([number[tuple(n)] for n in np.round(table.indices @ turn.T, 6) + 0.0])[Ks]
+    sign = np.ones(len(Ks))
+    for species in table.cell.species:
+        part = image[:, species]
+        for i, j in combinations(range(part.shape[1]), 2):
+            sign *= np.where(part[:, i] > part[:, j], -1, 1)
+        image[:, species] = np.sort(part, axis=1)
+    if isinstance(base, SpinAdapted):
+        with jax.ensure_compile_time_eval():
+            odd, other = (np.asarray(jax.vmap(base.odd)(jnp.asarray(K))) for K in (Ks, image))
+        flipped = np.roll(image, image.shape[1] // 2, axis=1)
+        image = np.where((odd != other)[:, None], flipped, image)
+        sign *= np.where(odd & ~other, -1, 1)
+    return image, sign
 
 
 def spin_adapted(table: PlaneWaves) -> SpinAdapted | PlaneWaves:

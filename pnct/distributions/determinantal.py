@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pnct import slater
+from pnct.distributions.chain import is_short, sample_chain
 from pnct.superposition import Superposition
 
 PROPOSALS = 8  # per round
@@ -75,7 +76,10 @@ class Determinantal(distrax.Distribution):
         # Accelerators round the factors of float32 products to ten bits unless told otherwise.
         with jax.default_matmul_precision("highest"):
             if isinstance(self.orbitals, Superposition):
-                return sample_superposition(key, self.orbitals, self.K, self.dtype)
+                c = jax.eval_shape(self.orbitals.determinants, self.K)[0]
+                few = is_short(len(c), self.orbitals.cell.num_electrons)
+                draw = sample_chain if few else sample_superposition
+                return draw(key, self.orbitals, self.K, self.dtype)
             return sample_species(key, self.orbitals, self.K, self.dtype)
 
 

@@ -12,8 +12,11 @@ from small_flow import random_positions
 
 from pnct import slater
 from pnct.configurations import configuration_mixing, lowest_configurations
-from pnct.distributions.determinantal import Determinantal
+from pnct.distributions.chain import is_short, sample_chain
+from pnct.distributions.determinantal import Determinantal, sample_superposition
+from pnct.flows.turned import axis_order
 from pnct.spin import spin_adapted
+from pnct.superposition import table_of
 from pnct.system import ElectronGas
 from pnct.trap import HarmonicTrap
 
@@ -84,6 +87,30 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
     np.testing.assert_allclose(found, U @ phi, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["polarised gas", "two of each spin", "3D"])
+def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
+    """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or not."""
+    bases = BASES | {"two of each spin": spin_adapted(ElectronGas((2, 2), 2, twist=0.5, cutoff=3.0).orbitals)}
+    base, zeta = bases[name], random_positions(bases[name].cell)
+    states, order, turned = mixed(base), axis_order(table_of(base)), 0
+    mixing = states.mixing
+
+    @jax.jit
+    def values(Ks, R):
+        of = lambda orbitals: jnp.exp(jax.vmap(lambda K: slater.log_det(orbitals, K, R))(Ks))  # noqa: E731
+        return of(states), of(base)
+
+    turns = [np.asarray(order(table_of(base).quantum_numbers(jnp.asarray(mixing.states[block[0]])))) for block in mixing.blocks]
+    straight = {mixing.entries[b[0], 0]: b for b, g in zip(mixing.blocks, turns, strict=True) if np.all(g == np.eye(len(g)))}
+    for block, g in zip(mixing.blocks, turns, strict=True):
+        own = straight[mixing.entries[block[0], 0]]
+        here, there = values(mixing.states[block], zeta), values(mixing.states[own], zeta @ g.T)
+        for a, b in zip(here, there, strict=True):
+            np.testing.assert_allclose(a / b, np.sign((a / b).real), rtol=0, atol=1e-8)
+        turned += own is not block
+    assert turned > 2
+
+
 @bases
 def test_derivatives_are_those_of_log_det(name):
     states, zeta = mixed(BASES[name]), random_positions(BASES[name].cell)
@@ -109,8 +136,16 @@ def test_orthonormal():
     np.testing.assert_allclose(phi.conj() @ phi.T * (L / points) ** 4, np.eye(M**2), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "dtype"), [*((name, jnp.float64) for name in BASES), ("3D", jnp.float32)])
-def test_samples(name, dtype):
+CASES = [
+    *((name, jnp.float64, sample_chain) for name in BASES),
+    ("3D", jnp.float32, sample_chain),
+    ("polarised gas", jnp.float64, sample_superposition),
+    ("singlets and triplets", jnp.float32, sample_superposition),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "sampler"), CASES)
+def test_samples(name, dtype, sampler):
     """Moments of |Phi|^2 beside those of samples of each determinant in turn, weighted with |Phi|^2 over their mean density."""
     states, n = mixed(BASES[name], 20), 1024
     block = max(states.mixing.blocks, key=len)
@@ -119,8 +154,7 @@ def test_samples(name, dtype):
 
     @jax.jit
     def draw(keys):
-        one = lambda key: Determinantal(states, Ks[1], dtype).sample(seed=key)  # noqa: E731
-        return jax.lax.map(one, keys, batch_size=64)
+        return jax.lax.map(lambda key: sampler(key, states, Ks[1], dtype), keys, batch_size=64)
 
     @jax.jit
     def reweighted(keys):
@@ -148,6 +182,13 @@ def test_samples(name, dtype):
     expected, terms = (weight[:, None] * b).mean(axis=0), weight[:, None] * (b - (weight[:, None] * b).mean(axis=0))
     error = np.hypot(a.std(axis=0), terms.std(axis=0)) / np.sqrt(n)
     assert np.all(np.abs(a.mean(axis=0) - expected) < SIGMA * error + 1e-6)
+
+
+def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_to_nobody():
+    assert is_short(65, (3, 0)) and is_short(2, (7, 7)) and not is_short(1, (13, 0)) and not is_short(600, (3, 0))
+    for name, K in (("polarised gas", [1, 1, 2]), ("3D", [0, 2, 2])):
+        R = Determinantal(mixed(BASES[name]), jnp.array(K)).sample(seed=random.key(0))
+        assert not np.any(np.isfinite(R))
 
 
 @pytest.mark.parametrize("lowest", [0, 2.5, True])

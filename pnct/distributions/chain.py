@@ -1,0 +1,128 @@
+r"""Few electrons in a superposition, one after the other:  |Phi|^2 = p(r_1) p(r_2|r_1) ...,  Phi = sum_t c_t D_t.
+
+With the electrons 1 ... s - 1 in place, what is left is a state of the others, with an amplitude A_X for each set X of orbitals:
+a sum of minors of the D_t. The next one has the law
+
+    p(r) ~ f(r) = sum_Y |sum_k (+-) A_{Y + k} phi_k(r)|^2,      A_Y <- sum_k (+-) A_{Y + k} phi_k(r_s)
+
+in which k is its orbital and Y those of the electrons to come. By the inequality of Cauchy and Schwarz
+
+    f <= sum_k w_k |phi_k|^2,     w_k = sum_Y |A_{Y + k}| sum_k' |A_{Y + k'}|
+
+from which r is proposed, and accepted once in sum_k w_k/sum_{Y k} |A_{Y + k}|^2 times. Where all D_t have the same momentum, the
+first electron is always accepted. For n electrons there are up to n!/(n/2)!^2 sets for each determinant.
+"""
+
+from itertools import combinations, pairwise
+from math import comb
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.superposition import Superposition
+
+PROPOSALS = 8  # per round
+MAX_ROUNDS = 1024  # per electron
+MOST_SETS = 1024  # of orbitals that are left, over all determinants
+
+
+class Step(NamedTuple):
+    """How the sets of places that are still filled become those with one less, in each determinant of a species of n.
+
+    before, after: (b, .), (a, .) the filled places of all N, by whole sets.
+    source, place, target, sign: (Q,) from which set which place (of the n) is emptied to give which set, with which sign.
+    """
+
+    before: Int[np.ndarray, "b _"]
+    after: Int[np.ndarray, "a _"]
+    source: Int[np.ndarray, " Q"]
+    place: Int[np.ndarray, " Q"]
+    target: Int[np.ndarray, " Q"]
+    sign: Float[np.ndarray, " Q"]
+
+
+def is_short(num_determinants: int, num_electrons: tuple[int, int]) -> bool:
+    """Whether there are few enough sets."""
+    return num_determinants * max(comb(n, n // 2) for n in num_electrons) <= MOST_SETS
+
+
+def sample_chain(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    """One exact sample of |sum_t c_t D_t|^2. Shape (N, dim); nan if the rounds are used up."""
+    cell = orbitals.cell
+    c, Ks = orbitals.determinants(K)
+    amplitudes, placed = c.astype(dtype)[:, None], []
+    for s, species in enumerate(cell.species):
+        of_species = orbitals.table.of_species(s)
+        for step in steps(species, cell.N):
+            r, amplitudes = next_electron(jax.random.fold_in(key, len(placed)), of_species, Ks, species, amplitudes, step, dtype)
+            placed.append(r)
+    R = jnp.stack(placed)
+    return jnp.where(jnp.all(jnp.isfinite(R)), R, jnp.nan)
+
+
+def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitudes, step: Step, dtype):
+    """r_s, nan if the rounds are used up, and the amplitudes (t, a) that it leaves of those before, (t, b)."""
+    mine = Ks[:, species]
+    total = combined(amplitudes, Ks[:, step.before])
+    b = total[:, step.source] * step.sign.astype(dtype)  # (t, Q): (+-) A_{Y + k}
+    group = first_of_equals(Ks[:, step.after]).reshape(len(Ks), -1)[:, step.target].ravel()
+    together = lambda x: jax.ops.segment_sum(x.ravel(), group, Ks.shape[0] * len(step.after))  # noqa: E731
+
+    w = jnp.abs(b) * together(jnp.abs(b))[group].reshape(b.shape)
+    shares = jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel()
+
+    def terms(r):
+        phi = orbitals.matrix(mine.ravel(), r[None])[0].reshape(mine.shape)
+        return b * phi[:, step.place]
+
+    def unfinished(state):
+        _, accepted, iteration = state
+        return ~accepted & (iteration < MAX_ROUNDS)
+
+    def attempt(state):
+        _, _, iteration = state
+        u = jax.random.uniform(jax.random.fold_in(key, iteration), (PROPOSALS, orbitals.cell.dim + 1), dtype)
+        proposed, envelope = orbitals.propose(mine.ravel(), u[:, :-1], shares)
+        f = jax.vmap(lambda r: jnp.sum(jnp.abs(together(terms(r))) ** 2))(proposed)
+        accepted = u[:, -1] * envelope < f
+        return proposed[jnp.argmax(accepted)], jnp.any(accepted), iteration + 1
+
+    start = jnp.zeros(orbitals.cell.dim, dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    r, accepted, _ = jax.lax.while_loop(unfinished, attempt, start)
+    new = terms(r)
+    new = jnp.zeros((len(Ks), len(step.after)), new.dtype).at[:, step.target].add(new)
+    return jnp.where(accepted, r, jnp.nan), new / jnp.max(jnp.abs(new))
+
+
+def combined(amplitudes, sets: Int[Array, "t b n"]):
+    """The amplitude of each set of orbitals as a whole at its first place, zero at the others."""
+    first = first_of_equals(sets)
+    total = jax.ops.segment_sum(amplitudes.ravel(), first, amplitudes.size)
+    return total.reshape(amplitudes.shape)
+
+
+def first_of_equals(sets: Int[Array, "t b n"]) -> Int[Array, " t*b"]:
+    """For each set the number of the first one that is equal to it."""
+    flat = sets.reshape(sets.shape[0] * sets.shape[1], sets.shape[2])
+    return jnp.argmax(jnp.all(flat[:, None] == flat[None], axis=-1), axis=1)
+
+
+def steps(species: slice, N: int) -> list[Step]:
+    """The steps that empty the places of one species, after those of the species before it."""
+    start, n = species.start, species.stop - species.start
+    sets = [list(combinations(range(n), n - s)) for s in range(n + 1)]  # the filled places after s electrons
+    whole = lambda chosen: np.array([[start + i for i in x] + list(range(species.stop, N)) for x in chosen], int)  # noqa: E731
+    found = []
+    for before, after in pairwise(sets):
+        number = {x: i for i, x in enumerate(after)}
+        moves = [
+            (source, place, number[tuple(i for i in x if i != place)], (-1.0) ** position)
+            for source, x in enumerate(before)
+            for position, place in enumerate(x)
+        ]
+        source, place, target, sign = (np.array(column) for column in zip(*moves, strict=True))
+        found.append(Step(whole(before), whole(after), source, place, target, sign))
+    return found
