@@ -12,6 +12,7 @@ taken to be zero in the basis of the present states, so that noise leaves conver
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,7 +32,8 @@ from pnct.validation import whole
 
 FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
-LEAST = 8  # samples for each state of a block: with fewer sound ones it stays as it is
+BATCH = 1024  # samples whose matrices are in memory together
+LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
 def diagonalised(
@@ -39,7 +41,7 @@ def diagonalised(
 ) -> Params:
     """The parameters with every block mixed to eigenstates of H.
 
-    num_samples: exact samples, shared among the blocks in proportion to their states; at least 8 for each state.
+    num_samples: exact samples, shared among the blocks in proportion to their states; at least 8 n for each n by n matrix.
     name: the module made by `configuration_mixing`.  site: the one that names the states. All else stays as it is.
     Raises ValueError where the model has no such module.
     """
@@ -56,51 +58,76 @@ def diagonalised(
 
     widest = max(len(block) for block in blocks)
     members = np.array([np.resize(block, widest) for block in blocks])
+    signs = np.array([np.pad(mixing.signs[block, : len(block)], (0, widest - len(block))) for block in blocks])
     sizes = np.array([len(block) for block in blocks])
-    which = np.repeat(np.arange(len(blocks)), np.maximum(num_samples * sizes // states, LEAST * sizes))
-    laid_out, blocks_of = (params, as_arrays(args)), (members[which], sizes[which])
-    S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, key, blocks_of, vfe._layout))
+    first = np.array([mixing.entries[block[0], 0] for block in blocks])  # images of one block have one U
+    shared = np.array([np.sum(first == entry) for entry in first])
+    which = np.repeat(np.arange(len(blocks)), np.maximum(num_samples * sizes // states, -(-LEAST * sizes // shared)))
+    sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
 
-    signs = np.array([np.pad(mixing.signs[block, : len(block)], (0, widest - len(block))) for block in blocks])[which]
-    S, H = S * signs, H * signs
+    keys, laid_out = jax.random.split(key, len(which)), (params, as_arrays(args))
+    for start in range(0, len(which), BATCH):
+        batch = which[start : start + BATCH]
+        full = np.resize(batch, min(BATCH, len(which)))
+        walkers = keys[start + np.arange(len(full)) % len(batch)], members[full], sizes[full]
+        S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, vfe._layout))
+        S, H = (x[: len(batch)] * signs[batch] for x in (S, H))
+        for entry in np.unique(first[batch]):
+            n, here = len(sums[entry].S[0]), first[batch] == entry
+            sums[entry] = sums[entry].added(S[here, :n, :n], H[here, :n, :n])
+
     coefficients = np.array(mixing.coefficients, float)
-    shared = np.array([mixing.entries[block[0], 0] for block in blocks])
-    for first in np.unique(shared):  # images of one block have one U
-        block = blocks[np.argmax(shared == first)]
-        n, here = len(block), shared[which] == first
-        rows = mixing.entries[block, :n]
-        coefficients[rows] = eigenstates(coefficients[rows], S[here, :n, :n], H[here, :n, :n])
+    for entry, found in sums.items():
+        n = len(found.S[0])
+        rows = entry + np.arange(n * n).reshape(n, n)
+        coefficients[rows] = eigenstates(coefficients[rows], found)
     new = jnp.asarray(coefficients, params[name].coefficients.dtype)
     return params | {name: eqx.tree_at(lambda module: module.coefficients, params[name], new)}
 
 
-def eigenstates(
-    U: Float[np.ndarray, "n n"], S: Complex[np.ndarray, "B n n"], H: Complex[np.ndarray, "B n n"]
-) -> Float[np.ndarray, "n n"]:
-    """The rows of U turned to eigenvectors, lowest first, from each sample's part of S and H; unsound samples are left out."""
-    n = len(U)
-    sound = np.all(np.isfinite(S) & np.isfinite(H), axis=(1, 2))
-    S, H = S[sound], H[sound]
-    if len(S) < LEAST * n:
-        return U
-    fold = np.arange(len(S)) % FOLDS
+class Elements(NamedTuple):
+    """S and H of a block of n states, summed over the samples of each fold of the jackknife, and how many these are."""
 
-    def effective(kept):
-        h = U @ np.linalg.solve(S[kept].mean(axis=0), H[kept].mean(axis=0)).real @ U.T
+    S: Complex[np.ndarray, "folds n n"]
+    H: Complex[np.ndarray, "folds n n"]
+    count: int
+
+    @classmethod
+    def none(cls, n: int) -> "Elements":
+        """Of no samples."""
+        return cls(np.zeros((FOLDS, n, n), complex), np.zeros((FOLDS, n, n), complex), 0)
+
+    def added(self, S: Complex[np.ndarray, "B n n"], H: Complex[np.ndarray, "B n n"]) -> "Elements":
+        """With those of B samples more; unsound ones are left out."""
+        sound = np.all(np.isfinite(S) & np.isfinite(H), axis=(1, 2))
+        fold = (self.count + np.arange(sound.sum())) % FOLDS
+        more = [np.array([x[sound][fold == i].sum(axis=0) for i in range(FOLDS)]) for x in (S, H)]
+        return Elements(self.S + more[0], self.H + more[1], self.count + len(fold))
+
+
+def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> Float[np.ndarray, "n n"]:
+    """The rows of U turned to eigenvectors, lowest first; U itself where there are too few samples."""
+    n = len(U)
+    if found.count < LEAST * n:
+        return U
+    S, H = found.S.sum(axis=0), found.H.sum(axis=0)
+
+    def effective(S, H):
+        h = U @ np.linalg.solve(S, H).real @ U.T
         return (h + h.T) / 2
 
-    h = effective(fold >= 0)
-    error = np.sqrt((FOLDS - 1) * np.var([effective(fold != i) for i in range(FOLDS)], axis=0))
+    h = effective(S, H)
+    left_out = [effective(S - found.S[i], H - found.H[i]) for i in range(FOLDS)]
+    error = np.sqrt((FOLDS - 1) * np.var(left_out, axis=0))
     seen = np.abs(h) > 2 * error + ROUNDING * np.max(np.abs(h))
     h = np.where(seen | np.eye(n, dtype=bool), h, 0)
     return np.linalg.eigh(h)[1].T @ U
 
 
 @eqx.filter_jit
-def _elements(model, structure, hamiltonian, site, shared, key, blocks, layout: Layout):
+def _elements(model, structure, hamiltonian, site, shared, walkers, layout: Layout):
     """Each sample's contribution to S and H of its block, (B, n, n); places beyond the block's size are zero."""
     one = partial(_sample, model, structure, hamiltonian, site)
-    walkers = (jax.random.split(key, len(blocks[0])), *blocks)
     return gathered(map_walkers(one, shared, walkers, layout.chunk_size, layout.mesh), layout.mesh)
 
 

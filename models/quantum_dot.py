@@ -2,6 +2,7 @@
 
 import pnct
 import pnct.distributions as dist
+from pnct.configurations import configuration_mixing
 from pnct.distributions import transformer
 from pnct.flows import by_sector, continuous, separated_centres
 from pnct.mixing import mixed_orbitals
@@ -13,7 +14,9 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     flow = separated_centres(trap.cell, continuous(trap.cell, depth=2, width=16, steps=12))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     orbitals = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
+    lowest = 400 if trap.N <= 3 else 1  # sums over the determinants of more electrons cost too much
+    states = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest))(orbitals)
     K = pnct.sample("K", dist.Occupation(trap, occupation))
-    M = orbitals.quantum_numbers(K)  # the total angular momentum
-    R = pnct.sample("R", dist.Born(orbitals, K, flows(M)))
+    M = states.quantum_numbers(K)  # the total angular momentum
+    R = pnct.sample("R", dist.Born(states, K, flows(M)))
     return R

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from pnct.oscillator import Oscillators
 from pnct.space import OpenSpace
+from pnct.superposition import matrix_of_all, once_each
 
 NEAREST = 0.1  # the factor of the angles of neighbours
 
@@ -70,6 +71,9 @@ class RotatedOrbitals(eqx.Module):
     table: Oscillators
     partners: Int[np.ndarray, "M n"]
 
+    def __len__(self) -> int:
+        return len(self.table)
+
     @property
     def cell(self) -> OpenSpace:
         """Where the electrons live."""
@@ -77,8 +81,7 @@ class RotatedOrbitals(eqx.Module):
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
         """D_il = chi_l(r_i) for the orbitals K, at the positions r."""
-        partners = jnp.asarray(self.partners)[K]
-        D = self.table.matrix(partners.ravel(), r).reshape(len(r), *partners.shape)
+        D = matrix_of_all(self.table, jnp.asarray(self.partners)[K], r)
         return jnp.einsum("lc,plc->pl", self.rotation[K].astype(r.dtype), D)
 
     def propose(
@@ -89,7 +92,8 @@ class RotatedOrbitals(eqx.Module):
         each = size * jnp.sum(size, axis=1, keepdims=True)
         if shares is not None:
             each = shares[:, None] * each
-        return self.table.propose(jnp.asarray(self.partners)[K].ravel(), u, each.ravel())
+        l, shares = once_each(self.table, jnp.asarray(self.partners)[K].ravel(), each.ravel())
+        return self.table.propose(l, u, shares)
 
 
 def angle_places(blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " P"], ...]:

@@ -2,10 +2,8 @@ r"""Orbitals of the harmonic oscillator  -nabla^2/2 + r^2/2,  from products of p
 
     phi_0 = pi^{-1/4} exp(-x^2/2),   phi_{n+1} = sqrt(2/(n+1)) x phi_n - sqrt(n/(n+1)) phi_{n-1}
 
-a recursion that is stable upwards. Since (phi_n phi_{n-1})' = sqrt(2n) (phi_{n-1}^2 - phi_n^2), the distribution function of
-phi_n^2, from which its samples are drawn, is closed too:
-
-    P_n(x) = (1 + erf x)/2 - sum_{k=1}^n phi_k phi_{k-1}/sqrt(2k)
+a recursion that is stable upwards. Positions are proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, whose
+distribution functions are piecewise linear (`Steps`).
 
 In two dimensions the orbitals are states of angular momentum m, and determinants of them states of its total, which the
 interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^dagger, a_y^dagger the quanta along the axes,
@@ -16,6 +14,8 @@ that is complex sums of the products with n_x + n_y = q. In three dimensions the
 """
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,6 +24,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Num
 
 from pnct.space import OpenSpace
+
+STEPS = 256  # of the functions that positions are proposed from
+POINTS = 32  # on each, at which phi^2 is taken
 
 
 class Oscillators(eqx.Module):
@@ -79,20 +82,26 @@ class Oscillators(eqx.Module):
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l |phi_l|^2, shares 1.
 
-        By the inequality of Cauchy and Schwarz, |sum_c U_c p_c|^2 <= g = (sum_c |U_c|) sum_c |U_c| p_c^2.
+        By the inequality of Cauchy and Schwarz, |sum_c U_c p_c|^2 <= g = (sum_c |U_c|) sum_c |U_c| g_c, with g_c >= p_c^2 the
+        product of the steps along the axes.
         """
         quanta, size = jnp.asarray(self.quanta)[K], jnp.asarray(np.abs(self.coefficients), u.dtype)[K]
         weights = size * jnp.sum(size, axis=1, keepdims=True)
         if shares is not None:
             weights = shares[:, None] * weights
+        steps = steps_above(self.highest)
+        mass = math.prod(jnp.asarray(steps.mass, u.dtype)[quanta[..., b]] for b in range(self.cell.dim))
         # The first number names the product, and what is left of it is uniform again.
-        total = jnp.cumsum(weights.ravel())
+        total = jnp.cumsum((weights * mass).ravel())
         point = u[:, 0] * total[-1]
         chosen = jnp.minimum(jnp.searchsorted(total, point, side="right"), total.size - 1)
-        share = weights.ravel()[chosen]
+        share = (weights * mass).ravel()[chosen]
         rest = jnp.clip(1 - (total[chosen] - point) / jnp.where(share > 0, share, 1), 0, 1)
-        r = inverse_distribution(quanta.reshape(-1, self.cell.dim)[chosen], u.at[:, 0].set(rest), self.highest)
-        return r, jnp.einsum("lc,lcp->p", weights, self.products(quanta, r) ** 2)
+        n = quanta.reshape(-1, self.cell.dim)[chosen]
+        r, step = steps.invert(n, u.at[:, 0].set(rest))
+        heights = jnp.asarray(steps.heights, u.dtype)[:, step]
+        products = math.prod(heights[quanta[..., b], :, b] for b in range(self.cell.dim))
+        return r, jnp.einsum("lc,lcp->p", weights, products)
 
     def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
         """phi_{n_1}(x) phi_{n_2}(y) ... at the positions r."""
@@ -114,23 +123,41 @@ def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "
     return jnp.stack(phi)
 
 
-def distributions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "M ..."]:
-    """P_0 ... P_highest at x."""
-    phi = hermite_functions(x, highest)
-    steps = [phi[k] * phi[k - 1] / math.sqrt(2 * k) for k in range(1, highest + 1)]
-    return (1 + jax.scipy.special.erf(x)) / 2 - jnp.cumsum(jnp.stack([jnp.zeros_like(x), *steps]), axis=0)
+class Steps(NamedTuple):
+    """Step functions g_n >= phi_n^2 for n = 0 ... highest, on B equal steps of [-edge, edge].
+
+    The density beyond the edge is below exp(-81). heights: (M, B).  cumulative: (M, B) of g_n at the end of each step, 1 at last.
+    mass: (M,) the integral of each g_n.
+    """
+
+    edge: float
+    heights: Float[np.ndarray, "M B"]
+    cumulative: Float[np.ndarray, "M B"]
+    mass: Float[np.ndarray, " M"]
+
+    def invert(self, n: Int[Array, "*p"], u: Float[Array, "*p"]) -> tuple[Float[Array, "*p"], Int[Array, "*p"]]:
+        """x at which the distribution function of g_n is u, and the step that it lies on."""
+        ends = jnp.asarray(self.cumulative, u.dtype)[n]
+        step = jnp.minimum(jnp.sum(ends <= u[..., None], axis=-1), ends.shape[-1] - 1)
+        at = lambda k: jnp.take_along_axis(ends, k[..., None], axis=-1)[..., 0]  # noqa: E731
+        start = jnp.where(step > 0, at(jnp.maximum(step - 1, 0)), 0)
+        within = jnp.clip((u - start) / (at(step) - start), 0, 1)
+        return self.edge * (2 * (step + within) / ends.shape[-1] - 1), step
 
 
-def inverse_distribution(n: Int[Array, "*shape"], u: Float[Array, "*shape"], highest: int) -> Float[Array, "*shape"]:
-    """x with P_n(x) = u, to rounding, by bisection."""
-    edge = math.sqrt(2 * highest + 1) + 9.0  # the density beyond the turning point falls like exp(-81)
-    digits = jnp.finfo(u.dtype).nmant
-
-    def halve(i, x):
-        below = jnp.take_along_axis(distributions(x, highest), n[None], axis=0)[0] < u
-        return x + jnp.where(below, edge, -edge) * 0.5 ** (i + 1).astype(u.dtype)
-
-    return jax.lax.fori_loop(0, digits, halve, jnp.zeros_like(u))
+@lru_cache(maxsize=16)
+def steps_above(highest: int) -> Steps:
+    """Steps for phi_0 ... phi_highest: the highest of some points of each, and what phi^2 may rise to between two of these."""
+    edge = math.sqrt(2 * highest + 1) + 9.0
+    x = np.linspace(-edge, edge, STEPS * POINTS + 1)
+    with jax.ensure_compile_time_eval():
+        density = np.asarray(hermite_functions(jnp.asarray(x), highest), float) ** 2
+    # |phi_n| < 0.82 (Cramer), and with phi_n'' = (x^2 - 2n - 1) phi_n the second derivative of phi_n^2 is less than 12 (n + 1).
+    between = 12 * np.arange(1, highest + 2)[:, None] * (x[1] - x[0]) ** 2 / 8
+    parts = [density[:, k : STEPS * POINTS + 1 : POINTS][:, :STEPS] for k in range(POINTS)]
+    heights = np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between
+    cumulative = np.cumsum(heights, axis=1)
+    return Steps(edge, heights, cumulative / cumulative[:, -1:], cumulative[:, -1] * 2 * edge / STEPS)
 
 
 def oscillators(cell: OpenSpace, cutoff: float) -> Oscillators:

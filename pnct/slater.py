@@ -13,13 +13,14 @@ products is Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.superposition import Superposition
+from pnct.superposition import Superposition, matrix_of_all
 
 
 class SlaterDerivatives(NamedTuple):
@@ -38,7 +39,9 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     _check_shapes(orbitals, K, zeta)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        return _log_sum(c, jax.vmap(lambda K: log_det(orbitals.table, K, zeta))(Ks))
+        matrices = [matrix_of_all(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
+        parts = [jax.vmap(_log_det, in_axes=1)(D) for D in matrices]
+        return _log_sum(c, sum(parts) - _log_norm(orbitals.cell))
     parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.cell.species)]
     return sum(parts) - _log_norm(orbitals.cell)
 
@@ -48,12 +51,9 @@ def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> S
     _check_shapes(orbitals, K, zeta)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        return _superposition(c, jax.vmap(lambda K: derivatives(orbitals.table, K, zeta))(Ks))
-    parts = [_species_derivatives(orbitals.of_species(s), K[i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
-    value = sum(part.log_det for part in parts) - _log_norm(orbitals.cell)
-    gradient = jnp.concatenate([part.gradient for part in parts])
-    flat = [part.hessian.reshape(part.gradient.size, part.gradient.size) for part in parts]
-    return SlaterDerivatives(value, gradient, jax.scipy.linalg.block_diag(*flat).reshape(zeta.shape + zeta.shape))
+        return _superposition(c, jax.vmap(partial(_of_determinant, orbitals.cell))(_all_matrices(orbitals.table, Ks, zeta)))
+    one = jax.tree.map(lambda x: x[0], _all_matrices(orbitals, K[None], zeta))
+    return _of_determinant(orbitals.cell, one)
 
 
 def _log_sum(c: Float[Array, " t"], logs: Complex[Array, " t"]) -> Complex[Array, ""]:
@@ -71,18 +71,35 @@ def _superposition(c: Float[Array, " t"], each: SlaterDerivatives) -> SlaterDeri
     return SlaterDerivatives(value, s, jnp.tensordot(w, products, 1) - jnp.einsum("ia,jb->iajb", s, s))
 
 
-def _species_derivatives(orbitals, K, r) -> SlaterDerivatives:
-    # Row i of D depends on r_i alone, so a common displacement of all electrons gives each row its own derivative.
-    displaced = lambda shift: orbitals.matrix(K, r + shift)  # noqa: E731
-    still = jnp.zeros(r.shape[1], r.dtype)
+def _all_matrices(orbitals, Ks: Int[Array, "t N"], zeta) -> list[tuple[Array, Array, Array]]:
+    """For each species D (t, n, n), D^a and D^ab of all determinants, the axes last."""
 
-    D = displaced(still)
+    def of_species(orbitals, Ks, r):
+        # Row i of D depends on r_i alone, so a common displacement of all electrons gives each row its own derivative.
+        displaced = lambda shift: jnp.moveaxis(matrix_of_all(orbitals, Ks, r + shift), 1, 0)  # noqa: E731
+        still = jnp.zeros(r.shape[1], r.dtype)
+        return displaced(still), jax.jacfwd(displaced)(still), jax.jacfwd(jax.jacfwd(displaced))(still)
+
+    return [of_species(orbitals.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
+
+
+def _of_determinant(cell, matrices) -> SlaterDerivatives:
+    """Of one product of determinants of the species."""
+    parts = [_of_species(*species) for species in matrices]
+    value = sum(part.log_det for part in parts) - _log_norm(cell)
+    gradient = jnp.concatenate([part.gradient for part in parts])
+    flat = [part.hessian.reshape(part.gradient.size, part.gradient.size) for part in parts]
+    hessian = jax.scipy.linalg.block_diag(*flat)
+    return SlaterDerivatives(value, gradient, hessian.reshape(gradient.shape + gradient.shape))
+
+
+def _of_species(D, D1, D2) -> SlaterDerivatives:
     D_inverse = jnp.linalg.inv(D)
-    X = jnp.einsum("ila,lj->ija", jax.jacfwd(displaced)(still), D_inverse, precision="highest")
-    Y = jnp.einsum("ilab,li->iab", jax.jacfwd(jax.jacfwd(displaced))(still), D_inverse, precision="highest")
+    X = jnp.einsum("ila,lj->ija", D1, D_inverse, precision="highest")
+    Y = jnp.einsum("ilab,li->iab", D2, D_inverse, precision="highest")
 
     s = jnp.einsum("iia->ia", X)
-    diagonal = jnp.eye(len(r), dtype=r.dtype)[:, None, :, None] * Y[:, :, None, :]
+    diagonal = jnp.eye(len(D), dtype=s.real.dtype)[:, None, :, None] * Y[:, :, None, :]
     return SlaterDerivatives(_log_det(D), s, diagonal - jnp.einsum("ija,jib->iajb", X, X))
 
 

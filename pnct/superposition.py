@@ -3,7 +3,8 @@
 import abc
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
 
 from pnct.space import Space
 
@@ -33,6 +34,20 @@ class Superposition(eqx.Module):
     def motions(self) -> tuple:
         """Functions R -> R, besides those of space, under which every state only changes by a factor."""
         return ()
+
+
+def matrix_of_all(orbitals, Ks: Int[Array, "t n"], r: Float[Array, "p dim"]) -> Num[Array, "p t n"]:
+    """phi_l(r) of every orbital in a list that may name it many times. Shape (p, t, n)."""
+    if Ks.size <= len(orbitals):
+        return orbitals.matrix(Ks.ravel(), r).reshape(len(r), *Ks.shape)
+    return orbitals.matrix(jnp.arange(len(orbitals)), r)[:, Ks]
+
+
+def once_each(orbitals, K: Int[Array, " k"], shares: Float[Array, " k"]) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """A list of orbitals with their shares in an envelope, or the whole table with the sums of these, where that is shorter."""
+    if K.size <= len(orbitals):
+        return K, shares
+    return jnp.arange(len(orbitals)), jnp.zeros(len(orbitals), shares.dtype).at[K].add(shares)
 
 
 def table_of(orbitals):

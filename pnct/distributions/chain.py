@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.superposition import Superposition
+from pnct.superposition import Superposition, matrix_of_all, once_each
 
-PROPOSALS = 8  # per round
+PROPOSALS = 16  # per round
 MAX_ROUNDS = 1024  # per electron
 MOST_SETS = 1024  # of orbitals that are left, over all determinants
 
@@ -72,11 +72,11 @@ def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitud
     together = lambda x: jax.ops.segment_sum(x.ravel(), group, Ks.shape[0] * len(step.after))  # noqa: E731
 
     w = jnp.abs(b) * together(jnp.abs(b))[group].reshape(b.shape)
-    shares = jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel()
+    listed, shares = once_each(orbitals, mine.ravel(), jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel())
 
     def terms(r):
-        phi = orbitals.matrix(mine.ravel(), r[None])[0].reshape(mine.shape)
-        return b * phi[:, step.place]
+        """(p, t, Q)"""
+        return b * matrix_of_all(orbitals, mine, r)[:, :, step.place]
 
     def unfinished(state):
         _, accepted, iteration = state
@@ -85,14 +85,14 @@ def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitud
     def attempt(state):
         _, _, iteration = state
         u = jax.random.uniform(jax.random.fold_in(key, iteration), (PROPOSALS, orbitals.cell.dim + 1), dtype)
-        proposed, envelope = orbitals.propose(mine.ravel(), u[:, :-1], shares)
-        f = jax.vmap(lambda r: jnp.sum(jnp.abs(together(terms(r))) ** 2))(proposed)
+        proposed, envelope = orbitals.propose(listed, u[:, :-1], shares)
+        f = jnp.sum(jnp.abs(jax.vmap(together)(terms(proposed))) ** 2, axis=1)
         accepted = u[:, -1] * envelope < f
         return proposed[jnp.argmax(accepted)], jnp.any(accepted), iteration + 1
 
     start = jnp.zeros(orbitals.cell.dim, dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     r, accepted, _ = jax.lax.while_loop(unfinished, attempt, start)
-    new = terms(r)
+    new = terms(r[None])[0]
     new = jnp.zeros((len(Ks), len(step.after)), new.dtype).at[:, step.target].add(new)
     return jnp.where(accepted, r, jnp.nan), new / jnp.max(jnp.abs(new))
 

@@ -81,7 +81,7 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
     mixing = states.mixing
     block = max(mixing.blocks, key=len)
     phi = np.exp([complex(slater.log_det(states.base, K, zeta)) for K in mixing.states[block]])
-    U = np.asarray(mixing.coefficients)[mixing.entries[block, : len(block)]]
+    U = mixing.signs[block, : len(block)] * np.asarray(mixing.coefficients)[mixing.entries[block, : len(block)]]
     np.testing.assert_allclose(U @ U.T, np.eye(len(block)), atol=1e-12)
     found = np.exp([complex(slater.log_det(states, K, zeta)) for K in mixing.states[block]])
     np.testing.assert_allclose(found, U @ phi, rtol=1e-9)
@@ -186,9 +186,8 @@ def test_samples(name, dtype, sampler):
 
 def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_to_nobody():
     assert is_short(65, (3, 0)) and is_short(2, (7, 7)) and not is_short(1, (13, 0)) and not is_short(600, (3, 0))
-    for name, K in (("polarised gas", [1, 1, 2]), ("3D", [0, 2, 2])):
-        R = Determinantal(mixed(BASES[name]), jnp.array(K)).sample(seed=random.key(0))
-        assert not np.any(np.isfinite(R))
+    twice = Determinantal(mixed(BASES["3D"]), jnp.array([0, 2, 2]))
+    assert not np.any(np.isfinite(jax.jit(lambda key: twice.sample(seed=key))(random.key(0))))
 
 
 @pytest.mark.parametrize("lowest", [0, 2.5, True])

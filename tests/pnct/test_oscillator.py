@@ -1,4 +1,4 @@
-"""Oscillator orbitals: eigenfunctions, orthonormal, with a distribution function that can be inverted."""
+"""Oscillator orbitals: eigenfunctions, orthonormal; what positions are proposed from."""
 
 import math
 
@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import random
 from scipy.special import eval_hermite
 
-from pnct.oscillator import distributions, fermi_quanta, hermite_functions, inverse_distribution, oscillators
+from pnct.oscillator import fermi_quanta, hermite_functions, oscillators, steps_above
 from pnct.space import OpenSpace
 from pnct.trap import HarmonicTrap
 
@@ -26,22 +27,49 @@ def test_recursion_gives_the_hermite_functions():
     np.testing.assert_allclose(phi32, phi, rtol=0, atol=2e-5)
 
 
-def test_distribution_is_the_integral_of_the_density():
-    P = np.asarray(distributions(jnp.asarray(X), 12))
-    np.testing.assert_allclose(P[:, [0, -1]], np.tile([0.0, 1.0], (13, 1)), rtol=0, atol=1e-12)
-    slope = jax.jacfwd(lambda x: distributions(x, 12))
-    for x in (-2.3, 0.0, 0.7, 4.0):
-        np.testing.assert_allclose(slope(x), hermite_functions(jnp.asarray(x), 12) ** 2, rtol=0, atol=1e-13)
+@pytest.mark.parametrize("highest", [0, 5, 14])
+def test_steps_lie_above_the_density_but_not_far(highest):
+    steps = steps_above(highest)
+    x = np.linspace(-steps.edge, steps.edge, 200_001)
+    step = np.minimum((x + steps.edge) / (2 * steps.edge) * steps.heights.shape[1], steps.heights.shape[1] - 1).astype(int)
+    density = np.asarray(hermite_functions(jnp.asarray(x), highest)) ** 2
+    assert np.all(steps.heights[:, step] > density)
+    mass = np.sum(steps.heights, axis=1) * 2 * steps.edge / steps.heights.shape[1]
+    np.testing.assert_allclose(mass, steps.mass, rtol=1e-12)
+    assert np.all(mass < 1.3)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
-def test_inverse_of_the_distribution(dtype):
-    n = jnp.asarray([0, 0, 1, 5, 12, 12])
-    u = jnp.asarray([0.5, 1e-3, 0.3, 0.999, 0.01, 0.77], dtype)
-    x = jax.jit(inverse_distribution, static_argnums=2)(n, u, 12)
-    found = np.asarray(distributions(x, 12))[n, np.arange(6)]
+def test_inverse_of_the_distribution_of_the_steps(dtype):
+    """Beside the sum of the heights up to x."""
+    steps, n = steps_above(12), jnp.asarray([0, 0, 1, 5, 12, 12, 3, 3])
+    u = jnp.asarray([0.5, 1e-3, 0.3, 0.999, 0.01, 0.77, 0.0, 1.0], dtype)
+    x, step = jax.jit(steps.invert)(n, u)
     assert x.dtype == dtype
-    np.testing.assert_allclose(found, u, rtol=0, atol=1e-13 if dtype == jnp.float64 else 2e-6)
+    width = 2 * steps.edge / steps.heights.shape[1]
+    position = (np.asarray(x, float) + steps.edge) / width
+    below = [np.sum(steps.heights[k, :s]) + (p - s) * steps.heights[k, s] for k, s, p in zip(n, step, position, strict=True)]
+    np.testing.assert_allclose(np.array(below) * width / steps.mass[n], u, rtol=0, atol=1e-12 if dtype == jnp.float64 else 2e-5)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_proposals_follow_their_envelope(dim):
+    """Proposals weighted with the density over g have the moments of the density, and g is nowhere below it. 5 sigma."""
+    table = HarmonicTrap((1, 0), dim=dim, cutoff=3).orbitals
+    K, shares = jnp.array([0, 3, 5, 3, len(table) - 1]), jnp.array([1.0, 0.2, 2.0, 0.7, 0.4])
+    u = random.uniform(random.key(0), (40_000, dim))
+    r, g = jax.jit(lambda *x: table.propose(*x))(K, u, shares)
+    density = jnp.abs(table.matrix(K, r)) ** 2 @ shares
+    assert np.all(g >= density)
+    ratio = np.asarray(density / g)
+    assert 0.1 < ratio.mean() < 1
+    axis = np.linspace(-7, 7, 57)
+    grid = jnp.asarray(np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim))
+    weight = np.asarray(jnp.abs(table.matrix(K, grid)) ** 2 @ shares)
+    for f in (lambda r: r[:, 0] ** 2, lambda r: jnp.cos(r[:, 1]) * r[:, 0], lambda r: jnp.exp(-jnp.sum(r**2, axis=1))):
+        expected = np.sum(f(grid) * weight) / weight.sum()
+        off = ratio * (np.asarray(f(r)) - expected)
+        assert abs(off.mean()) < 5 * off.std() / np.sqrt(len(off))
 
 
 @pytest.mark.parametrize("dim", [2, 3])
