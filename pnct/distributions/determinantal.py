@@ -7,7 +7,8 @@ propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l = phi
 
 then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 + 1/2 + ... + 1/n)
 proposals on average. Each configuration advances at its own pace, by at most one electron in every round of several
-proposals. Species are independent. A superposition of determinants has no such law, but
+proposals. Species are independent. A superposition of determinants has no such law. Where its electrons are few, they are drawn
+one after the other all the same (pnct.distributions.chain); where they are many,
 
     |sum_t c_t D_t|^2 <= c sum_t |c_t| |D_t|^2,    c = sum_t |c_t|
 
