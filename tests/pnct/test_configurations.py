@@ -27,6 +27,7 @@ BASES = {
     "3D": ElectronGas((3, 0), 3, cutoff=1.0).orbitals,
     "dot": HarmonicTrap((2, 0), 1.0, 1.0, cutoff=3.0).orbitals,
 }
+MORE = BASES | {"two of each spin": spin_adapted(ElectronGas((2, 2), 2, twist=0.5, cutoff=3.0).orbitals)}
 bases = pytest.mark.parametrize("name", BASES)
 
 
@@ -90,8 +91,7 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
 @pytest.mark.parametrize("name", ["polarised gas", "two of each spin", "3D"])
 def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
     """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or not."""
-    bases = BASES | {"two of each spin": spin_adapted(ElectronGas((2, 2), 2, twist=0.5, cutoff=3.0).orbitals)}
-    base, zeta = bases[name], random_positions(bases[name].cell)
+    base, zeta = MORE[name], random_positions(MORE[name].cell)
     states, order, turned = mixed(base), axis_order(table_of(base)), 0
     mixing = states.mixing
 
@@ -137,7 +137,7 @@ def test_orthonormal():
 
 
 CASES = [
-    *((name, jnp.float64, sample_chain) for name in BASES),
+    *((name, jnp.float64, sample_chain) for name in MORE),
     ("3D", jnp.float32, sample_chain),
     ("polarised gas", jnp.float64, sample_superposition),
     ("singlets and triplets", jnp.float32, sample_superposition),
@@ -147,7 +147,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "dtype", "sampler"), CASES)
 def test_samples(name, dtype, sampler):
     """Moments of |Phi|^2 beside those of samples of each determinant in turn, weighted with |Phi|^2 over their mean density."""
-    states, n = mixed(BASES[name], 20), 1024
+    states, n = mixed(MORE[name], 20), 1024
     block = max(states.mixing.blocks, key=len)
     Ks = jnp.asarray(states.mixing.states[block])
     keys = random.split(random.key(0), (2, n))
