@@ -15,6 +15,7 @@ from pnct.configurations import configuration_mixing
 from pnct.distributions import transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
 from pnct.inference.diagonalisation import Elements, diagonalised, eigenstates
+from pnct.inference.laws import read_laws
 from pnct.models import electron_gas
 
 GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
@@ -101,6 +102,12 @@ def test_few_or_unsound_samples():
     H[::3] = np.nan
     U = turned(np.eye(2), S, H)
     np.testing.assert_allclose(U @ h @ U.T, np.diag([-1, 1]), atol=1e-9)
+
+
+def test_coefficients_belong_to_no_law():
+    """Their gradient is zero: rows of zeros for each of them would cost the natural gradient most of its time."""
+    laws = read_laws(mixed_gas, routine().init(random.key(0), GAS).params, (GAS,))
+    assert laws.classical_params == ("occupation",) and laws.quantum_params == ()
 
 
 def test_free_electrons_stay_unmixed():
