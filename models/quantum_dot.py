@@ -13,9 +13,9 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     occupation = pnct.module("occupation", transformer(trap, layers=2, width=16))
     flow = separated_centres(trap.cell, continuous(trap.cell, depth=2, width=16, steps=12))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
-    orbitals = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
-    lowest = 400 if trap.N <= 3 else 1  # sums over the determinants of more electrons cost too much
-    states = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest))(orbitals)
+    states = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
+    if trap.N == 2:  # three electrons would have 62 determinants in each state
+        states = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest=400))(states)
     K = pnct.sample("K", dist.Occupation(trap, occupation))
     M = states.quantum_numbers(K)  # the total angular momentum
     R = pnct.sample("R", dist.Born(states, K, flows(M)))

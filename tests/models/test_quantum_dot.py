@@ -98,7 +98,7 @@ def test_three_polarised_electrons(reference, inverse_temperature):
     ground = inverse_temperature == "0"
     model = condition(quantum_dot, {"K": np.arange(3)}) if ground else quantum_dot
     beta = 10.0 if ground else float(inverse_temperature[5:])
-    for coupling, report in solutions(model, (3, 0), [1.0, 2.0], beta, rounds=1 if ground else 2):
+    for coupling, report in solutions(model, (3, 0), [1.0, 2.0], beta, rounds=int(not ground)):
         value, error = exact_values(reference, coupling, (3, 0), inverse_temperature)["E0" if ground else "F"]
         found = (report.energy if ground else report.free_energy).scaled(3)
         print(f"lambda = {coupling:g} {inverse_temperature}: {found}, exact {value:.5f}")
