@@ -9,6 +9,9 @@ S is the unit matrix but for noise. The same noise is in H, and S^{-1} H is free
 H Psi_t' = sum_t Psi_t h_tt' holds at every R, and S^{-1} H = h for any samples. (The linear method of variational Monte Carlo
 has this property: Nightingale and Melik-Alaverdian, Phys. Rev. Lett. 87, 043401 (2001).) What is not zero by twice its error is
 taken to be zero in the basis of the present states, so that noise leaves converged states alone.
+
+A tabulated p(K) (pnct.distributions.tabulated) is set to the Boltzmann factors exp(-E_n/T) of the eigenvalues: the optimum
+for these states, with what is one-body in E_n given to the levels, so that states which are not listed have their share of it.
 """
 
 from functools import partial
@@ -21,41 +24,50 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from pnct.configurations import MixedConfigurations
-from pnct.distributions import Born
+from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference import laws as law
 from pnct.inference.ensemble import Layout
 from pnct.inference.free_energy import VariationalFreeEnergy, as_arrays
 from pnct.inference.laws import Params
 from pnct.inference.model_checks import local_energy
+from pnct.inference.occupation_optimum import level_occupations
 from pnct.inference.walkers import gathered, map_walkers
 from pnct.validation import whole
 
 FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
 BATCH = 1024  # samples whose matrices are in memory together
+HELD = 1e-6  # variance of its occupation below which a level stays where it is
 LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
 def diagonalised(
-    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, *args, name: str = "mixing", site: str = "K"
+    vfe: VariationalFreeEnergy,
+    key,
+    params: Params,
+    num_samples: int,
+    *args,
+    name: str = "mixing",
+    site: str = "K",
+    levels: str = "occupation",
 ) -> Params:
-    """The parameters with every block mixed to eigenstates of H.
+    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for them.
 
     num_samples: exact samples, shared among the blocks in proportion to their states; at least 8 n for each n by n matrix.
-    name: the module made by `configuration_mixing`.  site: the one that names the states. All else stays as it is.
+    name: the module made by `configuration_mixing`.  site: the one that names the states.  levels: the module with the levels
+    of a tabulated p(K). All else stays as it is.
     Raises ValueError where the model has no such module.
     """
     num_samples = whole("num_samples", num_samples, 1)
     structure = law.read_laws(vfe.model, params, args)
-    orbitals = _born(vfe.model, structure, params, site, np.zeros(structure.num_electrons, int), args).orbitals
+    values = {site: jnp.zeros(structure.num_electrons, int), structure.born: jnp.zeros(structure.shape)}
+    sites = law.sites_of(vfe.model, params, values, args)
+    orbitals = sites[structure.born]["fn"].distribution.orbitals
     if name not in params or not isinstance(orbitals, MixedConfigurations):
         raise ValueError(f"Expected a module '{name}' of configuration_mixing in the states; got {', '.join(params)}.")
     mixing = orbitals.mixing
     blocks = mixing.blocks
     states = sum(len(block) for block in blocks)
-    if not blocks:
-        return params
-
     widest = max(len(block) for block in blocks)
     members = np.array([np.resize(block, widest) for block in blocks])
     signs = np.array([np.pad(mixing.signs[block, : len(block)], (0, widest - len(block))) for block in blocks])
@@ -76,13 +88,23 @@ def diagonalised(
             n, here = len(sums[entry].S[0]), first[batch] == entry
             sums[entry] = sums[entry].added(S[here, :n, :n], H[here, :n, :n])
 
-    coefficients = np.array(mixing.coefficients, float)
+    coefficients, energies = np.array(mixing.coefficients, float), np.full(len(mixing.states), np.nan)
     for entry, found in sums.items():
         n = len(found.S[0])
         rows = entry + np.arange(n * n).reshape(n, n)
-        coefficients[rows] = eigenstates(coefficients[rows], found)
-    new = jnp.asarray(coefficients, params[name].coefficients.dtype)
-    return params | {name: eqx.tree_at(lambda module: module.coefficients, params[name], new)}
+        coefficients[rows], E = eigenstates(coefficients[rows], found)
+        for i in np.nonzero(first == entry)[0]:
+            energies[blocks[i]] = E
+    like = lambda x: jnp.asarray(x, mixing.coefficients.dtype)  # noqa: E731
+    params = params | {name: eqx.tree_at(lambda module: module.coefficients, params[name], like(coefficients))}
+    p_K, T = law.distribution(sites[site]), float(vfe.hamiltonian.temperature)
+    if T == 0 or not isinstance(p_K, TabulatedOccupation):
+        return params
+    log_weights, shifts = thermal_weights(p_K, energies / T)
+    return params | {
+        name: eqx.tree_at(lambda module: module.log_weights, params[name], like(log_weights)),
+        levels: eqx.tree_at(lambda module: module.energy_shifts, params[levels], like(p_K.network.energy_shifts + shifts)),
+    }
 
 
 class Elements(NamedTuple):
@@ -105,11 +127,11 @@ class Elements(NamedTuple):
         return Elements(self.S + more[0], self.H + more[1], self.count + len(fold))
 
 
-def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> Float[np.ndarray, "n n"]:
-    """The rows of U turned to eigenvectors, lowest first; U itself where there are too few samples."""
+def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
+    """The rows of U turned to eigenvectors, lowest first, and the eigenvalues; U and nan where there are too few samples."""
     n = len(U)
     if found.count < LEAST * n:
-        return U
+        return U, np.full(n, np.nan)
     S, H = found.S.sum(axis=0), found.H.sum(axis=0)
 
     def effective(S, H):
@@ -121,7 +143,30 @@ def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> Float[np.ndarra
     error = np.sqrt((FOLDS - 1) * np.var(left_out, axis=0))
     seen = np.abs(h) > 2 * error + ROUNDING * np.max(np.abs(h))
     h = np.where(seen | np.eye(n, dtype=bool), h, 0)
-    return np.linalg.eigh(h)[1].T @ U
+    energies, turn = np.linalg.eigh(h)
+    return turn.T @ U, energies
+
+
+def thermal_weights(
+    p_K: TabulatedOccupation, reduced_energies: Float[np.ndarray, " S"]
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, " levels"]]:
+    """s_K, and what to add to the levels, for ln p(K) = -E_K/T + constant of the listed states.
+
+    reduced_energies: E_K/T; nan where unknown, and there s_K = 0. The change of the levels is the least-squares fit with the
+    weights exp(-E_K/T).
+    """
+    known = np.isfinite(reduced_energies)
+    if not np.any(known):
+        return np.zeros(len(known)), np.zeros(int(p_K.gas.shells.max()) + 1)
+    y, n = reduced_energies[known], level_occupations(p_K.gas, p_K.mixing.states[known])
+    p = np.exp(y.min() - y)
+    p /= p.sum()
+    wanted = -y - np.asarray(p_K.log_levels(), float)[known]  # of s, were the levels to stay
+    wanted, n = wanted - p @ wanted, n - p @ n
+    shifts = np.linalg.solve(n.T @ (p[:, None] * n) + HELD * np.eye(n.shape[1]), -n.T @ (p * wanted))
+    s = np.zeros(len(known))
+    s[known] = wanted + n @ shifts
+    return s, shifts - shifts.mean()
 
 
 @eqx.filter_jit

@@ -28,8 +28,8 @@ class tempered(Messenger):
         self.power = power
 
     def process_message(self, msg):
-        if msg["type"] == "sample" and not msg["is_observed"] and hasattr(_law(msg), "tempered"):
-            msg["fn"] = DistraxSite(_law(msg).tempered(self.power))
+        if msg["type"] == "sample" and not msg["is_observed"] and hasattr(distribution(msg), "tempered"):
+            msg["fn"] = DistraxSite(distribution(msg).tempered(self.power))
 
 
 class Laws(NamedTuple):
@@ -88,7 +88,7 @@ def read_laws(model: Callable, params: Params, args: tuple) -> Laws:
 
     def record(key):
         traced = sites_of(model, params, {}, args, key)
-        sites.update({name: (type(_law(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
+        sites.update({name: (type(distribution(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
         return {name: traced[name]["value"] for name in sites}
 
     values = jax.eval_shape(record, jax.random.key(0))
@@ -116,22 +116,23 @@ def check_observed(model: Callable, args: tuple) -> None:
 
     def look(key):
         for name, site in trace(seed(model, key)).get_trace(*args).items():
-            if site["type"] == "sample" and site["is_observed"] and hasattr(_law(site), "check"):
+            if site["type"] == "sample" and site["is_observed"] and hasattr(distribution(site), "check"):
                 try:
-                    _law(site).check(site["value"])
+                    distribution(site).check(site["value"])
                 except ValueError as error:
                     raise ValueError(f"At the conditioned site '{name}': {error}") from None
 
     jax.eval_shape(look, jax.random.key(0))
 
 
+def distribution(site: dict):
+    """The law of a traced sample site."""
+    return site["fn"].distribution if isinstance(site["fn"], DistraxSite) else site["fn"]
+
+
 def _sites_before(model, laws, params, values, args, key=None):
     # Electrons that are given are not drawn; no site before them depends on where they are.
     return sites_of(model, params, {laws.born: jnp.zeros(laws.shape)} | values, args, key)
-
-
-def _law(site):
-    return site["fn"].distribution if isinstance(site["fn"], DistraxSite) else site["fn"]
 
 
 def _sum_log_prob(sites, names):

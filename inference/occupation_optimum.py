@@ -88,7 +88,7 @@ def _samples(gas, draws: Draws):
     if np.sum(sound) < 2 * FOLDS:
         raise ValueError(f"Expected {2 * FOLDS} sound samples or more; got {np.sum(sound)}.")
     log_p = np.asarray(draws.log_prob, float)[sound]
-    return _levels(gas, np.asarray(draws.samples["K"])[sound]), log_p, log_p + energy[sound] / draws.temperature
+    return level_occupations(gas, np.asarray(draws.samples["K"])[sound]), log_p, log_p + energy[sound] / draws.temperature
 
 
 def _explained_variance(n, y) -> float:
@@ -99,7 +99,7 @@ def _explained_variance(n, y) -> float:
     return float(np.mean(fit(half) * fit(~half)))
 
 
-def _levels(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
+def level_occupations(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
     """n_s(K): how many electrons of either spin each level holds."""
     shells = np.asarray(gas.shells)
     n = np.zeros((len(K), shells.max() + 1))

@@ -1,9 +1,9 @@
-"""The uniform electron gas of few electrons: mixed configurations, and a flow for every symmetry sector."""
+"""The uniform electron gas of few electrons: mixed configurations with Boltzmann weights, a flow for every symmetry sector."""
 
 import pnct
 import pnct.distributions as dist
 from pnct.configurations import configuration_mixing
-from pnct.distributions import transformer
+from pnct.distributions import levels
 from pnct.flows import by_sector, ferminet
 from pnct.spin import spin_adapted
 
@@ -11,10 +11,10 @@ from pnct.spin import spin_adapted
 def few_electrons(gas: pnct.ElectronGas):
     """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
     determinants = spin_adapted(gas.orbitals)
-    states = pnct.module("mixing", configuration_mixing(determinants, lowest=12_000))(determinants)
-    occupation = pnct.module("occupation", transformer(gas, layers=2, width=16))
+    mixing = pnct.module("mixing", configuration_mixing(determinants, lowest=12_000))
+    states, occupation = mixing(determinants), pnct.module("occupation", levels(gas))
     flows = pnct.module("flows", by_sector(determinants, ferminet(gas.cell, depth=2, width=16)))
-    K = pnct.sample("K", dist.Occupation(gas, occupation))
+    K = pnct.sample("K", dist.TabulatedOccupation(gas, occupation, mixing))
     Q = states.quantum_numbers(K)  # the total momentum, and the parity under a flip of all spins
     R = pnct.sample("R", dist.Born(states, K, flows(Q)))
     return R

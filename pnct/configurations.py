@@ -7,12 +7,11 @@ angular momentum, parity), outside of which it mixes nothing, and each block has
 to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta
 a symmetry of the cell turns into each other share their U, as they share their flow (pnct.flows.turned).
 
-At first U = 1. No gradient moves it: `pnct.inference.diagonalised` sets it to the eigenvectors of H in closed form.
+At first U = 1. No gradient moves it: `pnct.inference.diagonalised` sets it to the eigenvectors of H in closed form, and their
+eigenvalues give the states the weights that they have in thermal equilibrium (pnct.distributions.tabulated).
 """
 
-import heapq
 from collections.abc import Callable
-from functools import lru_cache
 
 import equinox as eqx
 import jax
@@ -21,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.flows.turned import axis_order
+from pnct.lowest_configurations import lowest_configurations
 from pnct.orbitals import PlaneWaves
 from pnct.spin import turned_states
 from pnct.superposition import Superposition, table_of
@@ -35,9 +35,11 @@ class ConfigurationMixing(eqx.Module):
     partners: (S, t) those of the block of each, in their order; places beyond the block's end name the determinant itself.
     entries: (S, t) where the row of each stands in `coefficients`; P beyond the end.
     signs: (S, t) with which it is to be taken from there.
+    log_weights: (S,) the s_K by which ln p(K) of each state is more than its levels say, up to a constant; zero at first.
     """
 
     coefficients: Float[Array, " P"]
+    log_weights: Float[Array, " S"]
     states: Int[np.ndarray, "S N"]
     partners: Int[np.ndarray, "S t"]
     entries: Int[np.ndarray, "S t"]
@@ -50,10 +52,10 @@ class ConfigurationMixing(eqx.Module):
 
     @property
     def blocks(self) -> list[Int[np.ndarray, " n"]]:
-        """The rows in `states` of each block of two or more."""
+        """The rows in `states` of each block."""
         full = self.entries < len(self.coefficients)
         rows = {tuple(partners[row]) for partners, row in zip(self.partners, full, strict=True)}
-        return [np.array(row) for row in sorted(rows) if len(row) > 1]
+        return [np.array(row) for row in sorted(rows)]
 
 
 class MixedConfigurations(Superposition):
@@ -119,7 +121,7 @@ def configuration_mixing(base, lowest: int = 128) -> Callable[[Array], Configura
 
     def make(key: Array) -> ConfigurationMixing:
         unmixed = jnp.concatenate([jnp.eye(n).ravel() for n in sizes])
-        return ConfigurationMixing(unmixed, states, partners, entries, signs)
+        return ConfigurationMixing(unmixed, jnp.zeros(len(states)), states, partners, entries, signs)
 
     return make
 
@@ -147,27 +149,3 @@ def images(
         order = np.argsort(rows)
         whole[q] = int(block_of[rows[0]]), block[order], sign[order]
     return whole
-
-
-@lru_cache(maxsize=64)
-def lowest_configurations(energies: tuple[float, ...], num_electrons: tuple[int, int], lowest: int) -> Int[np.ndarray, "S N"]:
-    """The determinants of lowest energy, at least `lowest` of them, whole levels; equal energies in the order of K.
-
-    energies: ascending. Best first: every other determinant is reached from the ground state by moving one electron up by one
-    orbital at a time, which never lowers the energy.
-    """
-    M, up = len(energies), num_electrons[0]
-    ground = (*range(up), *range(num_electrons[1]))
-    level = lambda K: round(sum(energies[k] for k in K), 6)  # noqa: E731
-    found, seen, waiting = [], {ground}, [(level(ground), ground)]
-    while waiting and (len(found) < lowest or waiting[0][0] == level(found[-1])):
-        _, K = heapq.heappop(waiting)
-        found.append(K)
-        for i, k in enumerate(K):
-            last = i + 1 in (up, len(K))
-            if k + 1 < (M if last else K[i + 1]):
-                higher = (*K[:i], k + 1, *K[i + 1 :])
-                if higher not in seen:
-                    seen.add(higher)
-                    heapq.heappush(waiting, (level(higher), higher))
-    return np.array(found)

@@ -2,15 +2,16 @@ r"""Orbitals of the harmonic oscillator  -nabla^2/2 + r^2/2,  from products of p
 
     phi_0 = pi^{-1/4} exp(-x^2/2),   phi_{n+1} = sqrt(2/(n+1)) x phi_n - sqrt(n/(n+1)) phi_{n-1}
 
-a recursion that is stable upwards. Positions are proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, whose
-distribution functions are piecewise linear (`Steps`).
+a recursion that is stable upwards.
 
 In two dimensions the orbitals are states of angular momentum m, and determinants of them states of its total, which the
 interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^dagger, a_y^dagger the quanta along the axes,
 
     (a_x^dagger + i a_y^dagger)^n_+ (a_x^dagger - i a_y^dagger)^n_- |0> / (2^q n_+! n_-!)^(1/2),
 
-that is complex sums of the products with n_x + n_y = q. In three dimensions they are the products themselves.
+that is complex sums of the products with n_x + n_y = q, and positions are proposed from rings (pnct.rings). In three dimensions
+they are the products themselves, and positions are proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, along
+each axis, whose distribution functions are piecewise linear (`Steps`).
 """
 
 import math
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Num
 
+from pnct.rings import rings_above
 from pnct.space import OpenSpace
 
 STEPS = 256  # of the functions that positions are proposed from
@@ -80,28 +82,12 @@ class Oscillators(eqx.Module):
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l |phi_l|^2, shares 1.
-
-        By the inequality of Cauchy and Schwarz, |sum_c U_c p_c|^2 <= g = (sum_c |U_c|) sum_c |U_c| g_c, with g_c >= p_c^2 the
-        product of the steps along the axes.
-        """
-        quanta, size = jnp.asarray(self.quanta)[K], jnp.asarray(np.abs(self.coefficients), u.dtype)[K]
-        weights = size * jnp.sum(size, axis=1, keepdims=True)
-        if shares is not None:
-            weights = shares[:, None] * weights
-        steps = steps_above(self.highest)
-        mass = math.prod(jnp.asarray(steps.mass, u.dtype)[quanta[..., b]] for b in range(self.cell.dim))
-        # The first number names the product, and what is left of it is uniform again.
-        total = jnp.cumsum((weights * mass).ravel())
-        point = u[:, 0] * total[-1]
-        chosen = jnp.minimum(jnp.searchsorted(total, point, side="right"), total.size - 1)
-        share = (weights * mass).ravel()[chosen]
-        rest = jnp.clip(1 - (total[chosen] - point) / jnp.where(share > 0, share, 1), 0, 1)
-        n = quanta.reshape(-1, self.cell.dim)[chosen]
-        r, step = steps.invert(n, u.at[:, 0].set(rest))
-        heights = jnp.asarray(steps.heights, u.dtype)[:, step]
-        products = math.prod(heights[quanta[..., b], :, b] for b in range(self.cell.dim))
-        return r, jnp.einsum("lc,lcp->p", weights, products)
+        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l |phi_l|^2, shares 1."""
+        shares = jnp.ones(len(K), u.dtype) if shares is None else shares
+        if self.angular_momenta is None:
+            return steps_above(self.highest).propose(jnp.asarray(self.quanta)[K, 0], shares, u)
+        rings = rings_above(tuple(self.levels.tolist()), tuple(self.angular_momenta.tolist()))
+        return rings.propose(shares @ jnp.asarray(rings.heights, u.dtype)[K], u)
 
     def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
         """phi_{n_1}(x) phi_{n_2}(y) ... at the positions r."""
@@ -134,6 +120,21 @@ class Steps(NamedTuple):
     heights: Float[np.ndarray, "M B"]
     cumulative: Float[np.ndarray, "M B"]
     mass: Float[np.ndarray, " M"]
+
+    def propose(
+        self, quanta: Int[Array, "n dim"], shares: Float[Array, " n"], u: Float[Array, "p dim"]
+    ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+        """Points of the density g/int g, g = sum_l share_l prod_axis g_{l, axis}, from points of the unit cube, and g."""
+        weights = shares * jnp.prod(jnp.asarray(self.mass, u.dtype)[quanta], axis=1)
+        # The first number names the product, and what is left of it is uniform again.
+        total = jnp.cumsum(weights)
+        point = u[:, 0] * total[-1]
+        chosen = jnp.minimum(jnp.searchsorted(total, point, side="right"), len(total) - 1)
+        share = weights[chosen]
+        rest = jnp.clip(1 - (total[chosen] - point) / jnp.where(share > 0, share, 1), 0, 1)
+        r, step = self.invert(quanta[chosen], u.at[:, 0].set(rest))
+        heights = jnp.asarray(self.heights, u.dtype)[quanta[:, None], step]  # (n, p, dim)
+        return r, shares @ jnp.prod(heights, axis=2)
 
     def invert(self, n: Int[Array, "*p"], u: Float[Array, "*p"]) -> tuple[Float[Array, "*p"], Int[Array, "*p"]]:
         """x at which the distribution function of g_n is u, and the step that it lies on."""

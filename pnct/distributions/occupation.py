@@ -75,7 +75,7 @@ class Occupation(distrax.Distribution):
         return jax.vmap(lambda key: self._sample_one(table, key))(jax.random.split(key, n))
 
     def _log_prob_one(self, table, K):
-        lowest, last = _room(self.gas)
+        lowest, last = room(self.gas)
         floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
         valid = jnp.all((floor < K) & (last >= K))
 
@@ -86,7 +86,7 @@ class Occupation(distrax.Distribution):
         return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
     def _sample_one(self, table, key):
-        lowest, last = _room(self.gas)
+        lowest, last = room(self.gas)
         u = jax.random.uniform(key, (self.gas.N,), table.dtype)
 
         def add_electron(within, state, step):
@@ -187,7 +187,7 @@ def _checked(gas, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
     return K
 
 
-def _room(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+def room(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """For each electron: the lowest and the last orbital that leave room for the others of its species."""
     M = len(gas.orbitals)
     lowest = np.concatenate([np.arange(n) for n in gas.num_electrons])

@@ -2,7 +2,9 @@
 
 from itertools import permutations
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from identity_flow import Identity
@@ -12,10 +14,11 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.configurations import configuration_mixing
-from pnct.distributions import transformer
+from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
-from pnct.inference.diagonalisation import Elements, diagonalised, eigenstates
+from pnct.inference.diagonalisation import Elements, diagonalised, eigenstates, thermal_weights
 from pnct.inference.laws import read_laws
+from pnct.inference.occupation_optimum import level_occupations
 from pnct.models import electron_gas
 
 GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
@@ -69,7 +72,7 @@ def samples_of(h, count, noise, seed=0):
 
 
 def turned(start, S, H):
-    """The eigenstates from samples that come in two parts."""
+    """The eigenstates and their energies from samples that come in two parts."""
     n = len(start)
     return eigenstates(start, Elements.none(n).added(S[:17], H[:17]).added(S[17:], H[17:]))
 
@@ -79,28 +82,32 @@ def test_eigenvectors_of_a_known_matrix(noise):
     h = np.random.default_rng(1).normal(size=(5, 5))
     h = h + h.T
     start = np.linalg.qr(np.random.default_rng(2).normal(size=(5, 5)))[0]
-    U = turned(start, *samples_of(h, 2000, noise))
+    U, E = turned(start, *samples_of(h, 2000, noise))
     np.testing.assert_allclose(U @ U.T, np.eye(5), atol=1e-12)
     tolerance = 1e-9 if noise == 0 else 0.05
+    np.testing.assert_allclose(E, np.linalg.eigvalsh(h), atol=tolerance)
     np.testing.assert_allclose(np.diag(U @ h @ U.T), np.linalg.eigvalsh(h), atol=tolerance)
     assert off_diagonal(U @ h @ U.T) < 3 * tolerance < off_diagonal(h)
 
 
 def test_noise_does_not_turn_eigenvectors():
     h = np.diag([0.0, 1.0, 1.0, 2.0])
-    found = [np.abs(turned(np.eye(4), *samples_of(h, 400, 0.01, seed=s))) for s in range(40)]
+    found = [np.abs(turned(np.eye(4), *samples_of(h, 400, 0.01, seed=s))[0]) for s in range(40)]
     kept = sum(np.allclose(U * (1 - U), 0, atol=1e-9) for U in found)  # up to the order of equal energies
     assert kept > 20  # each of six elements passes with 95 %
-    alone = np.abs(turned(np.eye(4), *samples_of(h, 400, 0.0)))
+    alone = np.abs(turned(np.eye(4), *samples_of(h, 400, 0.0))[0])
     np.testing.assert_allclose(alone * (1 - alone), 0, atol=1e-9)
 
 
 def test_few_or_unsound_samples():
     h = np.array([[0.0, 1.0], [1.0, 0.0]])
     S, H = samples_of(h, 40, 0.0)
-    np.testing.assert_array_equal(turned(np.eye(2), S[:15], H[:15]), np.eye(2))
+    U, E = turned(np.eye(2), S[:15], H[:15])
+    np.testing.assert_array_equal(U, np.eye(2))
+    assert np.all(np.isnan(E))
     H[::3] = np.nan
-    U = turned(np.eye(2), S, H)
+    U, E = turned(np.eye(2), S, H)
+    np.testing.assert_allclose(E, [-1, 1], atol=1e-9)
     np.testing.assert_allclose(U @ h @ U.T, np.diag([-1, 1]), atol=1e-9)
 
 
@@ -135,6 +142,49 @@ def test_without_flow_it_is_the_matrix_of_first_order():
         assert np.all(np.cumsum(np.diag(U @ H @ U.T)) < np.cumsum(np.diag(H)) + 1e-3 * size + 1e-9)
         checked += off_diagonal(H) > 0.1 * size
     assert checked >= 5
+
+
+def tabulated_gas(gas):
+    """As mixed_gas, with a number for each listed state."""
+    mixing = pnct.module("mixing", configuration_mixing(gas.orbitals, 30))
+    K = pnct.sample("K", dist.TabulatedOccupation(gas, pnct.module("occupation", levels(gas)), mixing))
+    return pnct.sample("R", dist.Born(mixing(gas.orbitals), K, pnct.module("flow", lambda key: Identity())))
+
+
+def test_tabulated_states_get_their_boltzmann_factors():
+    """Of the eigenvalues of the matrix of first order, image by image: ln p(K) + E_K/T is the same for all, but for noise."""
+    gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
+    vfe = routine(gas, model=tabulated_gas)
+    params = diagonalised(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
+    mixing = eqx.combine(params["mixing"], configuration_mixing(gas.orbitals, 30)(random.key(0)))
+    law = dist.TabulatedOccupation(gas, params["occupation"], mixing)
+    E = np.empty(len(mixing.states))
+    for block in mixing.blocks:
+        E[block] = np.linalg.eigvalsh(first_order_matrix(gas, mixing.states[block].tolist()))
+    E /= float(gas.temperature)
+    p = np.exp(E.min() - E) / np.sum(np.exp(E.min() - E))
+    excess = lambda log_p: p @ (log_p + E - p @ (log_p + E)) ** 2  # noqa: E731
+    ideal = -np.asarray(gas.reduced_energies[0])[mixing.states].sum(axis=1)
+    log_p = np.asarray(jax.jit(law.log_prob)(jnp.asarray(mixing.states)))
+    assert excess(log_p) < 0.05 * excess(ideal)
+    first, whole = mixing.entries[:, 0], np.asarray(mixing.log_weights + law.log_levels())
+    assert all(np.ptp(whole[first == entry]) < 1e-9 for entry in first[[block[0] for block in mixing.blocks]])
+
+
+def test_what_is_one_body_goes_to_the_levels():
+    """Boltzmann factors of other levels, known for half of the states: nothing is left for the listed, all is for the others."""
+    mixing = configuration_mixing(GAS.orbitals, 60)(random.key(0))
+    law = dist.TabulatedOccupation(GAS, levels(GAS)(random.key(0)), mixing)
+    c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shells.max()) + 1]
+    n = level_occupations(GAS, mixing.states)
+    y = np.asarray(-law.log_levels()) + n @ c + 7.0
+    y[::2] = np.nan
+    s, shifts = thermal_weights(law, y)
+    np.testing.assert_allclose(s, 0, atol=1e-4)
+    occupied = n[1::2].max(axis=0) > 0
+    np.testing.assert_allclose(np.ptp((shifts - c)[occupied]), 0, atol=1e-4)
+    nothing, none = thermal_weights(law, np.full(len(y), np.nan))
+    assert not nothing.any() and not none.any()
 
 
 def test_rounds_resume_to_the_same_numbers(tmp_path):

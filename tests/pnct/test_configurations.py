@@ -11,10 +11,11 @@ from jax import random
 from small_flow import random_positions
 
 from pnct import slater
-from pnct.configurations import configuration_mixing, lowest_configurations
+from pnct.configurations import configuration_mixing
 from pnct.distributions.chain import is_short, sample_chain
 from pnct.distributions.determinantal import Determinantal, sample_superposition
 from pnct.flows.turned import axis_order
+from pnct.lowest_configurations import lowest_configurations
 from pnct.spin import spin_adapted
 from pnct.superposition import table_of
 from pnct.system import ElectronGas

@@ -1,0 +1,106 @@
+r"""p(K) with a number of its own for each low state, and the levels of quasi-particles for all others:
+
+    p(K) = q(K) exp(s_K)/Z,    q(K) = exp(-sum_i epsilon_{k_i}/T)/Z_N,    Z = 1 + sum_{K listed} q(K) [exp(s_K) - 1]
+
+s_K = 0 for states that are not listed. q is the canonical law of the levels with its exact table (pnct.ideal), so Z is exact.
+Electrons are drawn one after the other from the exact conditional laws, to which all listed states add that begin as K does:
+
+    p(k_i | B) ~ q(k_i | B) + sum_{K listed, begins with B, k_i} q(K)/q(B) [exp(s_K) - 1],    B = k_1 ... k_{i-1}
+
+States of interacting electrons that were degenerate without interaction split in an order that their orbitals do not show, so
+no smooth function of K has their Boltzmann factors; a table has.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from pnct.configurations import ConfigurationMixing
+from pnct.distributions.levels import Levels
+from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
+from pnct.ideal import conditional_table, log_partition
+
+
+class Table(NamedTuple):
+    """What all samples share: of each electron the levels e and the conditionals of q; of the listed states ln q and s."""
+
+    energies: Float[Array, "N M"]
+    conditionals: Float[Array, "N M"]
+    log_partition: Float[Array, ""]
+    log_q: Float[Array, " S"]
+    s: Float[Array, " S"]
+
+
+class TabulatedOccupation(Occupation):
+    """p(K) over int32 K, shape (N,), as that of Occupation.
+
+    gas: a system.  levels: a module with energy_shifts, one per level, in units of T.
+    mixing: a ConfigurationMixing of the same table of orbitals: the listed states, and their s_K. No gradient moves these.
+    power: the power to which p is raised, and normalised again; below 1 is a hotter law.
+    """
+
+    def __init__(self, gas, levels: Levels, mixing: ConfigurationMixing, power: float = 1.0):
+        super().__init__(gas, levels, power)
+        if mixing.states.shape[1] != gas.N or mixing.states.max() >= len(gas.orbitals):
+            raise ValueError(
+                f"Expected listed states of {gas.N} electrons in {len(gas.orbitals)} orbitals; got {mixing.states.shape[1]} "
+                f"electrons in orbitals up to {mixing.states.max()}."
+            )
+        self.mixing = mixing
+
+    def tempered(self, power) -> "TabulatedOccupation":
+        """The law p(K)^power, normalised."""
+        return TabulatedOccupation(self.gas, self.network, self.mixing, self.power * power)
+
+    def log_levels(self) -> Float[Array, " S"]:
+        """ln q of the listed states, up to a constant: - sum_i epsilon_{k_i}/T."""
+        return -_of(self._energies(), jnp.asarray(self.mixing.states))
+
+    def _energies(self):
+        shifts = self.network.energy_shifts
+        b = [jnp.asarray(b, shifts.dtype) + shifts[self.gas.shells] for b in self.gas.reduced_energies]
+        return jnp.repeat(jnp.stack(b), jnp.asarray(self.gas.num_electrons), axis=0, total_repeat_length=self.gas.N)
+
+    def _table(self) -> Table:
+        energies, (up, _) = self.power * self._energies(), self.gas.num_electrons
+        species = [x for x in (energies[:up], energies[up:]) if len(x)]
+        conditionals = jnp.concatenate([conditional_table(x[0], len(x)) for x in species])
+        total = sum(log_partition(x[0], len(x)) for x in species)
+        s = self.power * jax.lax.stop_gradient(self.mixing.log_weights).astype(energies.dtype)
+        return Table(energies, conditionals, total, -_of(energies, jnp.asarray(self.mixing.states)) - total, s)
+
+    def _log_prob_one(self, table, K):
+        lowest, last = room(self.gas)
+        floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
+        valid = jnp.all((floor < K) & (last >= K))
+        K = jnp.clip(K, 0, len(self.gas.orbitals) - 1)
+        s = jnp.sum(jnp.where(jnp.all(jnp.asarray(self.mixing.states) == K, axis=1), table.s, 0))
+        log_z = jnp.log1p(jnp.sum(_more(table)))
+        return jnp.where(valid, s - _of(table.energies, K) - table.log_partition - log_z, -jnp.inf)
+
+    def _sample_one(self, table, key):
+        lowest, last = room(self.gas)
+        u = jax.random.uniform(key, (self.gas.N,), table.s.dtype)
+        states, K, log_begin = jnp.asarray(self.mixing.states, jnp.int32), [], 0.0
+        begins_alike = jnp.ones(len(states), bool)
+        for i in range(self.gas.N):
+            floor = jnp.full(1, -1) if lowest[i] == 0 else K[-1][None]
+            log_q = log_conditionals(table.conditionals[i : i + 1], floor, jnp.asarray(last[i : i + 1]))[0]
+            more = jnp.where(begins_alike, _more(table, log_begin), 0)
+            p = jnp.exp(log_q).at[states[:, i]].add(more)
+            K.append(inverse_cdf(jnp.maximum(p, 0), u[i]))  # rounding can leave less than nothing of a state that s forbids
+            begins_alike &= states[:, i] == K[-1]
+            log_begin += log_q[K[-1]]
+        return jnp.stack(K)
+
+
+def _more(table, log_begin=0.0):
+    """q(K) [exp(s_K) - 1] of the listed states, over exp(log_begin)."""
+    return jnp.exp(table.log_q + table.s - log_begin) - jnp.exp(table.log_q - log_begin)
+
+
+def _of(energies: Float[Array, "N M"], K: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
+    """sum_i e_{i, k_i}."""
+    return sum(energies[i, K[..., i]] for i in range(len(energies)))
