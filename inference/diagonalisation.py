@@ -21,9 +21,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
-from pnct.configurations import MixedConfigurations
+from pnct.configurations import ConfigurationMixing, MixedConfigurations
 from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference import laws as law
 from pnct.inference.ensemble import Layout
@@ -38,6 +38,7 @@ FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
 BATCH = 1024  # samples whose matrices are in memory together
 HELD = 1e-6  # variance of its occupation below which a level stays where it is
+PARTS = 4  # that the blocks are sampled in, by size: each is compiled once
 LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
@@ -65,28 +66,9 @@ def diagonalised(
     orbitals = sites[structure.born]["fn"].distribution.orbitals
     if name not in params or not isinstance(orbitals, MixedConfigurations):
         raise ValueError(f"Expected a module '{name}' of configuration_mixing in the states; got {', '.join(params)}.")
-    mixing = orbitals.mixing
-    blocks = mixing.blocks
-    states = sum(len(block) for block in blocks)
-    widest = max(len(block) for block in blocks)
-    members = np.array([np.resize(block, widest) for block in blocks])
-    signs = np.array([np.pad(mixing.signs[block, : len(block)], (0, widest - len(block))) for block in blocks])
-    sizes = np.array([len(block) for block in blocks])
-    first = np.array([mixing.entries[block[0], 0] for block in blocks])  # images of one block have one U
-    shared = np.array([np.sum(first == entry) for entry in first])
-    which = np.repeat(np.arange(len(blocks)), np.maximum(num_samples * sizes // states, -(-LEAST * sizes // shared)))
-    sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
-
-    keys, laid_out = jax.random.split(key, len(which)), (params, as_arrays(args))
-    for start in range(0, len(which), BATCH):
-        batch = which[start : start + BATCH]
-        full = np.resize(batch, min(BATCH, len(which)))
-        walkers = keys[start + np.arange(len(full)) % len(batch)], members[full], sizes[full]
-        S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, vfe._layout))
-        S, H = (x[: len(batch)] * signs[batch] for x in (S, H))
-        for entry in np.unique(first[batch]):
-            n, here = len(sums[entry].S[0]), first[batch] == entry
-            sums[entry] = sums[entry].added(S[here, :n, :n], H[here, :n, :n])
+    mixing, blocks = orbitals.mixing, orbitals.mixing.blocks
+    first = first_entries(mixing, blocks)
+    sums = sampled_elements(vfe, key, params, num_samples, args, structure, site, mixing)
 
     coefficients, energies = np.array(mixing.coefficients, float), np.full(len(mixing.states), np.nan)
     for entry, found in sums.items():
@@ -105,6 +87,48 @@ def diagonalised(
         name: eqx.tree_at(lambda module: module.log_weights, params[name], like(log_weights)),
         levels: eqx.tree_at(lambda module: module.energy_shifts, params[levels], like(p_K.network.energy_shifts + shifts)),
     }
+
+
+def sampled_elements(vfe, key, params: Params, num_samples: int, args, structure, site: str, mixing) -> dict[int, "Elements"]:
+    """S and H of every distinct U, by its first entry."""
+    blocks = mixing.blocks
+    first, sizes = first_entries(mixing, blocks), np.array([len(block) for block in blocks])
+    shared = np.array([np.sum(first == entry) for entry in first])
+    counts = np.maximum(num_samples * sizes // sizes.sum(), -(-LEAST * sizes // shared))
+    sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
+    keys, shared = jax.random.split(key, counts.sum()), (params, as_arrays(args))
+    for some in alike(sizes):
+        widest = sizes[some].max()
+        members = np.array([np.resize(blocks[i], widest) for i in some])
+        signs = np.array([np.pad(mixing.signs[blocks[i], : sizes[i]], (0, widest - sizes[i])) for i in some])
+        which = np.repeat(np.arange(len(some)), counts[some])
+        own, keys = keys[: len(which)], keys[len(which) :]
+        for start in range(0, len(which), BATCH):
+            batch = which[start : start + BATCH]
+            full = np.resize(batch, min(BATCH, len(which)))
+            walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
+            S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, shared, walkers, vfe._layout))
+            S, H = (x[: len(batch)] * signs[batch] for x in (S, H))
+            entries = first[some][batch]
+            for entry in np.unique(entries):
+                n, here = len(sums[entry].S[0]), entries == entry
+                sums[entry] = sums[entry].added(S[here, :n, :n], H[here, :n, :n])
+    return sums
+
+
+def first_entries(mixing: ConfigurationMixing, blocks: list) -> Int[np.ndarray, " blocks"]:
+    """Where the U of each block begins: images of one block have one U."""
+    return np.array([mixing.entries[block[0], 0] for block in blocks])
+
+
+def alike(sizes: Int[np.ndarray, " blocks"]) -> list[Int[np.ndarray, " some"]]:
+    """The blocks by size, each part with those of more than half of its largest: small matrices are not padded to large ones."""
+    left, parts = np.argsort(-sizes, kind="stable"), []
+    while len(left) and len(parts) < PARTS - 1:
+        some = sizes[left] > sizes[left[0]] / 2
+        parts.append(left[some])
+        left = left[~some]
+    return [*parts, left] if len(left) else parts
 
 
 class Elements(NamedTuple):

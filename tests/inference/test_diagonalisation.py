@@ -16,7 +16,7 @@ from pnct import ElectronGas, hamiltonian
 from pnct.configurations import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
-from pnct.inference.diagonalisation import Elements, diagonalised, eigenstates, thermal_weights
+from pnct.inference.diagonalisation import Elements, alike, diagonalised, eigenstates, thermal_weights
 from pnct.inference.laws import read_laws
 from pnct.inference.occupation_optimum import level_occupations
 from pnct.models import electron_gas
@@ -88,6 +88,14 @@ def test_eigenvectors_of_a_known_matrix(noise):
     np.testing.assert_allclose(E, np.linalg.eigvalsh(h), atol=tolerance)
     np.testing.assert_allclose(np.diag(U @ h @ U.T), np.linalg.eigvalsh(h), atol=tolerance)
     assert off_diagonal(U @ h @ U.T) < 3 * tolerance < off_diagonal(h)
+
+
+def test_blocks_of_like_size_are_sampled_together():
+    sizes = np.array([1, 40, 3, 124, 63, 62, 1, 16, 31, 8])
+    parts = alike(sizes)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(sizes)))
+    assert [sizes[part].tolist() for part in parts] == [[124, 63], [62, 40], [31, 16], [8, 3, 1, 1]]
+    assert [part.tolist() for part in alike(np.array([2, 2]))] == [[0, 1]]
 
 
 def test_noise_does_not_turn_eigenvectors():

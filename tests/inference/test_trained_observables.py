@@ -36,7 +36,7 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
     exact = exact_estimates(reference, dim=dim, n_up=3, n_dn=0, rs=rs, theta=theta, twist=twist)
     gas = ElectronGas((3, 0), dim, rs, theta, twist)
     vfe = VariationalFreeEnergy(few_electrons, hamiltonian(gas), natural_gradient(), num_walkers=512)
-    result = run_in_rounds(vfe, random.key(0), 400, gas, 3, 32_768, progress_bar=False)
+    result = run_in_rounds(vfe, random.key(0), 400, gas, 3, 65_536, progress_bar=False)
     draws = vfe.evaluate(random.key(1), result.params, 16384, gas)
 
     report = diagnose(to_arviz(draws, result.history), exact["free_energy"])
