@@ -38,7 +38,7 @@ FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
 BATCH = 1024  # samples whose matrices are in memory together
 HELD = 1e-6  # variance of its occupation below which a level stays where it is
-PARTS = 4  # that the blocks are sampled in, by size: each is compiled once
+SMALL = 32  # states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
 LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
@@ -122,13 +122,15 @@ def first_entries(mixing: ConfigurationMixing, blocks: list) -> Int[np.ndarray, 
 
 
 def alike(sizes: Int[np.ndarray, " blocks"]) -> list[Int[np.ndarray, " some"]]:
-    """The blocks by size, each part with those of more than half of its largest: small matrices are not padded to large ones."""
+    """The blocks by size, each part with those of more than half of its largest, the last one with all small ones."""
     left, parts = np.argsort(-sizes, kind="stable"), []
-    while len(left) and len(parts) < PARTS - 1:
+    while sizes[left[0]] > SMALL:
         some = sizes[left] > sizes[left[0]] / 2
         parts.append(left[some])
         left = left[~some]
-    return [*parts, left] if len(left) else parts
+        if not len(left):
+            return parts
+    return [*parts, left]
 
 
 class Elements(NamedTuple):

@@ -94,8 +94,10 @@ def test_blocks_of_like_size_are_sampled_together():
     sizes = np.array([1, 40, 3, 124, 63, 62, 1, 16, 31, 8])
     parts = alike(sizes)
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(sizes)))
-    assert [sizes[part].tolist() for part in parts] == [[124, 63], [62, 40], [31, 16], [8, 3, 1, 1]]
+    assert [sizes[part].tolist() for part in parts] == [[124, 63], [62, 40], [31, 16, 8, 3, 1, 1]]
     assert [part.tolist() for part in alike(np.array([2, 2]))] == [[0, 1]]
+    assert [part.tolist() for part in alike(np.array([20, 41]))] == [[1], [0]]
+    assert [part.tolist() for part in alike(np.array([33, 41]))] == [[1, 0]]
 
 
 def test_noise_does_not_turn_eigenvectors():
