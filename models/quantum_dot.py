@@ -4,7 +4,7 @@ import pnct
 import pnct.distributions as dist
 from pnct.configurations import configuration_mixing
 from pnct.distributions import levels, transformer
-from pnct.flows import by_sector, continuous, separated_centres
+from pnct.flows import by_sector, continuous, separated_centres, with_cusps
 from pnct.mixing import mixed_orbitals
 
 
@@ -20,5 +20,5 @@ def quantum_dot(trap: pnct.HarmonicTrap):
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
     K = pnct.sample("K", p_K)
     M = states.quantum_numbers(K)  # the total angular momentum
-    R = pnct.sample("R", dist.Born(states, K, flows(M)))
+    R = pnct.sample("R", dist.Born(states, K, with_cusps(flows(M), trap.coupling)))
     return R

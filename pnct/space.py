@@ -51,6 +51,9 @@ class Space(Protocol):
     def direction(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
         """A bounded vector that is r at small r."""
 
+    def slopes(self, L: float) -> tuple[Float[np.ndarray, " F"], float]:
+        """By |r| at r = 0: of the even features, and of direction/r."""
+
     @staticmethod
     def centre(r: Float[Array, "*N dim"], L: float) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
         """Even features and direction of single electrons, seen from the centre; None where there is none."""
@@ -105,6 +108,10 @@ class Cell(Electrons):
         """(L/2 pi) sin(2 pi r/L)."""
         return (L / (2 * np.pi)) * jnp.sin((2 * np.pi / L) * r)
 
+    def slopes(self, L):
+        """pi/L of s, 0 of all others."""
+        return np.append(np.zeros(self.dim), np.pi / L), 0.0
+
     @staticmethod
     def centre(r, L):
         """No point of the cell differs from another."""
@@ -149,6 +156,10 @@ class OpenSpace(Electrons):
     def direction(r, L):
         """r/(1 + s)."""
         return r / (1 + norm(r) / L)
+
+    def slopes(self, L):
+        """1/L of both, and -1/L."""
+        return np.full(2, 1 / L), -1 / L
 
     @staticmethod
     def centre(r, L):

@@ -1,21 +1,36 @@
-r"""A continuous normalizing flow:  zeta = x(1),  dx/dt = v(x),  x(0) = R,  with an equivariant two-body velocity field
+r"""A continuous normalizing flow:  zeta = x(2),  dx/dt = v(x, t),  x(0) = R,  with an equivariant two-body velocity field
 
-    v_i = xi(r_i) d_1(r_i) + sum_{j != i} eta_g(r_ij) d(r_ij)
+    v_i = sum_{j != i} eta_g(r_ij) d(r_ij)  for t < 1,       v_i = xi(r_i) d_1(r_i)  for t > 1
 
 xi and eta_g are small networks of the even features of the space, with weights of their own for each relation g (same spin,
-opposite spin); d is its direction. xi stands for the mean field around the centre, where the space has one. Both start at
-zero, T at the identity. The log-determinant is the integral of the exact divergence,
+opposite spin); d is its direction. xi stands for the mean field around the centre, where the space has one; without one the flow
+ends at t = 1. Both start at zero, T at the identity. The log-determinant is the integral of the exact divergence,
 
-    d ln|det dx/dR|/dt = div v = sum_i div(xi d_1) + sum_{i != j} div(eta_g d)(r_ij)
+    d ln|det dx/dR|/dt = div v = sum_{i != j} div(eta_g d)(r_ij),     sum_i div(xi d_1)
 
 Both are integrated by the classical Runge-Kutta rule of fourth order in equal steps. That rule is a smooth map of its own,
 and T is this map: the inverse is corrected until T(R) = zeta to rounding, and the derivatives are those of the program. So
 only ln|det J| carries an error of the integration; where it is not small, the derivatives are nan.
 
+Where two electrons meet, V = lambda/r would make E_loc diverge. It does not if ln Psi rises like c |r|, with c = lambda/(d - 1)
+for opposite and lambda/(d + 1) for equal spins in d dimensions (Kato, Commun. Pure Appl. Math. 10, 151 (1957)). With
+eta = e_0 + e_1 |r| + ... for a pair alone, and G = (e^{2 e_0} - 1)/(2 e_0), at t = 1
+
+    r -> r e^{2 e_0} (1 + 2 e_1 G |r|),        ln|det J|/2 -> ... + (d + 1) e_1 G |r|
+
+The determinant of equal spins is proportional to r, that of opposite ones does not change to first order in |r|: so
+
+    e_1 = lambda/[(d - 1) (d + 1) G]   (opposite),        e_1 = lambda/[(d + 1) (d + 3) G]   (equal)
+
+which `with_cusps` gives eta_g near r = 0. What comes later is smooth there and changes nothing: for two electrons it is exact.
+Electrons of opposite spin whose state has a node where they meet have the wrong cusp, but are not often there. Among more
+electrons the others move the two during the flow, those of opposite spin unlike each other, and the cusp is the less sharp.
+
 Chen, Rubanova, Bettencourt, Duvenaud, NeurIPS 2018; for electrons: Xie, Zhang, Wang, arXiv 2105.08644.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -26,8 +41,8 @@ from jaxtyping import Array, Float
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.flows.even import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance
-from pnct.flows.pairs import relations, unique_pairs
-from pnct.space import Space
+from pnct.flows.pairs import equal_spins, relations, unique_pairs
+from pnct.space import Space, norm
 from pnct.validation import whole
 
 LARGEST_INTEGRATION_ERROR = 1e-3  # of ln|det J|
@@ -43,14 +58,25 @@ class Continuous(eqx.Module):
     xi: EvenNetwork | None  # None where the space has no centre
     cell: Space = eqx.field(static=True)
     steps: int = eqx.field(static=True)
+    coupling: Float[Array, ""] | float | None = None  # lambda of the cusps, in units of the space and of -nabla^2/2
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        return self.integrate(self.velocity, R, 1 / self.steps)
+        for field in self.fields:
+            R = self.integrate(field, R, 1 / self.steps)
+        return R
+
+    @property
+    def fields(self) -> list[Callable]:
+        """v for t < 1 and for t > 1."""
+        return [self.velocity] if self.xi is None else [self.velocity, self.centre_velocity]
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and the integral of the divergence."""
-        start = R, jnp.zeros((), R.dtype)
-        return self.integrate(lambda state: self.velocity_and_divergence(state[0]), start, 1 / self.steps)
+        state = R, jnp.zeros((), R.dtype)
+        state = self.integrate(lambda state: self.velocity_and_divergence(state[0]), state, 1 / self.steps)
+        if self.xi is None:
+            return state
+        return self.integrate(lambda state: self.centre_velocity_and_divergence(state[0]), state, 1 / self.steps)
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
         """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under differentiation."""
@@ -58,7 +84,9 @@ class Continuous(eqx.Module):
         tolerance = default_tolerance(zeta)
 
         def attempt(target, iteration):
-            R = flow.integrate(flow.velocity, target, -1 / flow.steps)
+            R = target
+            for field in flow.fields[::-1]:
+                R = flow.integrate(field, R, -1 / flow.steps)
             error = flow(R) - zeta
             return target, R, error, jnp.max(jnp.abs(error)), iteration + 1
 
@@ -104,32 +132,62 @@ class Continuous(eqx.Module):
         return jax.lax.scan(stage, (start, zero, zero), stages)[0][0]
 
     def velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        """v(x)."""
+        """v(x) of the pairs."""
         i, j, incidence = pair_incidence(self.cell, x.dtype)
-        v = incidence @ self.pair_velocity(x[i] - x[j])
-        return v if self.xi is None else v + self.centre_velocity(x)
+        return incidence @ self.pair_velocity(x[i] - x[j])
 
     def velocity_and_divergence(self, x: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
-        """v(x) and div v(x), exactly."""
+        """v(x) of the pairs and div v(x), exactly."""
         i, j, incidence = pair_incidence(self.cell, x.dtype)
         pairs, divergence = local_divergence(self.pair_velocity, x[i] - x[j])
-        v, total = incidence @ pairs, 2 * jnp.sum(divergence)
-        if self.xi is None:
-            return v, total
-        own, divergence = local_divergence(self.centre_velocity, x)
-        return v + own, total + jnp.sum(divergence)
+        return incidence @ pairs, 2 * jnp.sum(divergence)
 
     def pair_velocity(self, r: Float[Array, "P dim"]) -> Float[Array, "P dim"]:
         """eta_g(r_ij) d(r_ij) of the pairs i < j, relation by relation."""
         ends = np.cumsum([len(i) for i, _ in unique_pairs(self.cell)])[:-1]
-        parts = jnp.split(self.cell.even_features(r, self.cell.L), ends)
-        eta = jnp.concatenate([self.eta(x, g) for g, x in enumerate(parts)])
+        parts = jnp.split(r, ends)
+        eta = jnp.concatenate([self.pair_eta(part, g) for g, part in enumerate(parts)])
         return eta[:, None] * self.cell.direction(r, self.cell.L)
+
+    def pair_eta(self, r: Float[Array, "P dim"], g: int) -> Float[Array, " P"]:
+        """eta_g, with the slope e_1 at r = 0 that makes the cusp; what the network lacks of it dies away beyond 1/lambda."""
+        eta = self.eta(self.cell.even_features(r, self.cell.L), g)
+        if self.coupling is None:
+            return eta
+        dim, origin, coupling = self.cell.dim, jnp.zeros((1, self.cell.dim), r.dtype), jnp.asarray(self.coupling, r.dtype)
+        features, direction = self.cell.slopes(self.cell.L)
+        start = self.cell.even_features(origin, self.cell.L)
+        e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
+        factor = (dim + 1) * (dim + 3 if equal_spins(self.cell)[g] else dim - 1)
+        e_1 = coupling / (factor * growth(2 * e_0))
+        s = norm(r)[:, 0]
+        return eta + (e_1 - e_0 * direction - slope) * s / (1 + (1 / self.cell.L + coupling) * s) ** 3
 
     def centre_velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
         even, direction = self.cell.centre(x, self.cell.L)
         return self.xi(even, 0)[:, None] * direction
+
+    def centre_velocity_and_divergence(self, x: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+        """The same and its divergence, exactly."""
+        v, divergence = local_divergence(self.centre_velocity, x)
+        return v, jnp.sum(divergence)
+
+
+def with_cusps(flow, coupling):
+    """A flow made of continuous ones, of which each now has the cusps of V = coupling/r between all electrons.
+
+    coupling: a number, which no gradient moves, in units of the space's lengths and of a kinetic energy -nabla^2/2.
+    """
+    is_continuous = lambda x: isinstance(x, Continuous)  # noqa: E731
+    add = lambda x: replace(x, coupling=jax.lax.stop_gradient(coupling)) if is_continuous(x) else x  # noqa: E731
+    return jax.tree.map(add, flow, is_leaf=is_continuous)
+
+
+def growth(x: Float[Array, ""]) -> Float[Array, ""]:
+    """(e^x - 1)/x, also at 0."""
+    small = jnp.abs(x) < 1e-3
+    return jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(x) / jnp.where(small, 1, x))
 
 
 def pair_incidence(cell: Space, dtype):

@@ -28,6 +28,11 @@ def relations(cell: Space) -> Bool[np.ndarray, "G S S"]:
     return same[None] if len(same) == 1 else np.stack([same, ~same])
 
 
+def equal_spins(cell: Space) -> Bool[np.ndarray, " G"]:
+    """Which relations are those of the same spin."""
+    return relations(cell)[:, 0, 0]
+
+
 def related_pairs(cell: Space) -> Bool[np.ndarray, "G N N"]:
     """Which pairs of electrons i, j != i stand in each relation."""
     species = np.argmax(members(cell), axis=0)

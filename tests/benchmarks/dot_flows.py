@@ -19,7 +19,7 @@ import pnct
 import pnct.distributions as dist
 from pnct import HarmonicTrap, hamiltonian
 from pnct.distributions import transformer
-from pnct.flows import backflow, by_sector, continuous, ferminet
+from pnct.flows import backflow, by_sector, continuous, ferminet, with_cusps
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.mixing import mixed_orbitals
 
@@ -41,7 +41,7 @@ def model(make, by_momentum: bool):
             flow = pnct.module("flows", by_sector(trap.orbitals, make(trap.cell)))(states.quantum_numbers(K))
         else:
             flow = pnct.module("flows", make(trap.cell))
-        return pnct.sample("R", dist.Born(states, K, flow))
+        return pnct.sample("R", dist.Born(states, K, with_cusps(flow, trap.coupling)))
 
     return dot
 
