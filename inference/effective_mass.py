@@ -18,6 +18,7 @@ from pnct.ideal import ideal_gas
 from pnct.inference.draws import Draws
 from pnct.inference.landau import LandauFunctional, TooFewStates, landau_functional
 
+ROUNDING = 1e-9  # of a slope
 NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing
 
 
@@ -76,7 +77,9 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     slope = _slope(fit.free_energies, weight)
     if slope is None:
         return _unknown(fit.num_samples)
-    return _inverse(slope @ fit.epsilon, np.sqrt(slope @ fit.epsilon_covariance @ slope), fit.num_samples)
+    # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly, and what it leaves is rounding.
+    error = max(np.sqrt(slope @ fit.epsilon_covariance @ slope), ROUNDING * abs(slope @ fit.epsilon))
+    return _inverse(slope @ fit.epsilon, error, fit.num_samples)
 
 
 def _slope(x, weight):
