@@ -39,7 +39,7 @@ def test_an_integration_that_does_not_converge_is_named():
 
     def violent(key):
         flow = continuous(trap.cell, width=2, steps=1)(key)
-        return jax.tree.map(lambda x: x + 0.3, flow)
+        return jax.tree.map(lambda x: x + 0.5, flow)
 
     def model(trap):
         K = pnct.sample("K", dist.Occupation(trap))
