@@ -96,7 +96,7 @@ def sampled_elements(vfe, key, params: Params, num_samples: int, args, structure
     shared = np.array([np.sum(first == entry) for entry in first])
     counts = np.maximum(num_samples * sizes // sizes.sum(), -(-LEAST * sizes // shared))
     sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
-    keys, laid_out = jax.random.split(key, counts.sum()), (params, as_arrays(args))
+    keys, laid_out, layout = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.layout(structure)
     for some in alike(sizes):
         widest = sizes[some].max()
         members = np.array([np.resize(blocks[i], widest) for i in some])
@@ -107,7 +107,7 @@ def sampled_elements(vfe, key, params: Params, num_samples: int, args, structure
             batch = which[start : start + BATCH]
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
-            S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, vfe._layout))
+            S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, layout))
             S, H = (x[: len(batch)] * signs[batch] for x in (S, H))
             entries = first[some][batch]
             for entry in np.unique(entries):

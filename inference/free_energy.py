@@ -32,7 +32,8 @@ class VariationalFreeEnergy(eqx.Module):
 
     model: a NumPyro program of one walker.  hamiltonian: (born, R) -> LocalEnergy, with `temperature` and `energy_unit`, hartree.
     optim: an optax or numpyro optimiser; it receives the gradient of F/energy_unit, and `scores` if it asks for them.
-    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device; any integer.
+    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device; any integer, by
+    default what is fast.
     sharding: a mesh with one axis named "walkers"; by default all devices.
     """
 
@@ -40,7 +41,7 @@ class VariationalFreeEnergy(eqx.Module):
     hamiltonian: Callable
     optim: optax.GradientTransformationExtraArgs = eqx.field(static=True)
     num_walkers: int = eqx.field(static=True)
-    chunk_size: int = eqx.field(static=True)
+    chunk_size: int | None = eqx.field(static=True)
     sharding: Mesh | None = eqx.field(static=True)
 
     def __init__(self, model, hamiltonian, optim, num_walkers=512, chunk_size=None, sharding=None):
@@ -50,7 +51,7 @@ class VariationalFreeEnergy(eqx.Module):
             raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
         self.model, self.hamiltonian, self.optim = model, as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = whole("num_walkers", num_walkers, 2)
-        self.chunk_size = default_chunk_size() if chunk_size is None else whole("chunk_size", chunk_size, 1)
+        self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
         self.sharding = default_mesh() if sharding is None else sharding
 
     def init(self, key, *args) -> TrainState:
@@ -73,7 +74,8 @@ class VariationalFreeEnergy(eqx.Module):
     def _update(self, state, *args):
         structure = law.read_laws(self.model, state.params, args)
         key, subkey = jax.random.split(state.key)
-        walkers = draw_ensemble(self.model, structure, self.hamiltonian, state.params, args, subkey, self._layout, scores=True)
+        layout = self.layout(structure)
+        walkers = draw_ensemble(self.model, structure, self.hamiltonian, state.params, args, subkey, layout, scores=True)
         temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
         energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
         stage = faults.first_failures(structure, walkers)
@@ -156,16 +158,17 @@ class VariationalFreeEnergy(eqx.Module):
     @eqx.filter_jit
     def _draw(self, params, key, *args):
         structure = law.read_laws(self.model, params, args)
-        walkers = draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self._layout)
+        walkers = draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self.layout(structure))
         return gathered(walkers, self.sharding)
 
     @property
     def _unit(self) -> str:
         return getattr(self.hamiltonian, "unit", "hartree")
 
-    @property
-    def _layout(self) -> Layout:
-        return Layout(self.num_walkers, self.chunk_size, self.sharding)
+    def layout(self, laws: law.Laws) -> Layout:
+        """How the walkers go through the program."""
+        chunk_size = self.chunk_size or default_chunk_size(laws.num_electrons)
+        return Layout(self.num_walkers, chunk_size, self.sharding)
 
 
 def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:

@@ -18,9 +18,9 @@ def default_mesh() -> Mesh | None:
     return Mesh(np.array(jax.devices()), (AXIS,)) if jax.device_count() > 1 else None
 
 
-def default_chunk_size() -> int:
-    """Walkers that go through the program together: few on a CPU, where a walker should stay in the cache."""
-    return 4 if jax.default_backend() == "cpu" else 512
+def default_chunk_size(num_electrons: int) -> int:
+    """Walkers that go through the program together: on a CPU so many electrons that they stay in the cache."""
+    return max(4, min(64, 128 // num_electrons)) if jax.default_backend() == "cpu" else 512
 
 
 def replicated(state, mesh: Mesh | None):

@@ -74,3 +74,21 @@ def test_the_coupling_is_no_parameter():
     moved = lambda coupling: jnp.sum(with_cusps(flow, coupling)(R) ** 2)  # noqa: E731
     assert jax.grad(moved)(2.0) == 0
     assert np.all(with_cusps(flow, 0.0)(R) == R) and np.any(with_cusps(flow, 2.0)(R) != R)
+
+
+def test_float32_follows_the_parameters():
+    """A coupling in float64, as a system has it, leaves a flow in float32, close to that in float64."""
+    trap = SYSTEMS["equal"]
+    flow = jax.tree.map(lambda x: x + 0.1, continuous(trap.cell, width=3)(random.key(0)))
+    R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
+    exact, single = (with_cusps(f, trap.coupling).derivatives(x) for f, x in ((flow, R), to_single((flow, R))))
+    for one, other in zip(jax.tree.leaves(exact), jax.tree.leaves(single), strict=True):
+        assert other.dtype == jnp.float32
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    inversion = with_cusps(to_single(flow), trap.coupling).invert(single.zeta)
+    assert inversion.R.dtype == jnp.float32
+    np.testing.assert_allclose(inversion.R, R, atol=1e-5)
+
+
+def to_single(tree):
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
