@@ -61,8 +61,7 @@ def diagonalised(
     """
     num_samples = whole("num_samples", num_samples, 1)
     structure = law.read_laws(vfe.model, params, args)
-    values = {site: jnp.zeros(structure.num_electrons, int), structure.born: jnp.zeros(structure.shape)}
-    sites = law.sites_of(vfe.model, params, values, args)
+    sites = law.sites_at_zero(vfe.model, structure, params, site, args)
     orbitals = sites[structure.born]["fn"].distribution.orbitals
     if name not in params or not isinstance(orbitals, MixedConfigurations):
         raise ValueError(f"Expected a module '{name}' of configuration_mixing in the states; got {', '.join(params)}.")

@@ -130,6 +130,11 @@ def distribution(site: dict):
     return site["fn"].distribution if isinstance(site["fn"], DistraxSite) else site["fn"]
 
 
+def sites_at_zero(model: Callable, laws: Laws, params: Params, site: str, args: tuple) -> dict:
+    """The trace of the model where that classical site, shape (N,), and the electrons are zero."""
+    return sites_of(model, params, {site: jnp.zeros(laws.num_electrons, int), laws.born: jnp.zeros(laws.shape)}, args)
+
+
 def _sites_before(model, laws, params, values, args, key=None):
     # Electrons that are given are not drawn; no site before them depends on where they are.
     return sites_of(model, params, {laws.born: jnp.zeros(laws.shape)} | values, args, key)

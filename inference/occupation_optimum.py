@@ -42,7 +42,8 @@ def occupation_optimum(gas, draws: Draws) -> OccupationOptimum:
 
     Raises ValueError at T = 0 and where there are fewer than 40 samples.
     """
-    n, log_p, y = _samples(gas, draws)
+    K, log_p, y = reduced_free_energies(draws)
+    n = level_occupations(gas, K)
     change = mean_of_independent((log_p - log_p.mean()) * (y - y.mean()))
     fold = np.arange(len(y)) % FOLDS
     excess = lambda kept: draws.temperature / 2 * _explained_variance(n[kept], y[kept])  # noqa: E731
@@ -56,7 +57,8 @@ def level_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
 
     Raises ValueError as occupation_optimum does.
     """
-    n, _, y = _samples(gas, draws)
+    K, _, y = reduced_free_energies(draws)
+    n = level_occupations(gas, K)
     n, y = n - n.mean(axis=0), y - y.mean()
     noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
     shifts = np.linalg.solve(n.T @ n + max(noise.var(), TINY) * np.eye(n.shape[1]), n.T @ y)
@@ -79,8 +81,8 @@ def settled(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, g
     return params | {name: eqx.tree_at(lambda occupation: occupation.energy_shifts, params[name], new)}
 
 
-def _samples(gas, draws: Draws):
-    """Occupations of the levels, ln p and y of all sound samples."""
+def reduced_free_energies(draws: Draws) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
+    """K, ln p(K) and y of the sound samples. Raises ValueError at T = 0 and where there are fewer than 40."""
     if not draws.temperature > 0:
         raise ValueError(f"Expected draws at a temperature > 0; got T = {draws.temperature:g}.")
     energy = (draws.kinetic + draws.potential).real
@@ -88,7 +90,7 @@ def _samples(gas, draws: Draws):
     if np.sum(sound) < 2 * FOLDS:
         raise ValueError(f"Expected {2 * FOLDS} sound samples or more; got {np.sum(sound)}.")
     log_p = np.asarray(draws.log_prob, float)[sound]
-    return level_occupations(gas, np.asarray(draws.samples["K"])[sound]), log_p, log_p + energy[sound] / draws.temperature
+    return np.asarray(draws.samples["K"])[sound], log_p, log_p + energy[sound] / draws.temperature
 
 
 def _explained_variance(n, y) -> float:

@@ -10,11 +10,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from pnct.distributions import TabulatedOccupation
 from pnct.inference.diagonalisation import diagonalised
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.laws import Params, read_laws
+from pnct.inference.laws import Params, distribution, read_laws, sites_at_zero
 from pnct.inference.occupation_optimum import settled
 from pnct.inference.training import Info, RunResult, TrainState
+from pnct.inference.unlisted import unlisted_settled
 from pnct.validation import whole
 
 
@@ -31,7 +33,8 @@ def run_in_rounds(
 ) -> RunResult:
     """vfe.run with its num_steps parted into rounds, each followed by `diagonalised` and `settled` of num_samples fresh samples.
 
-    What the model does not have is left out: a module "mixing" of configuration_mixing; p(K), where K is given.
+    What the model does not have is left out: a module "mixing" of configuration_mixing; p(K), where K is given. In place of
+    `settled`, a tabulated p(K) has `unlisted_settled`: its listed states are at their optimum already.
     The parameters returned are those after the last round; history has all steps.
     checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood, with the same numbers.
     """
@@ -57,6 +60,10 @@ def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, ga
     mix, levels = jax.random.split(key)
     if "mixing" in params:
         params = diagonalised(vfe, mix, params, num_samples, gas)
-    if "K" in read_laws(vfe.model, params, (gas,)).classical and vfe.hamiltonian.temperature > 0:
-        params = settled(vfe, levels, params, num_samples, gas)
-    return params
+    laws = read_laws(vfe.model, params, (gas,))
+    if "K" not in laws.classical or vfe.hamiltonian.temperature == 0:
+        return params
+    p_K = distribution(sites_at_zero(vfe.model, laws, params, "K", (gas,))["K"])
+    if isinstance(p_K, TabulatedOccupation):
+        return unlisted_settled(vfe, levels, params, p_K, num_samples, gas)
+    return settled(vfe, levels, params, num_samples, gas)

@@ -14,7 +14,7 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     states = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
-        mixing = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest=400))
+        mixing = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals))))
         states, p_K = mixing(states), dist.TabulatedOccupation(trap, pnct.module("occupation", levels(trap)), mixing)
     else:
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
