@@ -1,6 +1,6 @@
 """Mixing in closed form: eigenstates of a known matrix from noisy samples, of two free electrons, and of first order in V."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import equinox as eqx
 import jax
@@ -19,6 +19,7 @@ from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_round
 from pnct.inference.diagonalisation import Elements, alike, diagonalised, eigenstates, thermal_weights
 from pnct.inference.laws import read_laws
 from pnct.inference.occupation_optimum import level_occupations
+from pnct.inference.rounds import solved
 from pnct.models import electron_gas
 
 GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
@@ -179,6 +180,23 @@ def test_tabulated_states_get_their_boltzmann_factors():
     assert excess(log_p) < 0.05 * excess(ideal)
     first, whole = mixing.entries[:, 0], np.asarray(mixing.log_weights + law.log_levels())
     assert all(np.ptp(whole[first == entry]) < 1e-9 for entry in first[[block[0] for block in mixing.blocks]])
+
+
+def test_other_samples_move_only_the_states_that_are_not_listed():
+    gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
+    vfe, key = routine(gas, model=tabulated_gas), random.key(1)
+    start = vfe.init(random.key(0), gas).params
+    first = diagonalised(vfe, random.split(key)[0], start, 2048, gas)
+    both = solved(vfe, key, start, 2048, gas)
+    np.testing.assert_array_equal(both["mixing"].coefficients, first["mixing"].coefficients)
+    static = configuration_mixing(gas.orbitals, 30)(random.key(0))
+    law_of = lambda p: dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["mixing"], static))  # noqa: E731
+    states = np.array(list(combinations(range(len(gas.orbitals)), 3)))
+    before, after = (np.asarray(jax.jit(law_of(p).log_prob)(jnp.asarray(states))) for p in (first, both))
+    listed = np.any(np.all(states[:, None] == static.states, axis=2), axis=1)
+    np.testing.assert_allclose(np.ptp((after - before)[listed]), 0, atol=1e-9)
+    assert np.ptp((after - before)[~listed]) > 1e-3
+    np.testing.assert_allclose(np.sum(np.exp(after)), 1, atol=1e-9)
 
 
 def test_what_is_one_body_goes_to_the_levels():
