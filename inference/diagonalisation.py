@@ -36,7 +36,7 @@ from pnct.validation import whole
 
 FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
-BATCH = 1024  # samples whose matrices are in memory together
+BATCH = 1024  # samples that are drawn together
 HELD = 1e-6  # variance of its occupation below which a level stays where it is
 SMALL = 32  # states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
 LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
@@ -99,19 +99,18 @@ def sampled_elements(vfe, key, params: Params, num_samples: int, args, structure
     for some in alike(sizes):
         widest = sizes[some].max()
         members = np.array([np.resize(blocks[i], widest) for i in some])
-        signs = np.array([np.pad(mixing.signs[blocks[i], : sizes[i]], (0, widest - sizes[i])) for i in some])
+        signs = np.array([np.resize(mixing.signs[blocks[i][0], : sizes[i]], widest) for i in some])
         which = np.repeat(np.arange(len(some)), counts[some])
         own, keys = keys[: len(which)], keys[len(which) :]
         for start in range(0, len(which), BATCH):
             batch = which[start : start + BATCH]
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
-            S, H = jax.device_get(_elements(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, layout))
-            S, H = (x[: len(batch)] * signs[batch] for x in (S, H))
-            entries = first[some][batch]
+            psi, energy = jax.device_get(_amplitudes(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, layout))
+            psi, energy, entries = psi[: len(batch)] * signs[batch], energy[: len(batch)], first[some][batch]
             for entry in np.unique(entries):
                 n, here = len(sums[entry].S[0]), entries == entry
-                sums[entry] = sums[entry].added(S[here, :n, :n], H[here, :n, :n])
+                sums[entry] = sums[entry].added(psi[here, :n], energy[here, :n])
     return sums
 
 
@@ -144,12 +143,14 @@ class Elements(NamedTuple):
         """Of no samples."""
         return cls(np.zeros((FOLDS, n, n), complex), np.zeros((FOLDS, n, n), complex), 0)
 
-    def added(self, S: Complex[np.ndarray, "B n n"], H: Complex[np.ndarray, "B n n"]) -> "Elements":
-        """With those of B samples more; unsound ones are left out."""
-        sound = np.all(np.isfinite(S) & np.isfinite(H), axis=(1, 2))
-        fold = (self.count + np.arange(sound.sum())) % FOLDS
-        more = [np.array([x[sound][fold == i].sum(axis=0) for i in range(FOLDS)]) for x in (S, H)]
-        return Elements(self.S + more[0], self.H + more[1], self.count + len(fold))
+    def added(self, psi: Complex[np.ndarray, "B n"], energy: Complex[np.ndarray, "B n"]) -> "Elements":
+        """With those of B samples more, Psi_t/rho^(1/2) and H Psi_t/Psi_t at each; unsound ones are left out."""
+        sound = np.all(np.isfinite(psi) & np.isfinite(energy), axis=1)
+        psi, energy, fold = psi[sound], energy[sound], (self.count + np.arange(sound.sum())) % FOLDS
+        folds = [(psi[fold == i], energy[fold == i]) for i in range(FOLDS)]
+        S = np.array([psi.conj().T @ psi for psi, _ in folds])
+        H = np.array([psi.conj().T @ (psi * energy) for psi, energy in folds])
+        return Elements(self.S + S, self.H + H, self.count + len(fold))
 
 
 def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
@@ -195,8 +196,8 @@ def thermal_weights(
 
 
 @eqx.filter_jit
-def _elements(model, structure, hamiltonian, site, shared, walkers, layout: Layout):
-    """Each sample's contribution to S and H of its block, (B, n, n); places beyond the block's size are zero."""
+def _amplitudes(model, structure, hamiltonian, site, shared, walkers, layout: Layout):
+    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the block's size."""
     one = partial(_sample, model, structure, hamiltonian, site)
     return gathered(map_walkers(one, shared, walkers, layout.chunk_size, layout.mesh), layout.mesh)
 
@@ -218,8 +219,8 @@ def _sample(model, structure, hamiltonian, site, shared, walker) -> tuple[Array,
     log_psi, energy = jax.vmap(at)(Ks)
     inside = jnp.arange(len(Ks)) < size
     psi = jnp.where(inside, jnp.exp(log_psi - jnp.max(log_psi.real)), 0)
-    S = psi.conj()[:, None] * psi * size / jnp.sum(jnp.abs(psi) ** 2)
-    return S, S * jnp.where(inside, energy.kinetic + energy.potential, 0)
+    root_rho = jnp.sqrt(jnp.sum(jnp.abs(psi) ** 2) / size)
+    return psi / root_rho, jnp.where(inside, energy.kinetic + energy.potential, 0)
 
 
 def _born(model, structure, params, site, K, args) -> Born:

@@ -64,18 +64,18 @@ def off_diagonal(H):
 
 
 def samples_of(h, count, noise, seed=0):
-    """Contributions to S and H of random amplitudes in a block that is closed under h, but for the noise."""
+    """Random amplitudes and local energies in a block that is closed under h, but for the noise."""
     generator = np.random.default_rng(seed)
     n = len(h)
     psi = generator.normal(size=(count, n)) + 1j * generator.normal(size=(count, n))
-    S = psi[:, :, None].conj() * psi[:, None, :] * (n / np.sum(np.abs(psi) ** 2, axis=1))[:, None, None]
-    return S, S @ h + noise * generator.normal(size=S.shape)
+    psi *= (n / np.sum(np.abs(psi) ** 2, axis=1))[:, None] ** 0.5
+    return psi, (psi @ h + noise * generator.normal(size=psi.shape)) / psi
 
 
-def turned(start, S, H):
+def turned(start, psi, energy):
     """The eigenstates and their energies from samples that come in two parts."""
     n = len(start)
-    return eigenstates(start, Elements.none(n).added(S[:17], H[:17]).added(S[17:], H[17:]))
+    return eigenstates(start, Elements.none(n).added(psi[:17], energy[:17]).added(psi[17:], energy[17:]))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
@@ -112,12 +112,12 @@ def test_noise_does_not_turn_eigenvectors():
 
 def test_few_or_unsound_samples():
     h = np.array([[0.0, 1.0], [1.0, 0.0]])
-    S, H = samples_of(h, 40, 0.0)
-    U, E = turned(np.eye(2), S[:15], H[:15])
+    psi, energy = samples_of(h, 40, 0.0)
+    U, E = turned(np.eye(2), psi[:15], energy[:15])
     np.testing.assert_array_equal(U, np.eye(2))
     assert np.all(np.isnan(E))
-    H[::3] = np.nan
-    U, E = turned(np.eye(2), S, H)
+    energy[::3, 1] = np.nan
+    U, E = turned(np.eye(2), psi, energy)
     np.testing.assert_allclose(E, [-1, 1], atol=1e-9)
     np.testing.assert_allclose(U @ h @ U.T, np.diag([-1, 1]), atol=1e-9)
 
