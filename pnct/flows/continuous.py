@@ -22,7 +22,10 @@ The determinant of equal spins is proportional to r, that of opposite ones does 
 
     e_1 = lambda/[(d - 1) (d + 1) G]   (opposite),        e_1 = lambda/[(d + 1) (d + 3) G]   (equal)
 
-which `with_cusps` gives eta_g near r = 0. What comes later is smooth there and changes nothing: for two electrons it is exact.
+which `with_cusps` gives eta_g near r = 0, as e_1 |r|/(1 + a |r|)^3. The radial equation of a pair goes on with the factor
+1 + c |r| + lambda c |r|^2/(2 m) + ..., m = d for opposite and d + 2 for equal spins, c = lambda/(m - 1), whose logarithm is
+c (|r| - 3 a |r|^2) with 3 a = lambda/(2 m (m - 1)); half an inverse length of the space is added for what
+else confines the pair. What comes later is smooth at r = 0 and changes nothing: for two electrons the cusp is exact.
 Electrons of opposite spin whose state has a node where they meet have the wrong cusp, but are not often there. Among more
 electrons the others move the two during the flow, those of opposite spin unlike each other, and the cusp is the less sharp.
 
@@ -150,7 +153,7 @@ class Continuous(eqx.Module):
         return eta[:, None] * self.cell.direction(r, self.cell.L)
 
     def pair_eta(self, r: Float[Array, "P dim"], g: int) -> Float[Array, " P"]:
-        """eta_g, with the slope e_1 at r = 0 that makes the cusp; what the network lacks of it dies away beyond 1/lambda."""
+        """eta_g, with the slope e_1 at r = 0 that makes the cusp; what the network lacks of it fades with distance."""
         eta = self.eta(self.cell.even_features(r, self.cell.L), g)
         if self.coupling is None:
             return eta
@@ -158,10 +161,11 @@ class Continuous(eqx.Module):
         features, direction = self.cell.slopes(self.cell.L)
         start = self.cell.even_features(origin, self.cell.L)
         e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
-        factor = (dim + 1) * (dim + 3 if equal_spins(self.cell)[g] else dim - 1)
-        e_1 = coupling / (factor * growth(2 * e_0))
+        m = dim + 2 * equal_spins(self.cell)[g]
+        e_1 = coupling / ((dim + 1) * (m + 1 if equal_spins(self.cell)[g] else m - 1) * growth(2 * e_0))
+        fading = (1 / self.cell.L + coupling / (m * (m - 1))) / 6
         s = norm(r)[:, 0]
-        return eta + (e_1 - e_0 * direction - slope) * s / (1 + (1 / self.cell.L + coupling) * s) ** 3
+        return eta + (e_1 - e_0 * direction - slope) * s / (1 + fading * s) ** 3
 
     def centre_velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
