@@ -11,7 +11,7 @@ from pnct.spin import spin_adapted
 def few_electrons(gas: pnct.ElectronGas):
     """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
     determinants = spin_adapted(gas.orbitals)
-    mixing = pnct.module("mixing", configuration_mixing(determinants, lowest=12_000))
+    mixing = pnct.module("mixing", configuration_mixing(determinants, lowest=30_000))
     states, occupation = mixing(determinants), pnct.module("occupation", levels(gas))
     flows = pnct.module("flows", by_sector(determinants, ferminet(gas.cell, depth=2, width=16)))
     K = pnct.sample("K", dist.TabulatedOccupation(gas, occupation, mixing))

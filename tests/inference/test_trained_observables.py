@@ -29,7 +29,7 @@ def exact_estimates(reference, **system):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize(("dim", "rs", "theta", "twist"), ROWS.values(), ids=ROWS.keys())
 def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twist):
     """K, V, E and S within 3 standard errors of 16384 samples; F above the exact one; the draws are sound."""
