@@ -63,7 +63,7 @@ def main(argv=None) -> None:
 
     settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
     settings |= {"checkpoint": out / "training", "rounds": 1}
-    optim = natural_gradient(damping=0.1 if args.beta <= 1 else 1e-3)  # the more states there are, the more noise
+    optim = natural_gradient(damping=0.1 if args.beta <= 1 else None)  # the more states there are, the more noise
     runs, samples = [], []
     with ended_in_one_line(parser):
         for trap, _, history, draws in sweep(jax.random.key(args.seed), quantum_dot, traps, optim, **settings):

@@ -24,9 +24,8 @@ The determinant of equal spins is proportional to r, that of opposite ones does 
 
 which `with_cusps` gives eta_g near r = 0, as e_1 |r|/(1 + a |r|)^3. Any a will do for the cusp; it only says how far from
 r = 0 the two are still moved apart. The radial equation of a pair, ln Psi = c (|r| - c |r|^2/(2 m) + ...) with m = d for
-opposite and d + 2 for equal spins, and the length L of the space have the scale 1/L + c/m. A sixth of that does well for
-equal spins, half of it for opposite ones (measured: README). What the network adds is smooth at r = 0 and changes nothing: for
-two electrons the cusp is exact.
+opposite and d + 2 for equal spins, and the length L of the space have the scale 1/L + c/m. Half of that does well (measured:
+README). What the network adds is smooth at r = 0 and changes nothing: for two electrons the cusp is exact.
 Electrons of opposite spin whose state has a node where they meet have the wrong cusp, but are not often there. Among more
 electrons the others move the two during the flow, those of opposite spin unlike each other, and the cusp is the less sharp.
 
@@ -162,10 +161,9 @@ class Continuous(eqx.Module):
         features, direction = self.cell.slopes(self.cell.L)
         start = self.cell.even_features(origin, self.cell.L)
         e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
-        equal = equal_spins(self.cell)[g]
-        m = dim + 2 if equal else dim
+        m = dim + 2 if equal_spins(self.cell)[g] else dim
         e_1 = coupling / ((m - 1) * (m + 1) * growth(2 * e_0))
-        fading = (1 / self.cell.L + coupling / (m * (m - 1))) / (6 if equal else 2)
+        fading = (1 / self.cell.L + coupling / (m * (m - 1))) / 2
         s = norm(r)[:, 0]
         return eta + (e_1 - e_0 * direction - slope) * s / (1 + fading * s) ** 3
 

@@ -9,7 +9,7 @@ from numpyro.optim import Adam
 
 from pnct.inference import natural_gradient
 from pnct.inference.gradients import Scores, gradient
-from pnct.inference.natural_gradient import solve
+from pnct.inference.natural_gradient import LARGEST, solve
 from pnct.inference.optimiser import as_optax
 
 
@@ -42,6 +42,62 @@ def test_with_momentum_the_damping_pulls_towards_the_step_before(rows, parameter
     system = np.concatenate([weights[0] * O, weights[1] * np.eye(parameters)])
     right = np.concatenate([weights[0] * block.residual, weights[1] * before])
     np.testing.assert_allclose(flat, np.linalg.lstsq(system, right)[0], rtol=1e-9)
+
+
+def other_module(rows, seed):
+    return {"other": jax.random.normal(jax.random.key(seed), (rows, 2))}
+
+
+def test_a_law_of_few_parameters_is_solved_with_the_mean_metric_of_the_steps():
+    """Of its own modules alone: another law, with more rows, leaves it as it is."""
+    first, O1 = scores(40, 9)
+    second, O2 = scores(40, 9, seed=7)
+    params = jax.tree.map(lambda leaf: leaf[0], first.rows | other_module(60, 0))
+    optim = natural_gradient(learning_rate=1.0, damping=0.1, max_norm=np.inf)
+    state = optim.init(params)
+    for step, block in enumerate((first, second)):
+        laws = {"quantum": block, "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0))}
+        updates, state = optim.update(params, state, params, scores=laws)
+    flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
+    metric = (O1.T @ O1 + O2.T @ O2) / 2 / 20
+    expected = -np.linalg.solve(metric + 0.1 * np.eye(9), O2.T @ second.residual / 20)
+    np.testing.assert_allclose(flat, expected, rtol=1e-10)
+
+
+def test_the_metric_of_a_law_of_two_modules_has_the_blocks_between_them():
+    """Whatever the modules are: the steps are those of the same parameters in one module."""
+    draws = [scores(40, 9), scores(40, 9, seed=7)]
+    blocks = [Scores({"x": O}, block.residual, block.num_walkers) for block, O in draws]
+    parted = [block._replace(rows={"b": block.rows["x"][:, :4], "a": block.rows["x"][:, 4:]}) for block in blocks]
+    made = []
+    for steps in (blocks, parted):
+        params = jax.tree.map(lambda leaf: leaf[0], steps[0].rows | other_module(3, 0))
+        optim = natural_gradient()
+        state = optim.init(params)
+        for block in steps:
+            updates, state = optim.update(params, state, params, scores={"quantum": block})
+        made.append(updates)
+    np.testing.assert_allclose(jnp.concatenate([made[1]["b"], made[1]["a"]]), made[0]["x"], rtol=1e-9)
+
+
+def test_what_a_memory_would_be_too_large_for_is_solved_from_the_batch():
+    (first, _), (second, _) = scores(40, LARGEST + 1), scores(40, LARGEST + 1, seed=7)
+    params = jax.tree.map(lambda leaf: leaf[0], first.rows)
+    optim = natural_gradient(learning_rate=1.0, max_norm=np.inf)
+    state = optim.init(params)
+    assert not state.metric
+    for block in (first, second):
+        updates, state = optim.update(params, state, params, scores={"quantum": block})
+    np.testing.assert_allclose(updates["net"]["w"], -solve(second, 1e-3)["net"]["w"], rtol=1e-10)
+
+
+def test_directions_that_no_walker_sees_stay_finite_in_float32():
+    O = 30 * jax.random.normal(jax.random.key(0), (6, 40), jnp.float32)
+    block = Scores({"x": O}, jnp.ones(6, jnp.float32), jnp.asarray(6.0, jnp.float32))
+    params = {"x": jnp.zeros(40, jnp.float32)}
+    optim = natural_gradient(damping=1e-12)
+    updates, _ = optim.update(gradient(block), optim.init(params), params, scores={"quantum": block})
+    assert updates["x"].dtype == jnp.float32 and np.all(np.isfinite(updates["x"])) and np.any(updates["x"])
 
 
 def test_momentum_remembers_the_step_that_was_made():

@@ -1,0 +1,22 @@
+"""Free energies that few steps have to reach where no exact value is known: upper bounds, so lower is better."""
+
+import pytest
+from jax import random
+
+from pnct import ElectronGas, hamiltonian
+from pnct.estimate import mean_of_independent
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.models import electron_gas
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_thirteen_electrons_in_a_hundred_steps():
+    """2D, rs = 10: F/N < -0.1701 Ry from scratch with 256 walkers, evaluated to 1.3e-5 Ry."""
+    gas = ElectronGas((13, 0), 2, 10.0, 0.15, 0.25)
+    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
+    result = vfe.run(random.key(0), 100, gas, progress_bar=False)
+    draws = vfe.evaluate(random.key(1), result.params, 49_152, gas)
+    F = mean_of_independent((draws.kinetic + draws.potential).real + draws.temperature * draws.log_prob).scaled(2 / gas.N)
+    print(f"F/N = {F} Ry")
+    assert F.value + F.error < -0.1701
