@@ -26,7 +26,7 @@ def residue(system, pair, cusps=True):
 
     K is such that electrons of opposite spin can meet: in the trap the second names their relative motion.
     """
-    make = continuous(system.cell, depth=2, width=5, steps=12)
+    make = continuous(system.cell, depth=2, width=5, steps=8)
     if isinstance(system, HarmonicTrap):
         make = by_sector(system.orbitals, separated_centres(system.cell, make))
     rng = np.random.default_rng(5)
