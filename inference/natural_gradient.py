@@ -30,7 +30,6 @@ from pnct.inference.gradients import Scores, gradient
 
 Schedule = float | Callable[[jax.Array], jax.Array]
 
-
 LARGEST = 2500  # parameters whose metric is remembered
 MEMORY = 20  # steps
 
