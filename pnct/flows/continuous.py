@@ -11,6 +11,7 @@ ends at t = 1. Both start at zero, T at the identity. The log-determinant is the
 Both are integrated by a Runge-Kutta rule of fifth order in equal steps (Tsitouras, Comput. Math. Appl. 62, 770 (2011)). That
 rule is a smooth map of its own, and T is this map: the inverse is corrected until T(R) = zeta to rounding, and the derivatives
 are those of the program. So only ln|det J| carries an error of the integration; where it is not small, the derivatives are nan.
+For one or two electrons J itself is cheap, and ln|det J| is taken from it: exact, however steep a strong repulsion makes the flow.
 
 Where two electrons meet, V = lambda/r would make E_loc diverge. It does not if ln Psi rises like c |r|, with c = lambda/(d - 1)
 for opposite and lambda/(d + 1) for equal spins in d dimensions (Kato, Commun. Pure Appl. Math. 10, 151 (1957)). With
@@ -50,6 +51,7 @@ from pnct.validation import whole
 
 LARGEST_INTEGRATION_ERROR = 1e-3  # of ln|det J|
 MAX_CORRECTIONS = 20
+MOST_BY_JACOBIAN = 2  # electrons
 # of the six stages of a step: what of the slopes so far leads to each, and in the last row to the end of the step
 RUNGE_KUTTA = np.array(
     [
@@ -84,7 +86,11 @@ class Continuous(eqx.Module):
         return [self.velocity] if self.xi is None else [self.velocity, self.centre_velocity]
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
-        """zeta and the integral of the divergence."""
+        """zeta and ln|det J|: the integral of the divergence, and for one or two electrons that of J itself."""
+        if self.cell.N <= MOST_BY_JACOBIAN:
+            axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
+            zeta, columns = jax.vmap(lambda axis: jax.jvp(self.__call__, (R,), (axis,)), out_axes=(None, 0))(axes)
+            return zeta, jnp.linalg.slogdet(columns.reshape(R.size, R.size))[1]
         state = R, jnp.zeros((), R.dtype)
         state = self.integrate(lambda state: self.velocity_and_divergence(state[0]), state, 1 / self.steps)
         if self.xi is None:

@@ -25,8 +25,8 @@ from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to
 from pnct.mixing import mixed_orbitals
 
 FLOWS = {
-    "continuous": (lambda cell: continuous(cell, depth=2, width=16, steps=8), True),
-    "continuous, one for all states": (lambda cell: continuous(cell, depth=2, width=16, steps=8), False),
+    "continuous": (lambda cell: continuous(cell, depth=2, width=16), True),
+    "continuous, one for all states": (lambda cell: continuous(cell, depth=2, width=16), False),
     "FermiNet, one for all states": (lambda cell: ferminet(cell, depth=2, width=16), False),
     "backflow": (lambda cell: backflow(cell, width=16), True),
 }

@@ -45,7 +45,7 @@ def test_an_integration_that_does_not_converge_is_named():
         K = pnct.sample("K", dist.Occupation(trap))
         return pnct.sample("R", dist.Born(trap.orbitals, K, pnct.module("flow", violent)))
 
-    trap = HarmonicTrap((2, 0), beta=5.0, cutoff=1)
+    trap = HarmonicTrap((3, 0), beta=5.0, cutoff=1)
     vfe = VariationalFreeEnergy(model, hamiltonian(trap), natural_gradient(), num_walkers=8)
     params = vfe.init(random.key(0), trap).params
     with pytest.warns(RuntimeWarning, match=r"8 of 8 samples failed.*too few integration steps of a continuous flow"):

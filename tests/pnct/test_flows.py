@@ -202,6 +202,20 @@ def test_a_coarse_integration_is_never_mistaken_for_an_energy():
     assert np.isnan(jax.jit(lambda T: T.derivatives(R))(wild).lap_log_det)
 
 
+def test_log_det_of_two_electrons_is_exact_in_the_coarsest_integration():
+    cell, rng = OpenSpace((1, 1), 2), np.random.default_rng(9)
+    empty = jax.eval_shape(continuous(cell, depth=1, width=4, steps=1), random.key(0))
+    wild = jax.tree.map(lambda x: jnp.asarray(0.7 * rng.normal(size=x.shape)), empty)
+    R = jnp.asarray(rng.normal(size=(2, 2)))
+    found = jax.jit(lambda T: T.derivatives(R))(wild)
+    exact = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(wild)
+    integrated = wild.integrate(lambda state: wild.velocity_and_divergence(state[0]), (R, jnp.zeros(())), 1.0)
+    integrated = wild.integrate(lambda state: wild.centre_velocity_and_divergence(state[0]), integrated, 1.0)
+    assert abs(integrated[1] - exact.log_det) > 1e-3  # what would be lost
+    for name in ("log_det", "grad_log_det", "lap_log_det"):
+        np.testing.assert_allclose(getattr(found, name), getattr(exact, name), rtol=1e-10, atol=1e-10, err_msg=name)
+
+
 @some_flows
 def test_float32_is_close_to_float64_and_stays_float32(flow, cell):
     T, R = example(flow, cell)
