@@ -11,7 +11,7 @@ ends at t = 1. Both start at zero, T at the identity. The log-determinant is the
 Both are integrated by a Runge-Kutta rule of fifth order in equal steps (Tsitouras, Comput. Math. Appl. 62, 770 (2011)). That
 rule is a smooth map of its own, and T is this map: the inverse is corrected until T(R) = zeta to rounding, and the derivatives
 are those of the program. So only ln|det J| carries an error of the integration; where it is not small, the derivatives are nan.
-For one or two electrons J itself is cheap, and ln|det J| is taken from it: exact, however steep a strong repulsion makes the flow.
+For one or two electrons J itself is cheap, and ln|det J| is taken from it: exact, however steep strong repulsion makes the flow.
 
 Where two electrons meet, V = lambda/r would make E_loc diverge. It does not if ln Psi rises like c |r|, with c = lambda/(d - 1)
 for opposite and lambda/(d + 1) for equal spins in d dimensions (Kato, Commun. Pure Appl. Math. 10, 151 (1957)). With
