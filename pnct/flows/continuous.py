@@ -44,7 +44,7 @@ from jaxtyping import Array, Float
 
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.flows.even import EvenNetwork, even_network
-from pnct.flows.inverse import Inversion, constant, default_tolerance
+from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
 from pnct.flows.pairs import equal_spins, relations, unique_pairs
 from pnct.space import Space, norm
 from pnct.validation import whole
@@ -98,23 +98,35 @@ class Continuous(eqx.Module):
         return self.integrate(lambda state: self.centre_velocity_and_divergence(state[0]), state, 1 / self.steps)
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
-        """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under differentiation."""
+        """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under differentiation.
+
+        Where a steep flow takes the integration too far off for that, Newton iteration goes on from where it led.
+        """
         flow, zeta = constant((self, zeta))
         tolerance = default_tolerance(zeta)
 
-        def attempt(target, iteration):
+        def attempt(target):
             R = target
             for field in flow.fields[::-1]:
                 R = flow.integrate(field, R, -1 / flow.steps)
             error = flow(R) - zeta
-            return target, R, error, jnp.max(jnp.abs(error)), iteration + 1
+            return R, error, jnp.max(jnp.abs(error))
 
         def unfinished(state):
-            return (state[3] > tolerance) & (state[4] < MAX_CORRECTIONS)
+            *_, size, falls, iteration = state
+            return (size > tolerance) & falls & (iteration < MAX_CORRECTIONS)
 
-        first = attempt(zeta, jnp.zeros((), jnp.int32))
-        _, R, _, size, iterations = jax.lax.while_loop(unfinished, lambda s: attempt(s[0] - s[2], s[4]), first)
-        return Inversion(R, size <= tolerance, iterations)
+        def corrected(state):
+            target, R, error, size, _, iteration = state
+            target = target - error
+            R_new, error_new, size_new = attempt(target)
+            falls = size_new < size  # not so for nan
+            return target, jnp.where(falls, R_new, R), error_new, jnp.where(falls, size_new, size), falls, iteration + 1
+
+        start = zeta, *attempt(zeta), jnp.ones((), bool), jnp.ones((), jnp.int32)
+        _, R, *_, iterations = jax.lax.while_loop(unfinished, corrected, start)
+        inversion = newton(flow, zeta, tolerance=tolerance, start=R)
+        return inversion._replace(iterations=iterations + inversion.iterations)
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """Second-order jets of zeta and ln|det J| along every axis; nan where the integration is too coarse."""

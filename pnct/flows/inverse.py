@@ -41,9 +41,14 @@ def default_tolerance(zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
     return TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 
 
-def newton(flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None) -> Inversion:
-    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under differentiation."""
-    flow, zeta = constant((flow, zeta))
+def newton(
+    flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None, start=None
+) -> Inversion:
+    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under differentiation.
+
+    start: (N, dim), by default zeta.
+    """
+    flow, zeta, start = constant((flow, zeta, zeta if start is None else start))
     if tolerance is None:
         tolerance = default_tolerance(zeta)
 
@@ -70,7 +75,7 @@ def newton(flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40
         )
         return R, error, size, jnp.where(better, jnp.minimum(2 * t, 1), t / 2), iteration + 1
 
-    error = residual(zeta)
-    start = zeta, error, jnp.max(jnp.abs(error)), jnp.ones((), zeta.dtype), jnp.zeros((), jnp.int32)
-    R, _, size, _, iterations = jax.lax.while_loop(unfinished, step, start)
+    error = residual(start)
+    state = start, error, jnp.max(jnp.abs(error)), jnp.ones((), zeta.dtype), jnp.zeros((), jnp.int32)
+    R, _, size, _, iterations = jax.lax.while_loop(unfinished, step, state)
     return Inversion(R, size <= tolerance, iterations)

@@ -22,6 +22,7 @@ from pnct.flows import (
     separated_centres,
 )
 from pnct.flows import invert as inverse_of
+from pnct.flows.continuous import MAX_CORRECTIONS
 from pnct.flows.derivatives import automatic_derivatives
 from pnct.flows.ferminet import PairLayer, SingleLayer
 from pnct.flows.layers import softplus
@@ -202,16 +203,30 @@ def test_a_coarse_integration_is_never_mistaken_for_an_energy():
     assert np.isnan(jax.jit(lambda T: T.derivatives(R))(wild).lap_log_det)
 
 
-def test_log_det_of_two_electrons_is_exact_in_the_coarsest_integration():
-    cell, rng = OpenSpace((1, 1), 2), np.random.default_rng(9)
+def test_two_electrons_are_exact_in_the_coarsest_integration():
+    """One step where far more would be needed: the map is still one-to-one, with an inverse and exact derivatives."""
+    cell, rng = OpenSpace((1, 1), 2), np.random.default_rng(0)
     empty = jax.eval_shape(continuous(cell, depth=1, width=4, steps=1), random.key(0))
-    wild = jax.tree.map(lambda x: jnp.asarray(0.7 * rng.normal(size=x.shape)), empty)
-    R = jnp.asarray(rng.normal(size=(2, 2)))
-    found = jax.jit(lambda T: T.derivatives(R))(wild)
-    exact = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(wild)
-    integrated = wild.integrate(lambda state: wild.velocity_and_divergence(state[0]), (R, jnp.zeros(())), 1.0)
-    integrated = wild.integrate(lambda state: wild.centre_velocity_and_divergence(state[0]), integrated, 1.0)
-    assert abs(integrated[1] - exact.log_det) > 1e-3  # what would be lost
+    steep = jax.tree.map(lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape)), empty)
+    R = jnp.asarray(rng.normal(size=(64, 2, 2)))
+
+    @jax.jit
+    @jax.vmap
+    def both_ways(R):
+        zeta, log_det = steep.forward_and_log_det(R)
+        state = steep.integrate(lambda state: steep.velocity_and_divergence(state[0]), (R, jnp.zeros(())), 1.0)
+        _, integral = steep.integrate(lambda state: steep.centre_velocity_and_divergence(state[0]), state, 1.0)
+        back = steep.integrate(steep.velocity, steep.integrate(steep.centre_velocity, zeta, -1.0), -1.0)
+        return log_det, integral, back, inverse_of(steep, zeta)
+
+    log_det, integral, back, inversion = both_ways(R)
+    assert np.max(np.abs(integral - log_det)) > 1e-2 and np.max(np.abs(back - R)) > 0.05  # what would be lost
+    assert np.all(inversion.converged) and np.max(inversion.iterations) > MAX_CORRECTIONS
+    np.testing.assert_allclose(inversion.R, R, rtol=0, atol=1e-10)
+    worst = R[np.argmax(np.abs(integral - log_det))]
+    found = jax.jit(lambda R: steep.derivatives(R))(worst)
+    exact = jax.jit(lambda R: automatic_derivatives(steep.__call__, R))(worst)
+    assert found.det_sign == 1
     for name in ("log_det", "grad_log_det", "lap_log_det"):
         np.testing.assert_allclose(getattr(found, name), getattr(exact, name), rtol=1e-10, atol=1e-10, err_msg=name)
 
