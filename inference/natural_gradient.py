@@ -8,6 +8,8 @@ is the step before it was limited, here what was made of it).
 A flow of few enough parameters is solved for in parameter space with the metric O^T O/B of the last steps, not of this batch
 alone. What is slow to converge are directions with a metric of 1e-5 and less, which a batch of some hundred walkers takes for
 smaller still: with its own metric and so little damping a step would be noise. The damping falls as more steps are averaged.
+With more parameters the walkers of these steps are too few: a direction that one walker of the batch alone excites has a 20th of
+its share in the mean metric, and the step goes there.
 
 Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the step moves the law by a bounded
 distance whatever its parameters, so one setting serves all densities and temperatures. n is the number of electrons, because
@@ -30,7 +32,7 @@ from pnct.inference.gradients import Scores, gradient
 
 Schedule = float | Callable[[jax.Array], jax.Array]
 
-LARGEST = 2500  # parameters whose metric is remembered
+LARGEST = 1500  # parameters whose metric is remembered
 MEMORY = 20  # steps
 
 

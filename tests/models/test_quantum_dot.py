@@ -77,7 +77,7 @@ def solutions(model, num_electrons, couplings, beta, steps=200, warm_steps=120, 
 @pytest.mark.parametrize("beta", [10.0, 5.0, 2.0, 1.0])
 def test_two_electrons(reference, num_electrons, beta):
     """F, E and S within three standard errors and 0.5 %, and F never below the exact one."""
-    outside, steps = [], {1: (100, 80), 5: (200, 160, 32_768)}.get(beta, (200, 160))
+    outside, steps = [], {1: (100, 80), 5: (300, 160, 32_768)}.get(beta, (200, 80))
     for coupling, report in solutions(quantum_dot, num_electrons, [1.0, 2.0, 8.0], beta, *steps):
         exact = exact_values(reference, coupling, num_electrons, f"beta={beta:g}")
         found = {"F": report.free_energy, "E": report.energy, "S": report.entropy}
