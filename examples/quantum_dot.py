@@ -87,7 +87,7 @@ def main(argv=None) -> None:
 
 
 def exact_values(path: Path, trap) -> dict[str, float]:
-    """F, E and S per electron from the table, as far as it has them."""
+    """F, E and S per electron from the table, as far as it has them; S = beta (E - F) where it has these two alone."""
     if not path.is_file():
         return {}
     key = (float(trap.coupling), *trap.num_electrons, f"beta={float(trap.beta):g}")
@@ -95,7 +95,10 @@ def exact_values(path: Path, trap) -> dict[str, float]:
     with open(path) as file:
         rows = [r for r in csv.DictReader(file) if r["quantity"] in names]
     row_key = lambda r: (float(r["lambda"]), int(r["n_up"]), int(r["n_dn"]), r["inverse_temperature"])  # noqa: E731
-    return {names[r["quantity"]]: float(r["value"]) / trap.N for r in rows if row_key(r) == key}
+    values = {names[r["quantity"]]: float(r["value"]) / trap.N for r in rows if row_key(r) == key}
+    if values.keys() == {"free_energy", "energy"}:
+        values["entropy"] = float(trap.beta) * (values["energy"] - values["free_energy"])
+    return values
 
 
 def line(trap, report, exact) -> str:

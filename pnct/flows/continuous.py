@@ -42,6 +42,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.flows.continuous_derivatives import Stage, start
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.flows.even import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
@@ -76,14 +77,17 @@ class Continuous(eqx.Module):
     coupling: Float[Array, ""] | float | None = None  # lambda of the cusps, in units of the space and of -nabla^2/2
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        for field in self.fields:
-            R = self.integrate(field, R, 1 / self.steps)
+        for stage in self.stages:
+            R = self.integrate(stage.velocity, R, 1 / self.steps)
         return R
 
     @property
-    def fields(self) -> list[Callable]:
-        """v for t < 1 and for t > 1."""
-        return [self.velocity] if self.xi is None else [self.velocity, self.centre_velocity]
+    def stages(self) -> list[Stage]:
+        """t < 1 and t > 1."""
+        i, j = (np.concatenate(x) for x in zip(*unique_pairs(self.cell), strict=True))
+        eye = np.eye(self.cell.N)
+        pairs = Stage(self.pair_velocity, (eye[i] - eye[j]).T, 2)
+        return [pairs] if self.xi is None else [pairs, Stage(self.centre_velocity, eye, 1)]
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det J|: the integral of the divergence, and for one or two electrons that of J itself."""
@@ -92,10 +96,9 @@ class Continuous(eqx.Module):
             zeta, columns = jax.vmap(lambda axis: jax.jvp(self.__call__, (R,), (axis,)), out_axes=(None, 0))(axes)
             return zeta, jnp.linalg.slogdet(columns.reshape(R.size, R.size))[1]
         state = R, jnp.zeros((), R.dtype)
-        state = self.integrate(lambda state: self.velocity_and_divergence(state[0]), state, 1 / self.steps)
-        if self.xi is None:
-            return state
-        return self.integrate(lambda state: self.centre_velocity_and_divergence(state[0]), state, 1 / self.steps)
+        for stage in self.stages:
+            state = self.integrate(stage.velocity_and_divergence, state, 1 / self.steps)
+        return state
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
         """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under differentiation.
@@ -107,8 +110,8 @@ class Continuous(eqx.Module):
 
         def attempt(target):
             R = target
-            for field in flow.fields[::-1]:
-                R = flow.integrate(field, R, -1 / flow.steps)
+            for stage in flow.stages[::-1]:
+                R = flow.integrate(stage.velocity, R, -1 / flow.steps)
             error = flow(R) - zeta
             return R, error, jnp.max(jnp.abs(error))
 
@@ -129,7 +132,22 @@ class Continuous(eqx.Module):
         return inversion._replace(iterations=iterations + inversion.iterations)
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
-        """Second-order jets of zeta and ln|det J| along every axis; nan where the integration is too coarse."""
+        """All that the kinetic energy needs; nan where the integration is too coarse."""
+        if self.cell.N <= MOST_BY_JACOBIAN:
+            return self.derivatives_by_jets(R)
+        state = start(R)
+        for stage in self.stages:
+            state = self.integrate(stage.slope, state, 1 / self.steps)
+        J = state.jacobian.reshape(R.size, R.size)
+        det_sign, of_the_map = jnp.linalg.slogdet(J)
+        sound = jnp.abs(of_the_map - state.log_det) < LARGEST_INTEGRATION_ERROR
+        laplacian = jnp.where(sound, state.lap_log_det, jnp.nan)
+        return FlowDerivatives(
+            state.x, J, state.laplacian.reshape(R.size), state.log_det, state.grad_log_det, laplacian, det_sign
+        )
+
+    def derivatives_by_jets(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+        """The same from second-order jets of zeta and ln|det J| along every axis."""
 
         def along(axis):
             slope = lambda R: jax.jvp(self.forward_and_log_det, (R,), (axis,))[1]  # noqa: E731
@@ -138,12 +156,9 @@ class Continuous(eqx.Module):
         axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
         zeta, log_det = self.forward_and_log_det(R)
         (columns, gradient), (curvatures, second) = jax.vmap(along)(axes)
-
         J = columns.reshape(R.size, R.size).T
-        det_sign, of_the_map = jnp.linalg.slogdet(J)
-        sound = jnp.abs(of_the_map - log_det) < LARGEST_INTEGRATION_ERROR
-        laplacian = jnp.where(sound, jnp.sum(second), jnp.nan)
-        return FlowDerivatives(zeta, J, jnp.sum(curvatures, axis=0).ravel(), log_det, gradient, laplacian, det_sign)
+        laplacian = jnp.sum(curvatures, axis=0).ravel()
+        return FlowDerivatives(zeta, J, laplacian, log_det, gradient, jnp.sum(second), jnp.linalg.slogdet(J)[0])
 
     def integrate(self, slope: Callable, start, step: float):
         """`steps` steps of the rule from `start`, a pytree."""
@@ -164,17 +179,6 @@ class Continuous(eqx.Module):
 
         slopes = jax.tree.map(lambda x: jnp.zeros((stages, *x.shape), x.dtype), start)
         return jax.lax.scan(stage, (start, slopes), np.tile(np.arange(stages), self.steps))[0][0]
-
-    def velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        """v(x) of the pairs."""
-        i, j, incidence = pair_incidence(self.cell, x.dtype)
-        return incidence @ self.pair_velocity(x[i] - x[j])
-
-    def velocity_and_divergence(self, x: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
-        """v(x) of the pairs and div v(x), exactly."""
-        i, j, incidence = pair_incidence(self.cell, x.dtype)
-        pairs, divergence = local_divergence(self.pair_velocity, x[i] - x[j])
-        return incidence @ pairs, 2 * jnp.sum(divergence)
 
     def pair_velocity(self, r: Float[Array, "P dim"]) -> Float[Array, "P dim"]:
         """eta_g(r_ij) d(r_ij) of the pairs i < j, relation by relation."""
@@ -198,15 +202,10 @@ class Continuous(eqx.Module):
         s = norm(r)[:, 0]
         return eta + (e_1 - e_0 * direction - slope) * s / (1 + fading * s) ** 3
 
-    def centre_velocity(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def centre_velocity(self, r: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
-        even, direction = self.cell.centre(x, self.cell.L)
+        even, direction = self.cell.centre(r, self.cell.L)
         return self.xi(even, 0)[:, None] * direction
-
-    def centre_velocity_and_divergence(self, x: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
-        """The same and its divergence, exactly."""
-        v, divergence = local_divergence(self.centre_velocity, x)
-        return v, jnp.sum(divergence)
 
 
 def with_cusps(flow, coupling):
@@ -223,19 +222,6 @@ def growth(x: Float[Array, ""]) -> Float[Array, ""]:
     """(e^x - 1)/x, also at 0."""
     small = jnp.abs(x) < 1e-3
     return jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(x) / jnp.where(small, 1, x))
-
-
-def pair_incidence(cell: Space, dtype):
-    """i and j of all pairs, and the matrix that adds w_ij to electron i and takes it from j. Shapes (P,), (P,), (N, P)."""
-    i, j = (np.concatenate(x) for x in zip(*unique_pairs(cell), strict=True))
-    return i, j, jnp.asarray((np.eye(cell.N)[i] - np.eye(cell.N)[j]).T, dtype)
-
-
-def local_divergence(f: Callable, r: Float[Array, "n dim"]) -> tuple[Float[Array, "n dim"], Float[Array, " n"]]:
-    """f(r) and div f, for f that takes each vector of r by itself."""
-    axes = jnp.broadcast_to(jnp.eye(r.shape[-1], dtype=r.dtype)[:, None], (r.shape[-1], *r.shape))
-    value, slopes = jax.vmap(lambda axis: jax.jvp(f, (r,), (axis,)), out_axes=(None, 0))(axes)
-    return value, jnp.einsum("ana->n", slopes)
 
 
 def continuous(cell: Space, depth: int = 1, width: int = 16, steps: int = 6) -> Callable[[Array], Continuous]:

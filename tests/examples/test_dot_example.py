@@ -26,6 +26,19 @@ def test_a_wrong_flag_is_one_clear_line(flags, message, tmp_path):
     assert message in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
+def test_the_exact_entropy_follows_from_the_energies(reference):
+    """In a process of its own: the example sets up the devices of jax."""
+    program = (
+        "import pathlib, quantum_dot as dot\n"
+        "traps = [dot.HarmonicTrap((3, 0), coupling, 5.0) for coupling in (8.0, 7.0)]\n"
+        f"print(*(dot.exact_values(pathlib.Path({str(reference)!r}) / 'quantum_dot.csv', trap).get('entropy') for trap in traps))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=EXAMPLE.parent, capture_output=True, text=True, check=True, timeout=200)
+    known, unknown = done.stdout.split()
+    assert float(known) == pytest.approx(5 * (15.69057 - 15.55638) / 3) and unknown == "None"
+
+
 @pytest.mark.slow
 def test_a_small_run_writes_what_it_promises(tmp_path):
     done = run("--num-up 1 --num-down 1 --coupling 1 2 --beta 5 --steps 2 --warm-steps 1 --walkers 16 --samples 400", tmp_path)
