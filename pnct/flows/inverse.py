@@ -2,13 +2,6 @@ r"""The inverse of a flow: its own, or by damped Newton iteration,  R <- R - t J
 
 T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be wrapped.
 The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
-
-Where electrons crowd at zeta and the flow has to part them, that start may be too far off. Then R is followed along
-
-    T_s(R) = R + s [T(R) - R] = zeta,   from s = 0, where R = zeta, to s = 1,
-
-whose Jacobian 1 + s (J - 1) is regular wherever J has no real eigenvalue that is negative or zero. The step of s is halved
-where Newton iteration for T_s fails, and doubled after each step that succeeds.
 """
 
 from collections.abc import Callable
@@ -22,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int
 from pnct.flows.jacobian import jacobian
 
 TOLERANCE = 64  # units of rounding of a coordinate of size L
-MAX_ATTEMPTS = 20  # at a step of s
 
 
 class Inversion(NamedTuple):
@@ -35,46 +27,7 @@ class Inversion(NamedTuple):
 
 def invert(flow: Callable, zeta: Float[Array, "N dim"]) -> Inversion:
     """Solves T(R) = zeta for one configuration: by the flow's own method `invert` where it has one, else by Newton iteration."""
-    return flow.invert(zeta) if hasattr(flow, "invert") else followed(flow, zeta, newton(flow, zeta))
-
-
-class Share(eqx.Module):
-    """T_s of a flow T."""
-
-    flow: Callable
-    s: Float[Array, ""]
-
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        return R + self.s * (self.flow(R) - R)
-
-    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
-        """T_s(R) and 1 + s (J - 1)."""
-        zeta, J = jacobian(self.flow, R)
-        eye = jnp.eye(R.size, dtype=R.dtype)
-        return R + self.s * (zeta - R), eye + self.s * (J - eye)
-
-
-def followed(flow: Callable, zeta: Float[Array, "N dim"], first: Inversion) -> Inversion:
-    """The first attempt where it converged, else what following T_s leads to."""
-    flow, zeta = constant((flow, zeta))
-
-    def unfinished(state):
-        _, s, _, _, attempts = state
-        return (s < 1) & (attempts < MAX_ATTEMPTS)
-
-    def followed_on(state):
-        R, s, step, iterations, attempts = state
-        further = jnp.minimum(s + step, 1)
-        inversion = newton(Share(flow, further), zeta, max_iterations=10, start=R)
-        R, s, step = jax.tree.map(
-            lambda new, old: jnp.where(inversion.converged, new, old), (inversion.R, further, 2 * step), (R, s, step / 2)
-        )
-        return R, s, step, iterations + inversion.iterations, attempts + 1
-
-    s = jnp.where(first.converged, 1, 0).astype(zeta.dtype)
-    start = jnp.where(first.converged, first.R, zeta), s, s + 0.25, first.iterations, jnp.zeros((), jnp.int32)
-    R, s, _, iterations, _ = jax.lax.while_loop(unfinished, followed_on, start)
-    return Inversion(jnp.where(s == 1, R, first.R), s == 1, iterations)
+    return flow.invert(zeta) if hasattr(flow, "invert") else newton(flow, zeta)
 
 
 def constant(tree):
