@@ -34,6 +34,7 @@ def exact_values(reference, dim, num_electrons, rs, theta, twist):
         (2, (3, 0), 10.0, 0.15, 0.25, 0.95),
         (2, (1, 1), 5.0, 0.15, 0.25, 0.95),
         (2, (3, 0), 5.0, 0.0, 0.25, 0.95),
+        (3, (3, 0), 4.0, 0.125, 0.0, 0.80),
     ],
 )
 def test_training_closes_the_gap_to_the_exact_free_energy(reference, dim, num_electrons, rs, theta, twist, share):
