@@ -197,6 +197,16 @@ def test_derivatives_of_a_continuous_flow(cell):
         assert error < 1e-4 and error_fine < error / 20, (name, error, error_fine)
 
 
+def test_derivatives_of_a_continuous_flow_with_cusps():
+    """Three electrons, so gentle a flow that the integration errs by 1e-11."""
+    T, R = example("continuous", "open 2D")
+    T = replace(T, coupling=0.5)
+    found, exact = (jax.jit(lambda R, f=f: f(R))(R) for f in (T.derivatives, lambda R: automatic_derivatives(T.__call__, R)))
+    for name in exact._fields:
+        np.testing.assert_allclose(getattr(found, name), getattr(exact, name), rtol=0, atol=1e-10, err_msg=name)
+    assert np.max(np.abs(found.zeta - evaluate(replace(T, coupling=None), R))) > 1e-3
+
+
 def test_a_coarse_integration_is_never_mistaken_for_an_energy():
     T, R = example("continuous", "open 2D")
     wild = jax.tree.map(lambda x: 12 * x, replace(T, steps=1))
