@@ -5,13 +5,12 @@ samples, and sets F (E at T = 0) and S beside the reference. The default cases t
 """
 
 import argparse
-import os
+import time
 
 import jax
 
 # float64: the local energy takes third derivatives of the flow, and energy differences of 1e-5 are the result.
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
 
 from benchmark_cases import CASES, SMALL, Case
 from numpyro.handlers import condition
@@ -20,6 +19,7 @@ from shared import check_whole_numbers, directory_flags, ended_in_one_line, esti
 from pnct import Estimate, hamiltonian
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_in_rounds, to_arviz
+from pnct.inference.precision import in_precision
 from pnct.models import few_electrons
 
 
@@ -30,6 +30,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--walkers", type=int, default=None, help="independent samples per step, instead of those of each case")
     parser.add_argument("--samples", type=int, default=None, help="independent samples of the evaluation, likewise")
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
+    parser.add_argument("--single-precision", action="store_true", help="train in float32, evaluate in float64 all the same")
     directory_flags(parser, "out/benchmark_table")
     return parser
 
@@ -59,9 +60,11 @@ def run(case: Case, args, directory):
     case = case._replace(**given)
     model = case.model if case.theta else condition(case.model, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=case.walkers)
-    key, rounds = jax.random.key(args.seed), 3 if case.model is few_electrons else 1
-    result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, checkpoint=directory)
-    draws = vfe.evaluate(jax.random.key(args.seed + 2), result.params, case.samples, gas)
+    key, rounds, start = jax.random.key(args.seed), 3 if case.model is few_electrons else 1, time.monotonic()
+    state = in_precision(vfe.init(key, gas), "float32" if args.single_precision else "float64")
+    result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, init_state=state, checkpoint=directory)
+    print(f"Trained in {time.monotonic() - start:.0f} s, compilation included", flush=True)
+    draws = vfe.evaluate(jax.random.key(args.seed + 2), in_precision(result.params, "float64"), case.samples, gas)
     idata = to_arviz(draws, result.history)
     idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
     return diagnose(idata)

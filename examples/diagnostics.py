@@ -6,14 +6,12 @@ samples have no autocorrelation and an effective size equal to their number; cha
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import jax
 
 # float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
 
 import matplotlib
 

@@ -5,7 +5,6 @@ parameters, and sets the result beside the ideal gas and the first-order bound F
 """
 
 import argparse
-import os
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import jax
 
 # float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
 
 import matplotlib
 

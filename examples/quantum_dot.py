@@ -6,14 +6,12 @@ density seen from one of the electrons, the distances of pairs, and F, E and S b
 
 import argparse
 import csv
-import os
 from pathlib import Path
 
 import jax
 
 # float64: the local energy takes third derivatives of the flow, and energy differences of 1e-3 are the result.
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
 
 import matplotlib
 

@@ -7,14 +7,12 @@ minutes; finer grids and more electrons by the flags.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import jax
 
 # float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", os.cpu_count())  # walkers are spread over these
 
 import matplotlib
 

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from pnct.backend import check_cpu_pool
 from pnct.inference import faults
 from pnct.inference import laws as law
 from pnct.inference.description import describe_run
@@ -49,6 +50,7 @@ class VariationalFreeEnergy(eqx.Module):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
             raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
+        check_cpu_pool()
         self.model, self.hamiltonian, self.optim = model, as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = whole("num_walkers", num_walkers, 2)
         self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
@@ -92,7 +94,8 @@ class VariationalFreeEnergy(eqx.Module):
 
         grads = jax.tree.map(jnp.zeros_like, state.params)
         for block in scores.values():
-            grads |= {name: jax.tree.map(jnp.add, grads[name], g) for name, g in gradient(block).items()}
+            add = lambda old, new: old + new.astype(old.dtype)  # noqa: E731
+            grads |= {name: jax.tree.map(add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
         folded = faults.folded(structure, walkers, stage)

@@ -156,7 +156,7 @@ def _averaged(metric, scores: Scores, count):
     """The metric with that of this batch: the mean of all steps up to the first MEMORY, weights falling exponentially later."""
     matrix, _ = _matrix(scores)
     share = jnp.maximum(1 / MEMORY, 1 / (count + 1.0)).astype(metric.dtype)
-    return metric + share * (matrix.T @ matrix / scores.num_walkers - metric)
+    return metric + share * ((matrix.T @ matrix / scores.num_walkers).astype(metric.dtype) - metric)
 
 
 def _small(params):

@@ -8,6 +8,7 @@ from pnct.flows.ferminet import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
 from pnct.flows.jacobian import forward_and_log_det, jacobian
 from pnct.flows.sectors import SectorFlows, by_sector
+from pnct.flows.turned import OrderedAxes, in_ordered_axes
 
 __all__ = [
     "Backflow",
@@ -15,6 +16,7 @@ __all__ = [
     "Continuous",
     "FermiNet",
     "Inversion",
+    "OrderedAxes",
     "SectorFlows",
     "SeparatedCentres",
     "backflow",
@@ -22,6 +24,7 @@ __all__ = [
     "continuous",
     "ferminet",
     "forward_and_log_det",
+    "in_ordered_axes",
     "invert",
     "jacobian",
     "newton",

@@ -4,7 +4,8 @@ States whose momenta differ by a symmetry of the cell have the same energies, an
 
     T_P(R) = g^{-1} T_{gP}(g R),    gP with |P_x| >= |P_y| >= |P_z|
 
-only flows for such ordered P are to be learned, each from the walkers of all its images. P counts modulo N reciprocal-lattice
+only flows for such ordered P are to be learned, each from the walkers of all its images; or one for them all, which then
+serves images alike (`in_ordered_axes`). P counts modulo N reciprocal-lattice
 vectors (that is the motion of the centre of mass). Only symmetries of the table are used: reflections of an axis where the
 twist is 0 or 1/2, exchanges where it is the same along all axes.
 """
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pnct.flows.derivatives import FlowDerivatives, flow_derivatives
 from pnct.flows.inverse import Inversion, invert
@@ -26,10 +27,10 @@ ROUNDING = 1e-4  # in units of 2 pi/L: momenta that differ by less are equal
 
 
 class Turned(eqx.Module):
-    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, orthogonal."""
+    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, a permutation of axes with signs."""
 
     flow: Callable
-    turn: Float[Array, "dim dim"]
+    turn: Int[Array, "dim dim"]
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         return self.back(self.flow(self.there(R)))
@@ -74,6 +75,17 @@ class Turned(eqx.Module):
         return jnp.einsum("ba,ibjc,cd->iajd", g, J.reshape(N, dim, N, dim), g).reshape(J.shape)
 
 
+class OrderedAxes(eqx.Module):
+    """P -> T_P, from one flow for all ordered momenta."""
+
+    flow: Callable
+    order: "AxisOrder" = eqx.field(static=True)
+
+    def __call__(self, P: Float[Array, " dim"]) -> Callable:
+        """The flow of the states of total momentum P, as `quantum_numbers` of the orbitals gives it."""
+        return Turned(self.flow, self.order(P)) if self.order.reflections else self.flow
+
+
 class AxisOrder(NamedTuple):
     """P -> g, with which gP is ordered. exchanges, reflections: which symmetries there are."""
 
@@ -82,13 +94,13 @@ class AxisOrder(NamedTuple):
     unit: float  # of P: 2 pi/L
     period: int  # N
 
-    def __call__(self, P: Float[Array, " dim"]) -> Float[Array, "dim dim"]:
+    def __call__(self, P: Float[Array, " dim"]) -> Int[Array, "dim dim"]:
         """An orthogonal matrix of entries 0, 1 and -1."""
         p = P / self.unit
         p = p - self.period * jnp.round(p / self.period - ROUNDING)
-        signs = jnp.where(p < -ROUNDING, -1.0, 1.0) if self.reflections else jnp.ones(p.shape)
+        signs = jnp.where(p < -ROUNDING, -1, 1) if self.reflections else jnp.ones(p.shape, int)
         order = jnp.argsort(-jnp.round(signs * p / ROUNDING), stable=True) if self.exchanges else jnp.arange(len(p))
-        return (jnp.eye(len(p)) * signs)[order]
+        return (jnp.eye(len(p), dtype=int) * signs)[order]
 
 
 def axis_order(table: PlaneWaves) -> AxisOrder:
@@ -96,3 +108,12 @@ def axis_order(table: PlaneWaves) -> AxisOrder:
     twist = np.mod(np.round(table.indices[0], 9), 1)
     even = bool(np.all(np.isin(twist, (0, 0.5))))
     return AxisOrder(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.cell.L, table.cell.N)
+
+
+def in_ordered_axes(table: PlaneWaves, make: Callable[[Array], Callable]) -> Callable[[Array], OrderedAxes]:
+    """A function key -> OrderedAxes for this table, from a function key -> flow such as `ferminet(cell)`.
+
+    Without reflections, where the flow would do as well as it is, it stays so.
+    """
+    order = axis_order(table)
+    return lambda key: OrderedAxes(make(key), order)

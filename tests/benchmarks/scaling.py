@@ -20,6 +20,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+if __name__ == "__main__":  # before pnct is imported, which makes the pool of threads large enough for them
+    jax.config.update("jax_num_cpu_devices", 8)
+
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.free_energy import as_arrays
@@ -92,6 +95,5 @@ def main(argv=None) -> None:
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_num_cpu_devices", DEVICES[-1])
     jax.config.update("jax_disable_most_optimizations", True)
     main()

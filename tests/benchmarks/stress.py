@@ -3,8 +3,8 @@
     python tests/benchmarks/stress.py [--processes 20] [--timeout 120]
 
 `slogdet`: jacfwd(grad(.)) of a complex slogdet under vmap, 4 electrons, 64 walkers. `training`: three steps of the default
-model at N = 4 in 2D on two devices. `chunks`: one step at N = 7 in 3D on two devices, in chunks of 16 walkers. Prints how
-many of the processes finished in time; exits with 1 if any did not.
+model at N = 4 in 2D on two devices. `chunks`: one step at N = 7 in 3D on two devices, in chunks of 16 walkers. `one`: the same
+on one device. Prints how many of the processes finished in time; exits with 1 if any did not.
 """
 
 import argparse
@@ -23,10 +23,10 @@ assert jnp.all(jnp.isfinite(jax.jit(jax.vmap(jax.jacfwd(jax.grad(f))))(r)))
 """
 
 TRAINING = """
-import pnct
 import jax
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", {devices})
+import pnct
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.models import electron_gas
 gas = pnct.ElectronGas(({N}, 0), {dim}, theta=0.15, twist=0.25)
@@ -39,8 +39,9 @@ assert history.updated.all() and not history.num_failed.any()
 
 PROGRAMS = {
     "slogdet": SLOGDET,
-    "training": TRAINING.format(N=4, dim=2, walkers=64, chunk_size=None, steps=3),
-    "chunks": TRAINING.format(N=7, dim=3, walkers=256, chunk_size=16, steps=1),
+    "training": TRAINING.format(N=4, dim=2, walkers=64, chunk_size=None, steps=3, devices=2),
+    "chunks": TRAINING.format(N=7, dim=3, walkers=256, chunk_size=16, steps=1, devices=2),
+    "one": TRAINING.format(N=7, dim=3, walkers=256, chunk_size=16, steps=1, devices=1),
 }
 
 

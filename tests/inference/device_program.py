@@ -11,6 +11,10 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
+
+if __name__ == "__main__":  # before pnct is imported, which makes the pool of threads large enough for them
+    jax.config.update("jax_num_cpu_devices", 8 if sys.argv[1] == "devices" else 2)
+
 from tiny_program import GAS, WALKERS, digest, routine
 
 KEY = jax.random.key
@@ -45,11 +49,9 @@ if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
     mode, directory = sys.argv[1], Path(sys.argv[2])
     if mode == "devices":
-        jax.config.update("jax_num_cpu_devices", 8)
         print(json.dumps(on_devices(directory)))
     else:
         process, port, steps = (int(x) for x in sys.argv[3:6])
-        jax.config.update("jax_num_cpu_devices", 2)
         jax.distributed.initialize(f"localhost:{port}", 2, process)
         assert jax.device_count() == 4 and jax.process_index() == process
         found = numbers(routine(), steps, directory)

@@ -16,6 +16,8 @@ from pnct.estimate import mean_of_independent
 from pnct.first_order import first_order_bound
 from pnct.flows import backflow
 from pnct.inference import VariationalFreeEnergy, natural_gradient, to_arviz
+from pnct.inference.precision import in_precision
+from pnct.models import electron_gas
 
 GAS = ElectronGas((2, 1), dim=2, rs=4.0, theta=0.4, twist=(0.1, 0.25), cutoff=2.0)
 GENTLE = natural_gradient(max_norm=0.02)  # a dozen walkers are noisy
@@ -59,6 +61,24 @@ def test_three_and_three_steps_are_six_bitwise(vfe, result):
     assert equal(rest.state.opt_state, result.state.opt_state)
     assert int(rest.state.step) == 6
     np.testing.assert_array_equal(rest.history.free_energy, result.history.free_energy[3:])
+
+
+def test_a_state_in_single_precision_stays_so_and_trains_as_one_in_double_precision():
+    """Under jax_enable_x64, where float32 draws other walkers; electron_gas, because its flow's metric is remembered."""
+    gas = ElectronGas((2, 0), dim=2, rs=4.0, theta=0.4, cutoff=2.0)
+    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), GENTLE, num_walkers=64)
+    single = in_precision(vfe.init(random.key(0), gas), "float32")
+    double = in_precision(single, "float64")
+    for _ in range(3):
+        double, expected = vfe.update(double, gas)
+        moved, found = vfe.update(single, gas)
+        assert jax.tree.all(jax.tree.map(lambda a, b: a.dtype == b.dtype, moved, single))
+        single = moved
+        error = np.hypot(found.free_energy_error, expected.free_energy_error)
+        assert abs(found.free_energy - expected.free_energy) < 4 * error
+    assert bool(found.updated) and not int(found.num_failed + found.num_not_inverted)
+    draws = vfe.evaluate(random.key(1), in_precision(single.params, "float64"), 4, gas)
+    assert draws.kinetic.dtype == np.complex128 and draws.samples["R"].dtype == np.float64
 
 
 def test_the_result_is_the_average_over_the_last_steps(vfe, result):

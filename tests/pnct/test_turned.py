@@ -8,7 +8,7 @@ from jax import random
 from small_flow import random_positions, small_flow
 
 from pnct.distributions import Born
-from pnct.flows import by_sector, ferminet, forward_and_log_det, invert, jacobian
+from pnct.flows import by_sector, ferminet, forward_and_log_det, in_ordered_axes, invert, jacobian
 from pnct.flows.derivatives import automatic_derivatives, flow_derivatives
 from pnct.flows.turned import Turned, axis_order
 from pnct.hamiltonian import hamiltonian
@@ -49,12 +49,12 @@ def test_ordered_momenta(twist):
     assert len(classes) == {0.0: 3, 0.25: 6, 0.5: 3}.get(twist, 9)
 
 
-@pytest.mark.parametrize("twist", [0.0, 0.25])
-def test_images_have_equal_energies(twist):
+@pytest.mark.parametrize(("make", "twist"), [(by_sector, 0.0), (by_sector, 0.25), (in_ordered_axes, 0.0)])
+def test_images_have_equal_energies(make, twist):
     """E_loc of a state and R is that of its image and R turned, where no symmetry but 1 leaves its momentum as it is."""
     gas = ElectronGas((5, 0), 2, rs=2.0, twist=twist, cutoff=6.0)
     rng = np.random.default_rng(3)
-    flows = by_sector(gas.orbitals, ferminet(gas.cell, depth=2, width=4))(random.key(0))
+    flows = make(gas.orbitals, ferminet(gas.cell, depth=2, width=4))(random.key(0))
     flows = jax.tree.map(lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape)) if isinstance(x, jax.Array) else x, flows)
     n = np.round(gas.orbitals.indices - twist).astype(int)
     place = {tuple(k): i for i, k in enumerate(n.tolist())}
@@ -69,3 +69,13 @@ def test_images_have_equal_energies(twist):
     found = [complex(energy(jnp.array(k), x)) for k, x in ((K, R), (image, R @ turn.T), (image, R))]
     assert found[1] == pytest.approx(found[0], rel=1e-9)
     assert abs(found[2] - found[0]) > 1e-3
+
+
+def test_one_flow_stays_as_it_is_where_there_are_no_reflections_and_keeps_its_precision():
+    P = jnp.array([0.5, -1.5])
+    for twist, turned in ((0.0, True), (0.25, False)):
+        gas = ElectronGas((5, 0), 2, twist=twist, cutoff=6.0)
+        flow = in_ordered_axes(gas.orbitals, ferminet(gas.cell, depth=1, width=4))(random.key(0))(P)
+        assert isinstance(flow, Turned) == turned
+        single = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, flow)
+        assert Born(gas.orbitals, gas.ground_state, single).dtype == jnp.float32
