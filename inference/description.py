@@ -21,8 +21,8 @@ LISTED = 64  # entries of an array that are worth listing
 NAMED = 3  # differences that are worth naming
 
 
-def describe_run(model, hamiltonian, num_walkers: int, key, args: tuple) -> dict[str, Any]:
-    """Model, Hamiltonian, system, orbital lists, versions, and the random key that the run starts from."""
+def describe_run(model, hamiltonian, num_walkers: int, start, args: tuple) -> dict[str, Any]:
+    """Model, Hamiltonian, system, orbital lists, versions, and the random key and the precision of the state it starts from."""
     orbitals = [arg.orbitals for arg in args if hasattr(arg, "orbitals")]
     return {
         "model": describe(model),
@@ -30,7 +30,8 @@ def describe_run(model, hamiltonian, num_walkers: int, key, args: tuple) -> dict
         "system": describe(args),
         "orbitals": [describe(table, listed=math.inf) for table in orbitals],
         "num_walkers": num_walkers,
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "key": np.asarray(jax.random.key_data(start.key)).tolist(),
+        "precision": sorted({str(leaf.dtype) for leaf in jax.tree.leaves(start.params)}),
         "versions": {name: version(name) for name in LIBRARIES},
     }
 

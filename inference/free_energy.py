@@ -123,7 +123,7 @@ class VariationalFreeEnergy(eqx.Module):
         """
         num_steps = whole("num_steps", num_steps, 0)
         start = self.init(key, *args) if init_state is None else init_state
-        run = describe_run(self.model, self.hamiltonian, self.num_walkers, start.key, args)
+        run = describe_run(self.model, self.hamiltonian, self.num_walkers, start, args)
         laws = law.read_laws(self.model, start.params, args)
         update = lambda state: self.update(state, *args)  # noqa: E731
         return train(update, start, num_steps, self.num_walkers, laws, run, progress_bar, checkpoint, callback, self._unit)

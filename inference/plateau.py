@@ -70,7 +70,7 @@ def run_to_plateau(
     max_steps, block = whole("max_steps", max_steps, 1), whole("block", block, 1)
     num_samples, patience = whole("num_samples", num_samples, 2), whole("patience", patience, 1)
     state, infos = vfe.init(key, *args), []
-    run = describe_run(vfe.model, vfe.hamiltonian, vfe.num_walkers, state.key, args)
+    run = describe_run(vfe.model, vfe.hamiltonian, vfe.num_walkers, state, args)
     run |= {"evaluation": {"block": block, "num_samples": num_samples}}
     best, rows = _found(checkpoint, state.params, run)
 

@@ -18,6 +18,7 @@ from tiny_program import GAS, digest, routine
 
 from pnct import ElectronGas
 from pnct.inference import Interrupted, description, training
+from pnct.inference.precision import in_precision
 from pnct.inference.run_directory import LOG, log_line, stacked, unstacked
 
 KEY = jax.random.key(0)
@@ -122,6 +123,8 @@ def test_another_run_is_refused(vfe, tmp_path, monkeypatch):
         vfe.run(KEY, 4, denser, checkpoint=tmp_path)
     with refused(r"differs in key\[0\]"):
         vfe.run(jax.random.key(1), 4, GAS, checkpoint=tmp_path)
+    with refused(r"precision\[0\] \(float64 there, float32 here\)"):
+        go_on(vfe, tmp_path, init_state=in_precision(vfe.init(KEY, GAS), "float32"))
     with refused(r"num_walkers \(13 there, 14 here\)"):
         go_on(routine(num_walkers=14), tmp_path)
     with refused(r"hamiltonian.temperature \(0.5 there, 0.25 here\)"):
