@@ -123,7 +123,7 @@ def test_another_run_is_refused(vfe, tmp_path, monkeypatch):
         vfe.run(KEY, 4, denser, checkpoint=tmp_path)
     with refused(r"differs in key\[0\]"):
         vfe.run(jax.random.key(1), 4, GAS, checkpoint=tmp_path)
-    with refused(r"precision\[0\] \(float64 there, float32 here\)"):
+    with refused(r"precision\[0\] \('float64' there, 'float32' here\)"):
         go_on(vfe, tmp_path, init_state=in_precision(vfe.init(KEY, GAS), "float32"))
     with refused(r"num_walkers \(13 there, 14 here\)"):
         go_on(routine(num_walkers=14), tmp_path)
