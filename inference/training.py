@@ -20,7 +20,7 @@ from pnct.inference.laws import Laws, Params
 from pnct.inference.progress import progress
 from pnct.inference.run_directory import run_directory, stacked, unstacked
 
-AVERAGED_SHARE = 4  # the average reaches back over about the last quarter of all steps
+AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
 HALVINGS = 4  # of an update that folds the flow
 
 

@@ -81,11 +81,12 @@ def test_a_state_in_single_precision_stays_so_and_trains_as_one_in_double_precis
     assert draws.kinetic.dtype == np.complex128 and draws.samples["R"].dtype == np.float64
 
 
-def test_the_result_is_the_average_over_the_last_steps(vfe, result):
+def test_the_result_is_the_average_over_the_last_steps(vfe):
     state, average = vfe.init(random.key(0), GAS), None
-    for step in range(6):
+    result = vfe.run(random.key(0), 12, GAS, progress_bar=False)
+    for step in range(12):
         state, _ = vfe.update(state, GAS)
-        weight = min(1, 4 / (step + 1))
+        weight = min(1, 8 / (step + 1))
         moved = jax.tree.map(lambda a, p, w=weight: (1 - w) * a + w * p, average or state.params, state.params)
         average = moved
     for a, b in zip(jax.tree.leaves(average), jax.tree.leaves(result.params), strict=True):
