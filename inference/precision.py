@@ -1,6 +1,6 @@
-"""The precision of a training is that of its numbers: float32 in half the time or so, float64 where results are read off.
+"""The precision of a training is that of its numbers: float32 is faster, float64 is for what is read off in the end.
 
-Rounding is noise of 1e-6 in a gradient whose own noise is a thousand times larger, but not in a free energy to five digits.
+The gradient of a batch is noisy by itself, so float32 will do for it; a free energy to five digits needs more.
 """
 
 import jax
