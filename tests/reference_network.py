@@ -79,43 +79,48 @@ def as_ferminet(trained: TrainedFlow, cell: Cell) -> FermiNet:
     return jax.tree.map(jnp.asarray, FermiNet(single, pair, trained.output.w, cell, trained_features))
 
 
-class TrainedOccupation(NamedTuple):
+class TrainedOccupation(eqx.Module):
     """p(K) of strictly increasing indices: a causal transformer without layer norm or positions."""
 
     weights: dict
     orbitals: np.ndarray
-    num_electrons: int
+    num_electrons: int = eqx.field(static=True)
 
+    @jax.jit
     def log_prob(self, K):
         return sum(self.log_conditional(K, t)[K[t]] for t in range(self.num_electrons))
 
-    def sample(self, rng):
-        K = np.zeros(self.num_electrons, int)
-        for t in range(self.num_electrons):
-            K[t] = rng.choice(len(self.orbitals), p=np.exp(self.log_conditional(K, t)))
-        return K
+    @jax.jit
+    def sample(self, key):
+        """K, one electron after another, and ln p(K)."""
+
+        def occupy(t, drawn):
+            K, log_p = drawn
+            log_conditional = self.log_conditional(K, t)
+            k = jax.random.categorical(jax.random.fold_in(key, t), log_conditional)
+            return K.at[t].set(k), log_p + log_conditional[k]
+
+        return jax.lax.fori_loop(0, self.num_electrons, occupy, (jnp.zeros(self.num_electrons, int), jnp.zeros(())))
 
     def log_conditional(self, K, t):
         """ln p of every orbital for electron t, given those before it in K."""
-        M, N = len(self.orbitals), self.num_electrons
-        allowed = slice(K[t - 1] + 1 if t else 0, M - N + t + 1)
-        logits, log_p = self.logits(K)[t, allowed], np.full(M, -np.inf)
-        log_p[allowed] = logits - np.max(logits) - np.log(np.sum(np.exp(logits - np.max(logits))))
-        return log_p
+        M, N, orbital = len(self.orbitals), self.num_electrons, jnp.arange(len(self.orbitals))
+        lowest = jnp.where(t > 0, K[t - 1] + 1, 0)
+        allowed = (orbital >= lowest) & (orbital < M - N + t + 1)
+        return jax.nn.log_softmax(jnp.where(allowed, self.logits(K)[t], -jnp.inf))
 
     def logits(self, K):
         linear = lambda name, x: x @ self.weights[f"{name}/w"] + self.weights[f"{name}/b"]  # noqa: E731
-        h = np.tanh(linear("embedding_mlp", self.orbitals[K]))
+        h = jnp.tanh(linear("embedding_mlp", jnp.asarray(self.orbitals)[K]))
         for layer in ("layer0", "layer1"):
             q, k, v = (_heads(linear(f"{layer}_attn/{part}", h)) for part in ("query", "key", "value"))
-            score = np.einsum("ihc,jhc->hij", q, k) / np.sqrt(q.shape[-1])
-            score = np.where(np.tril(np.ones(score.shape[1:], bool)), score, -np.inf)
-            attention = np.exp(score - score.max(-1, keepdims=True))
-            attention /= attention.sum(-1, keepdims=True)
-            h = h + linear(f"{layer}_attn/linear", np.einsum("hij,jhc->ihc", attention, v).reshape(h.shape))
-            h = h + linear(f"{layer}_mlp/linear_1", np.tanh(linear(f"{layer}_mlp/linear", h)))
-        out = linear("output_mlp", np.tanh(h))
-        return np.concatenate([self.weights["x1hat"][None], out[:-1]])
+            score = jnp.einsum("ihc,jhc->hij", q, k) / np.sqrt(q.shape[-1])
+            score = jnp.where(np.tril(np.ones(score.shape[1:], bool)), score, -jnp.inf)
+            attention = jax.nn.softmax(score)
+            h = h + linear(f"{layer}_attn/linear", jnp.einsum("hij,jhc->ihc", attention, v).reshape(h.shape))
+            h = h + linear(f"{layer}_mlp/linear_1", jnp.tanh(linear(f"{layer}_mlp/linear", h)))
+        out = linear("output_mlp", jnp.tanh(h))
+        return jnp.concatenate([self.weights["x1hat"][None], out[:-1]])
 
 
 def _heads(x):

@@ -3,6 +3,7 @@
 from pnct.flows.backflow import Backflow, backflow
 from pnct.flows.bijector import CanonicalTransformation
 from pnct.flows.centres import SeparatedCentres, separated_centres
+from pnct.flows.composed import Composed
 from pnct.flows.continuous import Continuous, continuous, with_cusps
 from pnct.flows.ferminet import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
@@ -13,6 +14,7 @@ from pnct.flows.turned import OrderedAxes, in_ordered_axes
 __all__ = [
     "Backflow",
     "CanonicalTransformation",
+    "Composed",
     "Continuous",
     "FermiNet",
     "Inversion",

@@ -7,6 +7,9 @@ x = R in R^D, D = N dim;  J = d zeta/dx;  M = J^-1;  X_a = M d_a J.  One second-
     Lap zeta_mu   = sum_a d_a J_{mu a}
 
 T1 is also sum M_{nu mu} d_nu (Lap zeta_mu): third derivatives of the flow enter here only.
+
+Where x is itself the image of another flow, of Jacobian C, all these sums over a run over the columns of C instead, with
+X_c = sum_a X_a C_ac and so on: the Laplacians are then Lap = sum_c (C_c . grad)^2 at fixed C, along the frame C.
 """
 
 from typing import NamedTuple
@@ -23,22 +26,22 @@ class FlowDerivatives(NamedTuple):
 
     zeta: Float[Array, "N dim"]
     jacobian: Float[Array, "D D"]  # J
-    laplacian: Float[Array, " D"]  # Lap zeta
+    laplacian: Float[Array, " D"]  # Lap zeta, by R or along a frame
     log_det: Float[Array, ""]  # ln|det J|
     grad_log_det: Float[Array, " D"]  # g
-    lap_log_det: Float[Array, ""]  # T1 - T2
+    lap_log_det: Float[Array, ""]  # T1 - T2, likewise
     det_sign: Float[Array, ""]
 
 
-def flow_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
-    """The derivatives of any flow; by its own method `derivatives` where it has one."""
-    if hasattr(flow, "derivatives"):
-        return flow.derivatives(R)
-    return automatic_derivatives(flow, R)
+def flow_derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None) -> FlowDerivatives:
+    """The derivatives of any flow, by its own method where it has one: `derivatives`, or `derivatives_along` a frame."""
+    if frame is None:
+        return flow.derivatives(R) if hasattr(flow, "derivatives") else automatic_derivatives(flow, R)
+    return flow.derivatives_along(R, frame) if hasattr(flow, "derivatives_along") else automatic_derivatives(flow, R, frame)
 
 
-def automatic_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
-    """The derivatives of any smooth flow, at a few D times the cost of `jacobian`."""
+def automatic_derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None) -> FlowDerivatives:
+    """The derivatives of any smooth flow, at a few D times the cost of `jacobian`. frame: by default the coordinates."""
     zeta, J = jacobian(flow, R)
     M = jnp.linalg.inv(J)
 
@@ -49,7 +52,8 @@ def automatic_derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
         return d_J @ axis.reshape(-1), jnp.trace(X), jnp.sum(M.T * dd_J), jnp.sum(X * X.T)
 
     # One axis after another: no array is larger than D^2 times what the Jacobian takes.
-    axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
-    d_aJ_a, g, T1, T2 = jax.lax.map(along, axes)
+    axes = jnp.eye(R.size, dtype=R.dtype) if frame is None else frame.T
+    d_aJ_a, g, T1, T2 = jax.lax.map(along, axes.reshape(R.size, *R.shape))
+    g = g if frame is None else jnp.linalg.solve(axes, g)
     det_sign, log_det = jnp.linalg.slogdet(J)
     return FlowDerivatives(zeta, J, jnp.sum(d_aJ_a, axis=0), log_det, g, jnp.sum(T1) - jnp.sum(T2), det_sign)

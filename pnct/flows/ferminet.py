@@ -93,6 +93,12 @@ class FermiNet(eqx.Module):
             return automatic_derivatives(self, R)
         return derivatives(self, R)
 
+    def derivatives_along(self, R: Float[Array, "N dim"], frame: Float[Array, "D D"]) -> FlowDerivatives:
+        """The same with Laplacians along a frame."""
+        if self.single[0].own is not None:
+            return automatic_derivatives(self, R, frame)
+        return derivatives(self, R, frame)
+
     def single_features(self, R: Float[Array, "N dim"]) -> Float[Array, "N H"]:
         """h_i as the first layer meets it."""
         centre = self.cell.centre(R, self.cell.L)

@@ -6,11 +6,11 @@ Hessians of means, which all the electrons of a species share. The jets of a pai
 f_i = sum_j f(r_ij) has
 
     grad f_i = -f'_ij at j, sum_j f'_ij at i          Hess f_i = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
-    Lap f_i = 2 sum_j Lap f_ij                        Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
+    Lap f_i = sum_j Lap f_ij                          Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
 
-In the end zeta = x + h W has D full Hessians H_mu, and with M = J^-1, X = M H,
+In the end zeta = x + h W has D full Hessians H_mu, and with M = J^-1, X = M H, and G = 1, or C C^T along a frame C,
 
-    g_a = sum_n X_{n, n a},   T1 = sum M_{a mu} d_a (Lap zeta_mu),   T2 = sum X_{k, n a} X_{n, k a}.
+    g_a = sum_n X_{n, n a},   T1 = sum M_{a mu} d_a (Lap zeta_mu),   T2 = sum X_{k, n a} X_{n, k b} G_ab.
 """
 
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Block(NamedTuple):
     mean: Float[Array, "S D m d w"]
 
 
-def derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
+def derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None) -> FlowDerivatives:
     """All that the kinetic energy needs of a FermiNet flow at R."""
     N, dim, species = *R.shape, flow.cell.species
     D, S = N * dim, len(species)
@@ -57,20 +57,21 @@ def derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
     hess = Hessians(zeros(N, D, 0), zeros(N, 0, 0), zeros(N, N, dim, dim, 0), zeros(S, D, D, 0), zeros(N, 0, 0))
     total = zeros(S, D, D, 0)  # the sums of the Hessians over each species
 
-    for layer, pair in zip(flow.single, pair_jets(flow, R), strict=True):
+    for layer, pair in zip(flow.single, pair_jets(flow, R, frame), strict=True):
         f = PairJet(*(flow.pair_terms(layer, x) for x in pair))
         z = Jet(
             flow.mix(layer, h.value) + jnp.sum(f.value, axis=1) + layer.bias,
             flow.mix(layer, h.grad) + scatter(f.grad),
-            flow.mix(layer, h.lap) + 2 * jnp.sum(f.lap, axis=1),
-            flow.mix(layer, h.grad_lap) + 2 * scatter(f.grad_lap),
+            flow.mix(layer, h.lap) + jnp.sum(f.lap, axis=1),
+            flow.mix(layer, h.grad_lap) + scatter(f.grad_lap),
         )
         own, mean = mixed(flow, layer, hess, total)
         own = own._replace(pair=own.pair + f.hess)
 
         slopes = softplus_derivatives(z.value)
-        Qu = times(own, z.grad, species) + mean_times(mean, z.grad, species)
-        h = Jet(*(residual(old, new) for old, new in zip(h, elementwise(z, Qu, slopes), strict=True)))
+        v = z.grad if frame is None else jnp.tensordot(frame @ frame.T, z.grad, (1, 1)).swapaxes(0, 1)
+        Qv = times(own, v, species) + mean_times(mean, v, species)
+        h = Jet(*(residual(old, new) for old, new in zip(h, elementwise(z, v, Qv, slopes), strict=True)))
         total = residual(total, total_elementwise(own, mean, z.grad, slopes, species))
         hess = add_elementwise(hess, own, mean, z.grad, slopes)
 
@@ -81,20 +82,24 @@ def derivatives(flow, R: Float[Array, "N dim"]) -> FlowDerivatives:
         flat(h.grad_lap @ flow.out),
         linear(hess, flow.out),
         species,
+        frame,
     )
 
 
-def log_det_derivatives(zeta, J, laplacian, grad_laplacian, hess: Hessians, species) -> FlowDerivatives:
+def log_det_derivatives(zeta, J, laplacian, grad_laplacian, hess: Hessians, species, frame) -> FlowDerivatives:
     """g and T1 - T2 from J, Lap zeta (D,), d_a (Lap zeta_mu) (mu, a), and the Hessians of zeta."""
     D, M = len(J), jnp.linalg.inv(J)
     scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
 
     def along_some_axes(block):
         X = (M @ dense(hess, scaled, block, species).reshape(D, -1)).reshape(D, D, -1)
-        return jnp.einsum("nna->a", X), jnp.einsum("kna,nka->", X, X)
+        return jnp.einsum("nna->a", X), jnp.einsum("kna,nka->", X, X) if frame is None else X
 
     # Block by block, because D^3 numbers do not fit into a cache.
     g, T2 = jax.lax.map(along_some_axes, blocks(hess))
+    if frame is not None:
+        X = jnp.moveaxis(T2, 0, 2).reshape(D, D, -1)[:, :, :D] @ frame
+        T2 = jnp.einsum("knc,nkc->", X, X)
     T1 = jnp.sum(M.T * grad_laplacian)
     det_sign, log_det = jnp.linalg.slogdet(J)
     return FlowDerivatives(zeta, J, laplacian, log_det, g.reshape(-1)[:D], T1 - jnp.sum(T2), det_sign)

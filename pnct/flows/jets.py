@@ -1,11 +1,13 @@
 r"""Jets: numbers with their derivatives, carried through y = softplus(z) and through the pair stream of a FermiNet flow.
 
-With u = grad z, Q = Hess z, c = grad Lap z, elementwise,
+With u = grad z, Q = Hess z, c = grad Lap z, v = u, or v = C C^T u where Lap is along a frame C, elementwise,
 
-    grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' |u|^2
-    grad Lap y = s' c + s'' (u Lap z + 2 Q u) + s''' u |u|^2
+    grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' u.v
+    grad Lap y = s' c + s'' (u Lap z + 2 Q v) + s''' u (u.v)
 
-and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components.
+and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components. By all coordinates, G = C C^T,
+
+    Lap f(r_ij) = sum_bc g_bc d_b d_c f,   g = G_ii + G_jj - G_ij - G_ji, without a frame 2.
 """
 
 from typing import NamedTuple
@@ -19,7 +21,7 @@ from pnct.flows.pairs import displacements
 
 
 class PairJet(NamedTuple):
-    """f(r_ij) with its derivatives by r_ij."""
+    """f(r_ij) with its derivatives by r_ij, and its Laplacian by all coordinates."""
 
     value: Float[Array, "N N F"]
     grad: Float[Array, "N N d F"]
@@ -37,17 +39,28 @@ class Jet(NamedTuple):
     grad_lap: Float[Array, "N D H"]
 
 
-def pair_jets(flow, R) -> list[PairJet]:
+def pair_metric(frame: Float[Array, "D D"] | None, R) -> Float[Array, "N N d d"] | None:
+    """g of every pair, or None where it is 2."""
+    if frame is None:
+        return None
+    N, d = R.shape
+    G = jnp.swapaxes((frame @ frame.T).reshape(N, d, N, d), 1, 2)
+    own = G[jnp.arange(N), jnp.arange(N)]
+    return own[:, None] + own - G - jnp.swapaxes(G, 0, 1)
+
+
+def pair_jets(flow, R, frame=None) -> list[PairJet]:
     """The pair stream as every layer meets it."""
-    jets = [feature_jet(flow, R)]
+    metric = pair_metric(frame, R)
+    jets = [feature_jet(flow, R, metric)]
     for layer in flow.pair:
         z = PairJet(*(flow.by_relation([x @ weight for weight in layer.weight]) for x in jets[-1]))
         z = z._replace(value=z.value + flow.by_relation([jnp.broadcast_to(b, z.value.shape) for b in layer.bias]))
-        jets.append(PairJet(*(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z), strict=True))))
+        jets.append(PairJet(*(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z, metric), strict=True))))
     return jets
 
 
-def feature_jet(flow, R) -> PairJet:
+def feature_jet(flow, R, metric) -> PairJet:
     """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other."""
     r, axes = jnp.moveaxis(displacements(R), -1, 0), range(R.shape[1])
 
@@ -58,7 +71,10 @@ def feature_jet(flow, R) -> PairJet:
     value = lambda r: flow.features(jnp.stack(r, axis=-1), flow.cell.L)  # noqa: E731
     slopes = [slope(value, a) for a in axes]
     curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
-    laplacian = lambda r: sum(curvatures[a][a](r) for a in axes)  # noqa: E731
+    if metric is None:
+        laplacian = lambda r: 2 * sum(curvatures[a][a](r) for a in axes)  # noqa: E731
+    else:
+        laplacian = lambda r: sum(metric[..., a, b, None] * curvatures[a][b](r) for a in axes for b in axes)  # noqa: E731
     return PairJet(
         value(r),
         jnp.stack([f(r) for f in slopes], axis=2),
@@ -68,13 +84,14 @@ def feature_jet(flow, R) -> PairJet:
     )
 
 
-def pair_elementwise(z: PairJet) -> PairJet:
+def pair_elementwise(z: PairJet, metric) -> PairJet:
     """The jet of softplus(z)."""
     slopes = softplus_derivatives(z.value)
     d1, d2, _ = (x[:, :, None, None, :] for x in slopes)
     hess = d1 * z.hess + d2 * z.grad[:, :, :, None] * z.grad[:, :, None]
-    Qu = jnp.sum(z.hess * z.grad[:, :, None], axis=3)
-    y = elementwise(Jet(z.value, z.grad, z.lap, z.grad_lap), Qu, slopes)
+    v = 2 * z.grad if metric is None else jnp.sum(metric[..., None] * z.grad[:, :, None], axis=3)
+    Qv = jnp.sum(z.hess * v[:, :, None], axis=3)
+    y = elementwise(Jet(z.value, z.grad, z.lap, z.grad_lap), v, Qv, slopes)
     return PairJet(y.value, y.grad, hess, y.lap, y.grad_lap)
 
 
@@ -84,14 +101,14 @@ def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"],
     return p, p * q, p * q * (q - p)
 
 
-def elementwise(z: Jet, Qu, slopes) -> Jet:
-    """The jet of y = softplus(z), from that of z and Qu = (Hess z) grad z."""
+def elementwise(z: Jet, v, Qv, slopes) -> Jet:
+    """The jet of y = softplus(z), from that of z, v, and Q v."""
     s1, s2, s3 = slopes
-    u, square = z.grad, jnp.sum(z.grad**2, axis=-2)
+    u, square = z.grad, jnp.sum(z.grad * v, axis=-2)
     d1, d2, d3, lap = (x[..., None, :] for x in (s1, s2, s3 * square, z.lap))
     return Jet(
         softplus(z.value),
         d1 * u,
         s1 * z.lap + s2 * square,
-        d1 * z.grad_lap + d2 * (u * lap + 2 * Qu) + d3 * u,
+        d1 * z.grad_lap + d2 * (u * lap + 2 * Qv) + d3 * u,
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -52,14 +53,12 @@ class Turned(eqx.Module):
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """Those of the flow, turned; Laplacians and determinants do not change."""
-        T = flow_derivatives(self.flow, self.there(R))
-        vector = lambda x: self.back(x.reshape(R.shape)).reshape(x.shape)  # noqa: E731
-        return T._replace(
-            zeta=self.back(T.zeta),
-            jacobian=self._both_back(T.jacobian, R.shape),
-            laplacian=vector(T.laplacian),
-            grad_log_det=vector(T.grad_log_det),
-        )
+        return self._derivatives_back(flow_derivatives(self.flow, self.there(R)), R)
+
+    def derivatives_along(self, R: Float[Array, "N dim"], frame: Float[Array, "D D"]) -> FlowDerivatives:
+        """The same with Laplacians along a frame."""
+        turned = jax.vmap(self.there, -1, -1)(frame.reshape(*R.shape, R.size)).reshape(frame.shape)
+        return self._derivatives_back(flow_derivatives(self.flow, self.there(R), turned), R)
 
     def there(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """g x of every electron."""
@@ -68,6 +67,15 @@ class Turned(eqx.Module):
     def back(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """g^{-1} x of every electron."""
         return x @ self.turn.astype(x.dtype)
+
+    def _derivatives_back(self, T: FlowDerivatives, R) -> FlowDerivatives:
+        vector = lambda x: self.back(x.reshape(R.shape)).reshape(x.shape)  # noqa: E731
+        return T._replace(
+            zeta=self.back(T.zeta),
+            jacobian=self._both_back(T.jacobian, R.shape),
+            laplacian=vector(T.laplacian),
+            grad_log_det=vector(T.grad_log_det),
+        )
 
     def _both_back(self, J, shape):
         N, dim = shape

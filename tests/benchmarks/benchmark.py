@@ -199,7 +199,6 @@ def variance_ratio(chunk_size, walkers=128) -> float:
     trained = load(REFERENCE, RS)
     orbitals, cell = trained.orbitals, trained.orbitals.cell
     flow, V = as_ferminet(trained.flow, cell), ewald(cell)
-    rng = np.random.default_rng(0)
 
     def both(K, key):
         R_key, probe_key = jax.random.split(key)
@@ -208,7 +207,7 @@ def variance_ratio(chunk_size, walkers=128) -> float:
         exact = -(psi.laplacian + jnp.sum(psi.gradient**2)).real / (2 * RS**2)
         return exact + V(R) / RS, published.kinetic(flow, orbitals, K, R, RS, probe_key).real - exact
 
-    K = jnp.asarray([trained.occupation.sample(rng) for _ in range(walkers)])
+    K, _ = jax.lax.map(trained.occupation.sample, jax.random.split(jax.random.key(2), walkers))
     exact, noise = task(both, chunk_size, K, jax.random.split(jax.random.key(3), walkers)).run()
     return float((np.var(exact) + np.mean(noise**2)) / np.var(exact))
 

@@ -1,4 +1,4 @@
-"""The fast derivatives of the FermiNet flow are those of automatic differentiation."""
+"""The fast derivatives of the FermiNet flow, and of flows after one another, are those of automatic differentiation."""
 
 import itertools
 import math
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from small_flow import random_positions
 
-from pnct.flows import forward_and_log_det
+from pnct.flows import Composed, backflow, forward_and_log_det
 from pnct.flows.derivatives import automatic_derivatives
 from pnct.flows.ferminet import ferminet
 from pnct.flows.ferminet_derivatives import derivatives
+from pnct.flows.turned import Turned
 from pnct.system import ElectronGas
 
 CASES = [((2, 0), 3, 1), ((3, 0), 2, 2), ((1, 2), 3, 2), ((2, 1), 2, 3)]
@@ -37,6 +38,21 @@ def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
         x, y = getattr(found, name), getattr(expected, name)
         assert x.dtype == y.dtype
         np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-11 * np.max(np.abs(y)), err_msg=name)
+
+
+@pytest.mark.parametrize("num_electrons, dim", [((3, 0), 2), ((1, 2), 3)])
+def test_one_flow_after_another(num_electrons, dim):
+    """Structured derivatives, those in turned coordinates and automatic ones, each along the frame of the flows before."""
+    cell = ElectronGas(num_electrons, dim, cutoff=4.0).cell
+    makers = ferminet(cell, 1, width=3), ferminet(cell, 2, width=2), backflow(cell, 1, width=2)
+    flows = [jax.tree.map(lambda x: 0.8 * x, random_weights(make(jax.random.key(0)), i)) for i, make in enumerate(makers)]
+    flows[1] = Turned(flows[1], np.eye(dim, dtype=int)[::-1])
+    flow, R = Composed(tuple(flows)), random_positions(cell)
+    found = jax.jit(lambda flow, R: flow.derivatives(R))(flow, R)
+    expected = jax.jit(lambda flow, R: automatic_derivatives(flow.__call__, R))(flow, R)
+    for name in expected._fields:
+        x, y = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-10 * np.max(np.abs(y)), err_msg=name)
 
 
 def test_float32():

@@ -12,6 +12,7 @@ from jax import random
 from pnct.distributions.born import Born
 from pnct.flows import (
     CanonicalTransformation,
+    Composed,
     FermiNet,
     backflow,
     continuous,
@@ -36,6 +37,7 @@ FLOWS = {
     "ferminet depth 1": (lambda cell: ferminet(cell, depth=1, width=5), 0.3),
     "ferminet depth 3": (lambda cell: ferminet(cell, depth=3, width=4), 0.3),
     "backflow": (lambda cell: backflow(cell, depth=2, width=5), 0.12),
+    "composed": (lambda cell: lambda key: Composed((ferminet(cell, 1, width=4)(key), ferminet(cell, 2, width=4)(key))), 0.25),
     "continuous": (lambda cell: continuous(cell, depth=1, width=5), 0.15),
     "separated": (lambda cell: separated_centres(cell, continuous(cell, depth=1, width=5)), 0.15),
 }
@@ -57,6 +59,7 @@ CASES = [
     ("ferminet depth 3", "polarised 2D"),
     ("backflow", "polarised 2D"),
     ("backflow", "unpolarised 3D"),
+    ("composed", "unpolarised 3D"),
     ("continuous", "unpolarised 2D"),
     ("ferminet", "open 2D"),
     ("backflow", "open 3D"),
@@ -68,7 +71,7 @@ periodic_flow = pytest.mark.parametrize(
     ("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES if "open" not in case[1]]
 )
 radial_flow = pytest.mark.parametrize(("flow", "cell"), CASES[-3:])
-some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5], CASES[9]])
+some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5], CASES[10]])
 
 
 @lru_cache
