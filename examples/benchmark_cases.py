@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pnct import ElectronGas
-from pnct.models import electron_gas, few_electrons
+from pnct.models import composed_gas, electron_gas, few_electrons
 
 ED = "exact diagonalisation"
 NETWORKS = "networks of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), sampled exactly"
@@ -63,6 +63,7 @@ CASES = {
     "3d-3-rs10-hot": few((3, 0), 3, 10.0, 0.5, 0.0, -0.131183, 1.1e-5, 4.111116),
     "2d-13-rs1": Case((13, 0), 2, 1.0, 0.15, 0.25, 200),
     "2d-13-rs10": Case((13, 0), 2, 10.0, 0.15, 0.25, 100),
+    "2d-13-rs10-composed": Case((13, 0), 2, 10.0, 0.15, 0.25, 100, model=composed_gas),
     "2d-29-rs0.25": Case((29, 0), 2, 0.25, 0.15, 0.25, 150, (rydberg(LOG, 23.375787, 0.001281, 29 * 0.39587),)),
     "2d-29-rs1": Case((29, 0), 2, 1.0, 0.15, 0.25, 150, (rydberg(LOG, 0.152067, 2.34e-4, 29 * 0.33489),)),
     "2d-29-rs5": Case((29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(LOG, -0.289728, 2.05e-4, 29 * 0.22517),)),

@@ -5,6 +5,7 @@ samples, and sets F (E at T = 0) and S beside the reference. The default cases t
 """
 
 import argparse
+import sys
 import time
 
 import jax
@@ -14,6 +15,7 @@ jax.config.update("jax_enable_x64", True)
 
 from benchmark_cases import CASES, SMALL, Case
 from numpyro.handlers import condition
+from processes import process_flags, share_the_work
 from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import Estimate, hamiltonian
@@ -32,6 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
     parser.add_argument("--single-precision", action="store_true", help="train in float32, evaluate in float64 all the same")
     directory_flags(parser, "out/benchmark_table")
+    process_flags(parser)
     return parser
 
 
@@ -40,6 +43,7 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     minima = {"steps": 0, "walkers": 2, "samples": 80}
     check_whole_numbers(args, parser, **{name: least for name, least in minima.items() if getattr(args, name) is not None})
+    share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
     out = output_directory(args, parser)
 
     results = {}
@@ -47,10 +51,13 @@ def main(argv=None) -> None:
         case = CASES[name]
         with ended_in_one_line(parser):
             report = run(case, args, out / name)
+        if jax.process_index() > 0:
+            continue
         print(lines(name, case, report), flush=True)
         results[name] = estimates(report)
         write_json(out / "result.json", args, {"cases": results})
-    print(f"Wrote result.json to {out}")
+    if jax.process_index() == 0:
+        print(f"Wrote result.json to {out}")
 
 
 def run(case: Case, args, directory):
@@ -63,10 +70,12 @@ def run(case: Case, args, directory):
     key, rounds, start = jax.random.key(args.seed), 3 if case.model is few_electrons else 1, time.monotonic()
     state = in_precision(vfe.init(key, gas), "float32" if args.single_precision else "float64")
     result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, init_state=state, checkpoint=directory)
-    print(f"Trained in {time.monotonic() - start:.0f} s, compilation included", flush=True)
+    if jax.process_index() == 0:
+        print(f"Trained in {time.monotonic() - start:.0f} s, compilation included", flush=True)
     draws = vfe.evaluate(jax.random.key(args.seed + 2), in_precision(result.params, "float64"), case.samples, gas)
     idata = to_arviz(draws, result.history)
-    idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
+    if jax.process_index() == 0:
+        idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
     return diagnose(idata)
 
 

@@ -5,6 +5,7 @@ parameters, and sets the result beside the ideal gas and the first-order bound F
 """
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from processes import process_flags, share_the_work
 from shared import UNITS, check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
@@ -43,7 +45,7 @@ def arguments(argv=None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
     parser.add_argument("--units", choices=UNITS, default="Ha", help="energy unit of what is printed and plotted")
     directory_flags(parser, "out/heg3d")
-    parser.add_argument("--distributed", action="store_true", help="one of several processes, as Slurm or MPI start them")
+    process_flags(parser)
     return parser
 
 
@@ -66,8 +68,7 @@ def routine(gas, args, parser) -> VariationalFreeEnergy:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    if args.distributed:
-        jax.distributed.initialize()
+    share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
     gas = system(args, parser, dim=3)
     vfe = routine(gas, args, parser)
     out = output_directory(args, parser)

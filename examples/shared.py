@@ -17,6 +17,7 @@ from pnct.inference import Interrupted, TrainingFailedError, run_directory
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 UNITS = {"Ha": 1.0, "Ry": 2.0}
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+PLACE = "PNCT_PLACE"  # port, number of processes and rank of one that --processes has started
 LIBRARIES = ("pnct", "jax", "numpyro", "optax", "distrax", "equinox", "arviz", "numpy")
 
 
@@ -43,7 +44,8 @@ def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) 
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         parser.error(f"Expected --out to be a directory that can be written; got {path} ({error.strerror}).")
-    if jax.process_index() == 0 and not args.resume and any(path.iterdir()):
+    asked = PLACE in os.environ  # by the process that started this one
+    if not asked and jax.process_index() == 0 and not args.resume and any(path.iterdir()):
         if not args.overwrite:
             parser.error(f"Expected a new or empty --out; got {path}. Add --resume to go on there, --overwrite to start anew.")
         for log in path.rglob(run_directory.LOG):

@@ -8,12 +8,13 @@ a disc of radius a around it, E_loc is averaged over the disc, the pair's centre
 
     <E_loc>_disc = int |Psi|^2 E_loc d^2x / int |Psi|^2 d^2x,    d^2x = x dx d phi,
 
-by a Gauss rule in x and equal steps in phi: the same mean, without the tail. (Discs that overlap, where two pairs are that near,
-are left out of account: one in 2/(3 pi N (N-1) a^2/2L^2) of the discs.)
+by a Gauss rule in x and equal steps in phi: the same mean, without the tail. Where two pairs lie within their discs, only the
+nearer one counts; of a = 0.002 L, where 1.5 % of the samples have one, that are 0.01 %.
 """
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import numpy as np
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
+sys.path.append(str(Path(__file__).parents[1]))
 
 from reference_network import Trained, as_ferminet, load
 

@@ -100,3 +100,15 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path):
     assert done.returncode == 2
     assert f"Expected a new or empty --out; got {tmp_path}. Add --resume to go on there" in done.stderr.splitlines()[-1]
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_numbers_of_one(tmp_path):
+    flags = ["--num-up", 2, "--rs", 5, "--steps", 2, "--walkers", 8, "--samples", 80, "--processes"]
+    for number in (1, 2):
+        done = run(*flags, number, "--out", tmp_path / str(number))
+        assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / n / "result.json").read_text()) for n in "12")
+    for name in ("free_energy", "kinetic", "entropy"):
+        assert two[name]["value"] == pytest.approx(one[name]["value"], rel=1e-9)
+    assert two["config"]["processes"] == 2
