@@ -38,8 +38,6 @@ def share_the_work(args: argparse.Namespace, parser: argparse.ArgumentParser, co
         jax.distributed.initialize()
     elif PLACE in os.environ:
         port, number, rank = map(int, os.environ[PLACE].split())
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, _cores()[rank::number])
         jax.distributed.initialize(f"localhost:{port}", number, rank)
     elif args.processes > 1:
         if args.processes > len(_cores()):
@@ -54,6 +52,16 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
+def _shares(number: int) -> list[list[int]]:
+    cores = _cores()
+    return [cores[rank::number] for rank in range(number)]
+
+
+def _move_to(cores: list[int]) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
 def _run(command: list[str], number: int) -> int:
     """The first status that is not zero, or zero. Only the first process is heard, unless another one fails before it."""
     with socket.socket() as free:
@@ -63,15 +71,13 @@ def _run(command: list[str], number: int) -> int:
     setting = {"PJRT_NPROC": str(max(2, len(_cores()) // number)), "JAX_PLATFORMS": "cpu"} | os.environ
     with ExitStack() as stack:
         errors = [None] + [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, number)]
-        processes = [
-            subprocess.Popen(
-                [sys.executable, *command],
-                env=setting | {PLACE: f"{port} {number} {rank}"},
-                stdout=subprocess.DEVNULL if rank else None,
-                stderr=error,
-            )
-            for rank, error in enumerate(errors)
-        ]
+        processes = []
+        for rank, (error, cores) in enumerate(zip(errors, _shares(number), strict=True)):
+            # Inherited: a process that moves to its cores by itself leaves threads behind that it has started before.
+            _move_to(cores)
+            place = {PLACE: f"{port} {number} {rank}"}
+            output = subprocess.DEVNULL if rank else None
+            processes.append(subprocess.Popen([sys.executable, *command], env=setting | place, stdout=output, stderr=error))
         # Ctrl-C reaches all of them by itself; each ends when all is saved, and this one waits for that.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: [process.terminate() for process in processes])
