@@ -1,4 +1,4 @@
-"""The uniform electron gas with two flows, one after the other: a lower free energy than electron_gas, in twice the time."""
+"""The uniform electron gas as in electron_gas, but with two flows, one after the other."""
 
 import pnct
 import pnct.distributions as dist

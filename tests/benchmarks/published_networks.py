@@ -47,6 +47,10 @@ def main(argv=None) -> None:
     parser.add_argument("--radius", type=float, default=0.002, help="of the discs, in units of L")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
+    if args.samples < 2:
+        parser.error(f"Expected --samples >= 2; got {args.samples}.")
+    if not 0 <= args.radius <= 0.25:
+        parser.error(f"Expected --radius from 0 to 0.25, so that no pair is in two discs; got {args.radius}.")
     args.out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     draws = sample(load(REFERENCE, args.rs), args.samples, args.seed, args.radius)
