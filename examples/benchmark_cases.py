@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pnct import ElectronGas
-from pnct.models import composed_gas, electron_gas, few_electrons
+from pnct.models import composed_gas, electron_gas, few_electrons, unpolarised_gas
 
 ED = "exact diagonalisation"
 NETWORKS = "networks of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), sampled exactly"
@@ -52,6 +52,7 @@ def few(num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist
 
 
 AT_RS_10 = (rydberg(NETWORKS, -0.1691518, 5.6e-6, 29 * 0.15954), rydberg(LOG, -0.169068, 2.3e-5, 29 * 0.15903))
+AT_REST = (Reference(VMC, -1.073323 / 14, 2.7e-5 / 14), Reference(DMC, -1.110199 / 14, 3.2e-5 / 14))
 CASES = {
     "2d-3-rs1": few((3, 0), 2, 1.0, 0.15, 0.25, 0.034151, 1.4e-5, 0.293314),
     "2d-3-rs5": few((3, 0), 2, 5.0, 0.15, 0.25, -0.306334, 3e-6, 0.289774),
@@ -70,9 +71,8 @@ CASES = {
     "2d-29-rs5": Case((29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(NETWORKS, -0.289664, 1.4e-5, 29 * 0.22369),)),
     "2d-29-rs10": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10),
     "2d-29-rs10-composed": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10, model=composed_gas),
-    "3d-7+7-rs5": Case(
-        (7, 7), 3, 5.0, 0.0, 0.0, 200, (Reference(VMC, -1.073323 / 14, 2.7e-5 / 14), Reference(DMC, -1.110199 / 14, 3.2e-5 / 14))
-    ),
+    "3d-7+7-rs5": Case((7, 7), 3, 5.0, 0.0, 0.0, 200, AT_REST, walkers=1024, samples=16_384, model=unpolarised_gas),
+    "3d-7+7-rs5-flow": Case((7, 7), 3, 5.0, 0.0, 0.0, 200, AT_REST),
     "3d-7-rs4": Case((7, 0), 3, 4.0, 0.0625, 0.0, 150),
     "3d-7-rs10": Case((7, 0), 3, 10.0, 0.0625, 0.0, 150),
     "3d-19-rs4": Case((19, 0), 3, 4.0, 0.0625, 0.0, 150),

@@ -10,9 +10,12 @@ so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no 
 products is Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
 
     s = sum_t w_t s_t,    S = sum_t w_t (S_t + s_t s_t^T) - s s^T
+
+The derivatives of Slater-Jastrow states (pnct.jastrow) are taken automatically.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
+from pnct.jastrow import SlaterJastrow
 from pnct.superposition import Superposition, matrix_of_all
 
 
@@ -37,6 +41,11 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     The phase is the imaginary part, up to a multiple of 2 pi. Raises ValueError if K or zeta has the wrong shape.
     """
     _check_shapes(orbitals, K, zeta)
+    if isinstance(orbitals, SlaterJastrow):
+        first, second = orbitals.cell.species
+        parts = [_log_det(orbitals.table.matrix(K[first], zeta[first]))]
+        parts.append(_log_det(orbitals.among(zeta[first]).matrix(K[second], zeta[second])))
+        return sum(parts) - _log_norm(orbitals.cell)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
         matrices = [matrix_of_all(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
@@ -49,11 +58,25 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
 def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> SlaterDerivatives:
     """ln Phi_K(zeta) with s and S. Raises ValueError if K or zeta has the wrong shape."""
     _check_shapes(orbitals, K, zeta)
+    if isinstance(orbitals, SlaterJastrow):
+        return _automatic(lambda zeta: log_det(orbitals, K, zeta), zeta)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
         return _superposition(c, jax.vmap(partial(_of_determinant, orbitals.cell))(_all_matrices(orbitals.table, Ks, zeta)))
     one = jax.tree.map(lambda x: x[0], _all_matrices(orbitals, K[None], zeta))
     return _of_determinant(orbitals.cell, one)
+
+
+def _automatic(log_det: Callable, zeta) -> SlaterDerivatives:
+    """Of any function, forward over reverse."""
+
+    def parts(zeta):
+        value = log_det(zeta)
+        return jnp.stack([value.real, value.imag])
+
+    gradient = jax.jacrev(parts)
+    complex_of = lambda x: jax.lax.complex(x[0], x[1])  # noqa: E731
+    return SlaterDerivatives(*(complex_of(f(zeta)) for f in (parts, gradient, jax.jacfwd(gradient))))
 
 
 def _log_sum(c: Float[Array, " t"], logs: Complex[Array, " t"]) -> Complex[Array, ""]:

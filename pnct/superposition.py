@@ -52,4 +52,4 @@ def once_each(orbitals, K: Int[Array, " k"], shares: Float[Array, " k"]) -> tupl
 
 def table_of(orbitals):
     """The orbitals that the determinants of these states are made of; a table of orbitals is its own."""
-    return orbitals.table if isinstance(orbitals, Superposition) else orbitals
+    return getattr(orbitals, "table", orbitals)

@@ -13,7 +13,7 @@ one after the other all the same (pnct.distributions.chain); where they are many
     |sum_t c_t D_t|^2 <= c sum_t |c_t| |D_t|^2,    c = sum_t |c_t|
 
 so a sample of one of them, chosen with the chances |c_t|/c, is accepted with the ratio of the two sides: once in c^2 times on
-average, and c^2 is at most their number.
+average, and c^2 is at most their number. Of a Slater-Jastrow state (pnct.jastrow) the second species is drawn after the first.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -25,9 +25,11 @@ from jaxtyping import Array, Float, Int
 
 from pnct import slater
 from pnct.distributions.chain import is_short, sample_chain
+from pnct.jastrow import SlaterJastrow
 from pnct.superposition import Superposition
 
 PROPOSALS = 8  # per round
+JASTROW_PROPOSALS = 32  # likewise, where the bound is a few times larger than the density
 MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plane waves
 MAX_TRIALS = 1024  # of a superposition: the chance to need more is below exp(-1024/t) for t determinants
 
@@ -35,7 +37,7 @@ MAX_TRIALS = 1024  # of a superposition: the chance to need more is below exp(-1
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves, Oscillators, MixedOrbitals or a Superposition.  K: (N,) occupied orbitals, up then down.
+    orbitals: PlaneWaves, Oscillators, MixedOrbitals, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
     dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
@@ -81,6 +83,8 @@ class Determinantal(distrax.Distribution):
                 few = is_short(len(c), self.orbitals.cell.num_electrons)
                 draw = sample_chain if few else sample_superposition
                 return draw(key, self.orbitals, self.K, self.dtype)
+            if isinstance(self.orbitals, SlaterJastrow):
+                return sample_jastrow(key, self.orbitals, self.K, self.dtype)
             return sample_species(key, self.orbitals, self.K, self.dtype)
 
 
@@ -116,6 +120,14 @@ def sample_species(key: Array, orbitals, K: Int[Array, " N"], dtype) -> Float[Ar
     keys = jax.random.split(key, len(species))
     each = [orbitals.of_species(s) for s in range(len(species))]
     return jnp.concatenate([sample(*x, K[i], dtype) for *x, i in zip(keys, each, species, strict=True)])
+
+
+def sample_jastrow(key: Array, orbitals: SlaterJastrow, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    """One exact sample of a Slater-Jastrow state: the second species among the electrons of the first one. Shape (N, dim)."""
+    first, second = orbitals.cell.species
+    keys = jax.random.split(key)
+    A = sample(keys[0], orbitals.table, K[first], dtype)
+    return jnp.concatenate([A, sample(keys[1], orbitals.among(A), K[second], dtype, JASTROW_PROPOSALS)])
 
 
 def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:

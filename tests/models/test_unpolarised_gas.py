@@ -1,0 +1,27 @@
+"""A Jastrow factor and a flow: the local energy is that of ln Psi, and the natural gradient remembers the metric of both."""
+
+import jax
+import pytest
+from automatic_energy import kinetic_energies, modules_of, moved_modules
+from jax import random
+
+from pnct import ElectronGas
+from pnct.inference import natural_gradient
+from pnct.models import unpolarised_gas
+
+
+@pytest.mark.parametrize(("theta", "num_orbitals"), [(0.0, 3), (0.3, 9)])
+def test_local_energy_is_that_of_log_psi(theta, num_orbitals):
+    """Also of a table that is not filled."""
+    gas = ElectronGas((3, 3), 2, 3.0, theta, 0.25, cutoff=3.0 if theta else None)
+    assert len(gas.orbitals) == num_orbitals
+    params = moved_modules(unpolarised_gas, gas, ("jastrow", "flow"), 0.1)
+    for key in random.split(random.key(1), 2):
+        ours, theirs = kinetic_energies(unpolarised_gas, params, gas, key)
+        assert complex(ours) == pytest.approx(complex(theirs), rel=1e-9)
+
+
+def test_the_metric_of_flow_and_factor_is_remembered():
+    params = modules_of(unpolarised_gas, ElectronGas((7, 7), 3, 5.0, 0.0))
+    metric = jax.eval_shape(natural_gradient().init, params).metric
+    assert {"flow", "jastrow"} <= metric["flow"].keys()
