@@ -71,7 +71,7 @@ CASES = {
     "2d-29-rs5": Case((29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(NETWORKS, -0.289664, 1.4e-5, 29 * 0.22369),)),
     "2d-29-rs10": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10),
     "2d-29-rs10-composed": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10, model=composed_gas),
-    "3d-7+7-rs5": Case((7, 7), 3, 5.0, 0.0, 0.0, 200, AT_REST, walkers=1024, samples=16_384, model=unpolarised_gas),
+    "3d-7+7-rs5": Case((7, 7), 3, 5.0, 0.0, 0.0, 150, AT_REST, walkers=512, model=unpolarised_gas),
     "3d-7+7-rs5-flow": Case((7, 7), 3, 5.0, 0.0, 0.0, 200, AT_REST),
     "3d-7-rs4": Case((7, 0), 3, 4.0, 0.0625, 0.0, 150),
     "3d-7-rs10": Case((7, 0), 3, 10.0, 0.0625, 0.0, 150),

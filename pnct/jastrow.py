@@ -107,18 +107,37 @@ class SlaterJastrow(eqx.Module):
         """The total momentum, that of the plane waves: g depends on differences of positions alone."""
         return self.table.quantum_numbers(K)
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether the second species fills the table: then Phi_K is that of free electrons times e^{log_factor - log_norm}."""
+        return len(self) == self.cell.num_electrons[1]
+
+    def log_factor(self, zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
+        """sum_i ln|g(r_i; A)|"""
+        first, second = self.cell.species
+        return jnp.sum(jnp.log(jnp.abs(self.jastrow.factor(self.jastrow.amplitudes(zeta[first]), zeta[second]))))
+
+    def log_norm(self, A: Float[Array, "n dim"]) -> Float[Array, ""]:
+        """ln(det S)/2 of the whole table."""
+        C = jnp.linalg.cholesky(self.overlaps(self.jastrow.amplitudes(A)))
+        return jnp.sum(jnp.log(jnp.diagonal(C).real))
+
     def among(self, A: Float[Array, "n dim"]) -> "OrbitalsAmong":
         """The orbitals chi_l(r; A) of the second species."""
         G = self.jastrow.amplitudes(A)
+        C = jnp.linalg.cholesky(self.overlaps(G))
+        eye = jnp.eye(len(self), dtype=C.dtype)
+        return OrbitalsAmong(self, G, jax.scipy.linalg.solve_triangular(C, eye, lower=True).conj().T)
+
+    def overlaps(self, G: Complex[Array, " Q"]) -> Complex[Array, "M M"]:
+        """S of the orbitals of the table, from the amplitudes of g."""
         n = np.round(self.table.indices - self.table.indices[0]).astype(int)
         differences = n[:, None] - n
         reach = int(np.max(np.abs(differences)))
         points = 2 * self.jastrow.largest_wave + reach + 1  # as many as make the sums over the grid exact integrals
         square = self.jastrow.on_grid(G, points).astype(G.dtype) ** 2
         waves = along_every_axis(square, waves_on_axis(reach, points).conj() / points)
-        C = jnp.linalg.cholesky(waves[tuple(np.moveaxis(reach + differences, -1, 0))])
-        eye = jnp.eye(len(n), dtype=C.dtype)
-        return OrbitalsAmong(self, G, jax.scipy.linalg.solve_triangular(C, eye, lower=True).conj().T)
+        return waves[tuple(np.moveaxis(reach + differences, -1, 0))]
 
 
 class OrbitalsAmong(eqx.Module):
@@ -164,7 +183,7 @@ def half_of_the_waves(cell: Cell, cutoff: float) -> Int[np.ndarray, "Q dim"]:
     return n[n[np.arange(len(n)), first] > 0]
 
 
-def jastrow(cell: Cell, cutoff: float = 12.0) -> Callable[[Array], Jastrow]:
+def jastrow(cell: Cell, cutoff: float = 24.0) -> Callable[[Array], Jastrow]:
     """A function key -> Jastrow, at first g = 1. cutoff: of (q L/2 pi)^2; the shortest wave has L/cutoff^(1/2)."""
     if not isinstance(cell, Cell) or min(cell.num_electrons) == 0:
         raise ValueError(f"Expected a periodic cell with electrons of both spins; got {cell!r}.")

@@ -15,7 +15,6 @@ The derivatives of Slater-Jastrow states (pnct.jastrow) are taken automatically.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -59,7 +58,7 @@ def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> S
     """ln Phi_K(zeta) with s and S. Raises ValueError if K or zeta has the wrong shape."""
     _check_shapes(orbitals, K, zeta)
     if isinstance(orbitals, SlaterJastrow):
-        return _automatic(lambda zeta: log_det(orbitals, K, zeta), zeta)
+        return _slater_jastrow(orbitals, K, zeta)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
         return _superposition(c, jax.vmap(partial(_of_determinant, orbitals.cell))(_all_matrices(orbitals.table, Ks, zeta)))
@@ -67,16 +66,23 @@ def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> S
     return _of_determinant(orbitals.cell, one)
 
 
-def _automatic(log_det: Callable, zeta) -> SlaterDerivatives:
-    """Of any function, forward over reverse."""
+def _slater_jastrow(orbitals: SlaterJastrow, K, zeta) -> SlaterDerivatives:
+    """Automatically, forward over reverse; where the table is filled, that of what is not a determinant of plane waves only."""
+    value = log_det(orbitals, K, zeta)
+    if orbitals.is_filled:
+        free, first = derivatives(orbitals.table, K, zeta), orbitals.cell.species[0]
+        slope, slope_of_norm = jax.grad(orbitals.log_factor), jax.grad(orbitals.log_norm)
+        gradient = (free.gradient + slope(zeta)).at[first].add(-slope_of_norm(zeta[first]))
+        hessian = (free.hessian + jax.jacfwd(slope)(zeta)).at[first, :, first].add(-jax.jacfwd(slope_of_norm)(zeta[first]))
+        return SlaterDerivatives(value, gradient, hessian)
 
     def parts(zeta):
-        value = log_det(zeta)
+        value = log_det(orbitals, K, zeta)
         return jnp.stack([value.real, value.imag])
 
-    gradient = jax.jacrev(parts)
-    complex_of = lambda x: jax.lax.complex(x[0], x[1])  # noqa: E731
-    return SlaterDerivatives(*(complex_of(f(zeta)) for f in (parts, gradient, jax.jacfwd(gradient))))
+    slopes = jax.jacrev(parts)
+    gradient, hessian = (jax.lax.complex(*f(zeta)) for f in (slopes, jax.jacfwd(slopes)))
+    return SlaterDerivatives(value, gradient, hessian)
 
 
 def _log_sum(c: Float[Array, " t"], logs: Complex[Array, " t"]) -> Complex[Array, ""]:

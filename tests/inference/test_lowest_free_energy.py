@@ -32,9 +32,9 @@ def test_unpolarised_ground_state_is_below_slater_jastrow_vmc():
     """T = 0, 3D, 7 + 7 electrons, rs = 5: below SJ-VMC by more than three errors, and above SJ-DMC, from exact samples."""
     gas = ElectronGas((7, 7), 3, 5.0, 0.0)
     program = condition(unpolarised_gas, {"K": gas.ground_state})
-    vfe = VariationalFreeEnergy(program, hamiltonian(gas), natural_gradient(), num_walkers=1024)
+    vfe = VariationalFreeEnergy(program, hamiltonian(gas), natural_gradient(), num_walkers=512)
     result = vfe.run(random.key(0), 150, gas, progress_bar=False)
-    draws = vfe.evaluate(random.key(1), result.params, 16_384, gas)
+    draws = vfe.evaluate(random.key(1), result.params, 32_768, gas)
     E = mean_of_independent((draws.kinetic + draws.potential).real)
     print(f"E = {E} hartree")
     assert np.all(draws.exact) and np.all(draws.det_sign > 0)
