@@ -101,7 +101,8 @@ def test_local_energy_against_finite_differences(make, tolerance):
     np.testing.assert_allclose(local.kinetic, -laplacian / 2, rtol=tolerance)
 
 
-@pytest.mark.parametrize("num_electrons", [(2, 0), pytest.param((1, 1), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_electrons", [(2, 0), (1, 1)])
 def test_orthonormal(num_electrons):
     """<Psi_K|Psi_K'> = delta by quadrature in all four coordinates, for states of the same and of other angular momenta, which
     have flows of their own; the cusp at coalescence leaves 2e-3.
