@@ -26,6 +26,7 @@ from shared import (
     check_whole_numbers,
     directory_flags,
     ended_in_one_line,
+    entropy_of_states,
     estimates,
     exact_rows,
     output_directory,
@@ -83,7 +84,9 @@ def main(argv=None) -> None:
             for gas, params, history, draws in sweep(key, model, gases, natural_gradient(), **steps, **settings):
                 idata = to_arviz(draws, history, system=gas)
                 idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
-                report, mass = diagnose(idata), effective_mass(gas, draws, params["occupation"].energy_shifts)
+                S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
+                report = diagnose(idata)._replace(entropy=S.scaled(1 / N))
+                mass = effective_mass(gas, draws, params["occupation"].energy_shifts, S)
                 print(line(gas, report, mass), flush=True)
                 masses = {name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)}
                 rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})

@@ -20,7 +20,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from processes import process_flags, share_the_work
-from shared import UNITS, check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import (
+    UNITS,
+    check_whole_numbers,
+    directory_flags,
+    ended_in_one_line,
+    entropy_of_states,
+    estimates,
+    output_directory,
+    write_json,
+)
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
@@ -77,12 +86,13 @@ def main(argv=None) -> None:
         train = partial(run_to_plateau, vfe) if args.until_plateau else vfe.run
         result = train(jax.random.key(args.seed), args.steps, gas, checkpoint=out)
     draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
+    S = entropy_of_states(vfe.model, args.seed + 2, result.params, args.samples, gas)
     if jax.process_index() > 0:
         return
     idata = to_arviz(draws, result.history, system=gas)
-    report = diagnose(idata)
+    report = diagnose(idata)._replace(entropy=S.scaled(1 / gas.N))
 
-    mass = effective_mass(gas, draws, result.params["occupation"].energy_shifts)
+    mass = effective_mass(gas, draws, result.params["occupation"].energy_shifts, S)
     print(table(gas, report, mass, args.units))
     print(report.verdict)
     idata.to_netcdf(str(out / "draws.nc"), engine="h5netcdf")

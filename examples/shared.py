@@ -12,9 +12,12 @@ from pathlib import Path
 
 import jax
 
+from pnct import Estimate
 from pnct.inference import Interrupted, TrainingFailedError, run_directory
+from pnct.inference.entropy import entropy
 
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
+STATES_PER_SAMPLE = 16  # of p(K) alone, for S: they take a small part of the time of the samples
 UNITS = {"Ha": 1.0, "Ry": 2.0}
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 PLACE = "PNCT_PLACE"  # port, number of processes and rank of one that --processes has started
@@ -27,6 +30,11 @@ def directory_flags(parser: argparse.ArgumentParser, default: str) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out, if it has one")
     existing.add_argument("--overwrite", action="store_true", help="start anew in --out, though it holds a run")
+
+
+def entropy_of_states(model, seed: int, params, num_samples: int, gas) -> Estimate:
+    """S of all electrons, from STATES_PER_SAMPLE times as many states as there are samples."""
+    return entropy(model, jax.random.key(seed), params, STATES_PER_SAMPLE * num_samples, gas)
 
 
 def check_whole_numbers(args: argparse.Namespace, parser: argparse.ArgumentParser, **least: int) -> None:

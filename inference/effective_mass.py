@@ -34,15 +34,22 @@ class EffectiveMass(NamedTuple):
         return "   ".join(f"{name} {mass}" for name, mass in zip(names, self, strict=True) if np.isfinite(mass.value))
 
 
-def effective_mass(gas, draws: Draws, levels: Float[Array, " levels"] | None = None) -> EffectiveMass:
-    """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per level, over T."""
+def effective_mass(
+    gas, draws: Draws, levels: Float[Array, " levels"] | None = None, entropy: Estimate | None = None
+) -> EffectiveMass:
+    """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per level, over T.
+
+    entropy: of all electrons, in k_B, as of pnct.inference.entropy; by default that of the draws.
+    """
     log_p = np.asarray(draws.log_prob, float)
-    entropy = mass_from_entropy(gas, mean_of_independent(-log_p[np.isfinite(log_p)]))
+    entropy = mean_of_independent(-log_p[np.isfinite(log_p)]) if entropy is None else entropy
     try:
         quasi_particles = mass_from_landau(gas, landau_functional(gas, draws.samples["K"], -draws.temperature * log_p))
     except TooFewStates:
         quasi_particles = _unknown(len(log_p))
-    return EffectiveMass(entropy, _unknown() if levels is None else mass_from_levels(gas, levels), quasi_particles)
+    return EffectiveMass(
+        mass_from_entropy(gas, entropy), _unknown() if levels is None else mass_from_levels(gas, levels), quasi_particles
+    )
 
 
 def mass_from_entropy(gas, entropy: Estimate) -> Estimate:

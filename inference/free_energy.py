@@ -58,7 +58,7 @@ class VariationalFreeEnergy(eqx.Module):
 
     def init(self, key, *args) -> TrainState:
         """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be right."""
-        init_key, key = jax.random.split(_checked_key(key))
+        init_key, key = jax.random.split(checked_key(key))
         check_hamiltonian(self.hamiltonian, args)
         law.check_observed(self.model, args)
         params = _init_params(self.model, init_key, as_arrays(args))
@@ -134,7 +134,7 @@ class VariationalFreeEnergy(eqx.Module):
         With standard_error (of the total F, hartree) it stops as soon as that is reached; num_samples is then the most it draws.
         """
         num_samples = whole("num_samples", num_samples, 2)
-        key, batches, drawn = _checked_key(key), [], 0
+        key, batches, drawn = checked_key(key), [], 0
         while drawn < num_samples:
             batch_key = jax.random.fold_in(key, len(batches))
             batches.append(jax.device_get(self._draw(params, batch_key, *as_arrays(args))))
@@ -224,7 +224,7 @@ def _error_of(batches, temperature) -> float:
     return float(np.nanstd(f) / np.sqrt(f.size))
 
 
-def _checked_key(key):
+def checked_key(key):
     if not (isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise ValueError(f"Expected a typed random key, jax.random.key(0); got {key!r}.")
     return key

@@ -30,7 +30,10 @@ def test_ideal_gas_has_mass_one():
     assert mass.levels.value == pytest.approx(1, abs=1e-12) and mass.levels.error < 1e-9
     assert mass.quasi_particles.value == pytest.approx(1, abs=1e-9) and mass.quasi_particles.error < 1e-8
     assert str(mass).startswith("s/s_0 1.0") and "learned levels" in str(mass) and "Landau functional" in str(mass)
-    assert "learned levels" not in str(effective_mass(GAS, draws_of(GAS, 100)))
+    few = draws_of(GAS, 100)
+    assert "learned levels" not in str(effective_mass(GAS, few))
+    known = Estimate(0.9 * ideal_gas(GAS).entropy, 0.01 * ideal_gas(GAS).entropy, 1e6)
+    assert effective_mass(GAS, few, entropy=known).entropy == pytest.approx((0.9, 0.01, 1e6))
 
 
 def test_heavy_quasi_particles():

@@ -1,0 +1,47 @@
+r"""The entropy of a trained density matrix by itself:  S = -E[ ln p(K) ],  from states alone.
+
+The states Psi_K are orthonormal, so the entropy of rho = sum_K p(K) |Psi_K><Psi_K| is that of p(K). A state without its
+electrons takes a small part of the time of a sample with its local energy: S can have many more of them than F.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference import laws as law
+from pnct.inference.free_energy import as_arrays, checked_key
+from pnct.inference.laws import Params
+from pnct.inference.walkers import default_mesh, gathered, map_walkers
+from pnct.validation import whole
+
+BATCH = 65_536  # states that are drawn together
+CHUNK = 256  # of them at once on a device
+
+
+def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Estimate:
+    """S of all classical sites of the model together, in k_B, from num_samples fresh independent states at frozen parameters.
+
+    Raises ValueError where every site but that of the electrons is conditioned: then there is no law to have one.
+    """
+    num_samples, key = whole("num_samples", num_samples, 2), checked_key(key)
+    laws, mesh = law.read_laws(model, params, args), default_mesh()
+    if not laws.classical:
+        raise ValueError("Expected a model with an unobserved site before that of the electrons; got none.")
+    log_prob, batch = [], min(BATCH, num_samples)
+    for i, start in enumerate(range(0, num_samples, batch)):
+        drawn = _log_prob(model, laws, mesh, params, jax.random.fold_in(key, i), as_arrays(args), batch)
+        log_prob.append(np.asarray(drawn, float)[: num_samples - start])
+    return mean_of_independent(-np.concatenate(log_prob))
+
+
+@eqx.filter_jit
+def _log_prob(model, laws, mesh, params, key, args, number):
+    def one(shared, key):
+        params, args = shared
+        values = law.draw_classical(model, laws, params, key, args)
+        return law.log_prob(model, laws, params, values, args)
+
+    return gathered(map_walkers(one, (params, args), jax.random.split(key, number), CHUNK, mesh), mesh)
