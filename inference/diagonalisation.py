@@ -54,7 +54,7 @@ def diagonalised(
 ) -> Params:
     """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for them.
 
-    num_samples: exact samples, shared among the blocks in proportion to their states; at least 8 n for each n by n matrix.
+    num_samples: exact samples of all blocks, see `shared_among_blocks`; at least 8 n for each n by n matrix.
     name: the module made by `configuration_mixing`.  site: the one that names the states.  levels: the module with the levels
     of a tabulated p(K). All else stays as it is.
     Raises ValueError where the model has no such module.
@@ -67,7 +67,10 @@ def diagonalised(
         raise ValueError(f"Expected a module '{name}' of configuration_mixing in the states; got {', '.join(params)}.")
     mixing, blocks = orbitals.mixing, orbitals.mixing.blocks
     first = first_entries(mixing, blocks)
-    sums = sampled_elements(vfe, key, params, num_samples, args, structure, site, mixing)
+    p_K, T = law.distribution(sites[site]), float(vfe.hamiltonian.temperature)
+    thermal = T > 0 and isinstance(p_K, TabulatedOccupation)
+    counts = shared_among_blocks(num_samples, mixing, np.asarray(p_K.log_levels() + mixing.log_weights) if thermal else None)
+    sums = sampled_elements(vfe, key, params, counts, args, structure, site, mixing)
 
     coefficients, energies = np.array(mixing.coefficients, float), np.full(len(mixing.states), np.nan)
     for entry, found in sums.items():
@@ -78,8 +81,7 @@ def diagonalised(
             energies[blocks[i]] = E
     like = lambda x: jnp.asarray(x, mixing.coefficients.dtype)  # noqa: E731
     params = params | {name: eqx.tree_at(lambda module: module.coefficients, params[name], like(coefficients))}
-    p_K, T = law.distribution(sites[site]), float(vfe.hamiltonian.temperature)
-    if T == 0 or not isinstance(p_K, TabulatedOccupation):
+    if not thermal:
         return params
     log_weights, shifts = thermal_weights(p_K, energies / T)
     return params | {
@@ -88,12 +90,30 @@ def diagonalised(
     }
 
 
-def sampled_elements(vfe, key, params: Params, num_samples: int, args, structure, site: str, mixing) -> dict[int, "Elements"]:
-    """S and H of every distinct U, by its first entry."""
+def shared_among_blocks(
+    num_samples: int, mixing: ConfigurationMixing, log_p: Float[np.ndarray, " S"] | None = None
+) -> Int[np.ndarray, " blocks"]:
+    """The number of samples of each block: in proportion to its states, or, where ln p(K) + constant is known, half of the work.
+
+    The other half makes the entropy as sure as it can: an error of E_n/T moves S by p_n (ln p_n + S), and a sample of a block
+    of n states takes n local energies and has 1/n of the weight for each state.
+    """
+    first, sizes = first_entries(mixing, mixing.blocks), np.array([len(block) for block in mixing.blocks])
+    counts = num_samples * sizes / sizes.sum()
+    if log_p is not None:
+        log_p = log_p - np.logaddexp.reduce(log_p)
+        moved = np.exp(log_p) * (log_p - np.exp(log_p) @ log_p)
+        weight = np.array([np.linalg.norm(moved[block]) for block in mixing.blocks])
+        if np.any(weight):
+            counts = counts / 2 + (counts @ sizes) / 2 * weight / (weight @ sizes)
+    shared = np.array([np.sum(first == entry) for entry in first])
+    return np.maximum(counts.astype(int), -(-LEAST * sizes // shared))
+
+
+def sampled_elements(vfe, key, params: Params, counts, args, structure, site: str, mixing) -> dict[int, "Elements"]:
+    """S and H of every distinct U, by its first entry, from so many samples of each block."""
     blocks = mixing.blocks
     first, sizes = first_entries(mixing, blocks), np.array([len(block) for block in blocks])
-    shared = np.array([np.sum(first == entry) for entry in first])
-    counts = np.maximum(num_samples * sizes // sizes.sum(), -(-LEAST * sizes // shared))
     sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
     keys, laid_out, layout = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.layout(structure)
     for some in alike(sizes):

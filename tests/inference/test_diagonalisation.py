@@ -16,7 +16,7 @@ from pnct import ElectronGas, hamiltonian
 from pnct.configurations import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
-from pnct.inference.diagonalisation import Elements, alike, diagonalised, eigenstates, thermal_weights
+from pnct.inference.diagonalisation import Elements, alike, diagonalised, eigenstates, shared_among_blocks, thermal_weights
 from pnct.inference.laws import read_laws
 from pnct.inference.occupation_optimum import level_occupations
 from pnct.inference.rounds import solved
@@ -120,6 +120,29 @@ def test_few_or_unsound_samples():
     U, E = turned(np.eye(2), psi, energy)
     np.testing.assert_allclose(E, [-1, 1], atol=1e-9)
     np.testing.assert_allclose(U @ h @ U.T, np.diag([-1, 1]), atol=1e-9)
+
+
+def test_samples_go_where_they_make_the_entropy_sure():
+    """By how much E_n/T moves S, by finite differences; the work, in local energies, is that of the plain rule."""
+    mixing, number = configuration_mixing(GAS.orbitals, 60)(random.key(0)), 10_000_000
+    sizes = np.array([len(block) for block in mixing.blocks])
+    plain = shared_among_blocks(number, mixing)
+    np.testing.assert_allclose(plain, number * sizes / sizes.sum(), atol=1)
+
+    energies = 0.5 * np.arange(len(mixing.states)) ** 0.7
+
+    def entropy(E):
+        log_p = -E - np.logaddexp.reduce(-E)
+        return -np.exp(log_p) @ log_p
+
+    step = 1e-5 * np.eye(len(energies))
+    slopes = np.array([(entropy(energies + h) - entropy(energies - h)) / 2e-5 for h in step])
+    expected = np.array([np.sqrt(np.sum(slopes[block] ** 2)) for block in mixing.blocks])
+    found = shared_among_blocks(number, mixing, 3.0 - energies)
+    more = found - plain / 2
+    np.testing.assert_allclose(more / more.sum(), expected / expected.sum(), atol=1e-5)
+    assert found @ sizes == pytest.approx(plain @ sizes, rel=1e-4) and np.ptp(sizes) > 0
+    assert np.all(shared_among_blocks(1, mixing, -energies) >= 1)
 
 
 def test_coefficients_belong_to_no_law():
