@@ -16,9 +16,9 @@ from pnct import ElectronGas, hamiltonian
 from pnct.configurations import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
-from pnct.inference.diagonalisation import Elements, alike, diagonalised, eigenstates, shared_among_blocks, thermal_weights
+from pnct.inference.closed_form.diagonalisation import Elements, alike, diagonalised, eigenstates, shared_among_blocks, thermal_weights
 from pnct.inference.laws import read_laws
-from pnct.inference.occupation_optimum import level_occupations
+from pnct.inference.closed_form.boltzmann_weights import level_occupations
 from pnct.inference.rounds import solved
 from pnct.models import electron_gas
 

@@ -13,7 +13,7 @@ import pytest
 from pnct import ElectronGas
 from pnct.distributions import Occupation, transformer
 from pnct.inference import Draws
-from pnct.inference.occupation_optimum import level_shifts, occupation_optimum, settled
+from pnct.inference.closed_form.boltzmann_weights import level_shifts, occupation_optimum, settled
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.5, twist=0.1, cutoff=2.0)
 LEVELS = int(GAS.shells.max()) + 1

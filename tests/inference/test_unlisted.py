@@ -13,8 +13,8 @@ from pnct import ElectronGas
 from pnct.configurations import configuration_mixing
 from pnct.distributions import TabulatedOccupation, levels
 from pnct.inference import Draws
-from pnct.inference.occupation_optimum import level_occupations
-from pnct.inference.unlisted import unlisted_settled, unlisted_shifts
+from pnct.inference.closed_form.boltzmann_weights import level_occupations
+from pnct.inference.closed_form.unlisted import unlisted_settled, unlisted_shifts
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
 T = float(GAS.temperature)

@@ -30,7 +30,7 @@ from pnct.inference.ensemble import Layout
 from pnct.inference.free_energy import VariationalFreeEnergy, as_arrays
 from pnct.inference.laws import Params
 from pnct.inference.model_checks import local_energy
-from pnct.inference.occupation_optimum import level_occupations
+from pnct.inference.closed_form.boltzmann_weights import level_occupations
 from pnct.inference.walkers import gathered, map_walkers
 from pnct.validation import whole
 
