@@ -1,7 +1,7 @@
 """How a program is run: the variational free energy, its optimisers, the samples and what to make of them."""
 
-from pnct.inference.arviz_export import to_arviz
-from pnct.inference.diagnostics import diagnose
+from pnct.inference.diagnostics.arviz_export import to_arviz
+from pnct.inference.diagnostics.diagnose import diagnose
 from pnct.inference.draws import Draws
 from pnct.inference.faults import NumericalWarning, TrainingFailedError
 from pnct.inference.free_energy import VariationalFreeEnergy

@@ -10,10 +10,10 @@ from covered import assert_covered
 from pnct import ElectronGas, HarmonicTrap, ideal_gas
 from pnct.distributions import Occupation
 from pnct.estimate import Estimate
-from pnct.inference.arviz_export import largest_divisor, to_arviz
-from pnct.inference.diagnostics import chain_estimate, diagnose
+from pnct.inference.diagnostics.arviz_export import largest_divisor, to_arviz
+from pnct.inference.diagnostics.diagnose import chain_estimate, diagnose
 from pnct.inference.draws import Draws
-from pnct.inference.tails import tail_shapes
+from pnct.inference.diagnostics.pareto import tail_shapes
 
 N, DIM, TEMPERATURE = 5, 3, 0.25
 

@@ -13,7 +13,7 @@ from pnct.distributions import Born
 from pnct.estimate import mean_of_independent
 from pnct.flows import ferminet
 from pnct.inference import metropolis
-from pnct.inference.diagnostics import chain_estimate
+from pnct.inference.diagnostics.diagnose import chain_estimate
 
 GAS = ElectronGas((2, 1), dim=2, rs=5.0, theta=0.3, twist=(0.1, 0.25), cutoff=3.0)
 K = jnp.array([0, 2, 1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from pnct.inference.diagnostics import chain_estimate
+from pnct.inference.diagnostics.diagnose import chain_estimate
 from pnct.inference.metropolis import init, kernel, metropolis
 
 

@@ -12,7 +12,7 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import Estimate
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.arviz_export import twists_to_dataset
+from pnct.inference.diagnostics.arviz_export import twists_to_dataset
 from pnct.inference.observables import StructureFactor
 from pnct.inference.twists import (
     evaluate_over_twists,

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.tails import rounding, tail_shapes
-from pnct.inference.verdict import Evidence, standard_errors_below, verdict
+from pnct.inference.diagnostics.pareto import rounding, tail_shapes
+from pnct.inference.diagnostics.verdict import Evidence, standard_errors_below, verdict
 
 QUARTERS = 10  # the fewest steps of a quarter of the training, for a drift to be looked for
 
