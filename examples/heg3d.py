@@ -34,9 +34,9 @@ from shared import (
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_to_plateau, to_arviz
-from pnct.inference.effective_mass import effective_mass
-from pnct.inference.ideal_curves import canonical_pair_correlation
-from pnct.inference.observables import occupations, pair_correlation
+from pnct.inference.observables.effective_mass import effective_mass
+from pnct.inference.observables.ideal_correlations import canonical_pair_correlation
+from pnct.inference.observables.correlations import occupations, pair_correlation
 from pnct.models import electron_gas
 
 

@@ -20,7 +20,7 @@ from pnct.distributions import Born, Determinantal, Occupation, transformer
 from pnct.distributions.occupation import validate_occupation
 from pnct.flows import backflow, ferminet
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.observables import occupations, pair_correlation, structure_factor
+from pnct.inference.observables.correlations import occupations, pair_correlation, structure_factor
 
 GAS = ElectronGas((2, 1), dim=2, rs=2.0, theta=0.3, twist=(0.1, 0.2), cutoff=3.0)
 NOT_NUMBERS = st.sampled_from([None, "4", "many", (), [1, 2], math.nan, math.inf, -math.inf, 1j, {}])

@@ -18,7 +18,8 @@ import jax
 import numpy as np
 
 from pnct.hamiltonian import hamiltonian
-from pnct.inference import VariationalFreeEnergy, momentum, natural_gradient
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.observables.correlations import momentum_distribution as momentum
 from pnct.inference.free_energy import as_arrays
 from pnct.inference.laws import read_laws
 from pnct.models import electron_gas

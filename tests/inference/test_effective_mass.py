@@ -9,8 +9,8 @@ from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
 from pnct.estimate import Estimate
 from pnct.inference.draws import Draws
-from pnct.inference.effective_mass import effective_mass, mass_from_entropy, mass_from_landau, mass_from_levels
-from pnct.inference.landau import landau_functional, landau_parameters
+from pnct.inference.observables.effective_mass import effective_mass, mass_from_entropy, mass_from_landau, mass_from_levels
+from pnct.inference.observables.landau import landau_functional, landau_parameters
 
 GAS = ElectronGas((5, 0), 2, 2.0, 0.3, 0.25)
 

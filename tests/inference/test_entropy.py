@@ -11,7 +11,7 @@ from numpyro.handlers import condition
 
 from pnct import ElectronGas
 from pnct.distributions import Occupation
-from pnct.inference.entropy import CHUNK, entropy
+from pnct.inference.observables.entropy import CHUNK, entropy
 from pnct.inference.laws import init_params
 from pnct.models import electron_gas
 
@@ -32,7 +32,7 @@ def log_prob(law):
 
 
 def test_it_is_the_sum_over_all_states(monkeypatch):
-    monkeypatch.setattr("pnct.inference.entropy.BATCH", 4096)
+    monkeypatch.setattr("pnct.inference.observables.entropy.BATCH", 4096)
     params = shifted()
     log_p, ideal = np.asarray(log_prob(Occupation(GAS, params["occupation"]))), np.asarray(log_prob(Occupation(GAS)))
     p = np.exp(log_p)

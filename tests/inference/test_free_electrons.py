@@ -16,12 +16,12 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import mean_of_independent
 from pnct.first_order import first_order_bound, first_order_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.effective_mass import mass_from_entropy
-from pnct.inference.excitations import excitation_energies
-from pnct.inference.ideal_curves import canonical_pair_correlation, canonical_structure_factor
-from pnct.inference.landau import landau_functional, landau_parameters
-from pnct.inference.momentum import momentum_distribution
-from pnct.inference.observables import ideal_pair_correlation, occupations, pair_correlation, structure_factor
+from pnct.inference.observables.effective_mass import mass_from_entropy
+from pnct.inference.observables.excitations import excitation_energies
+from pnct.inference.observables.ideal_correlations import canonical_pair_correlation, canonical_structure_factor
+from pnct.inference.observables.landau import landau_functional, landau_parameters
+from pnct.inference.observables.momentum_distribution import momentum_distribution
+from pnct.inference.observables.correlations import ideal_pair_correlation, occupations, pair_correlation, structure_factor
 
 GAS = ElectronGas((2, 1), 2, 3.0, 0.5, (0.1, 0.2), cutoff=3.0)
 

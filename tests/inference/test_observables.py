@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pnct.inference import observables
-from pnct.inference.observables import ideal_pair_correlation, occupations, pair_correlation, structure_factor
+from pnct.inference.observables.correlations import ideal_pair_correlation, occupations, pair_correlation, structure_factor
 from pnct.orbitals import Cell
 from pnct.system import ElectronGas
 

@@ -13,7 +13,7 @@ from pnct.ideal import log_partition
 from pnct.inference import natural_gradient
 from pnct.inference.draws import Draws
 from pnct.inference.sweep import sweep
-from pnct.inference.thermodynamics import (
+from pnct.inference.observables.thermodynamics import (
     Field,
     Point,
     difference_matrix,

@@ -13,8 +13,8 @@ from pnct.estimate import Estimate
 from pnct.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.diagnostics.arviz_export import twists_to_dataset
-from pnct.inference.observables import StructureFactor
-from pnct.inference.twists import (
+from pnct.inference.observables.correlations import StructureFactor
+from pnct.inference.observables.twists import (
     evaluate_over_twists,
     monkhorst_pack,
     over_twists,

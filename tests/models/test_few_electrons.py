@@ -7,7 +7,7 @@ from numpyro.handlers import substitute, trace
 
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.momentum import momentum_distribution
+from pnct.inference.observables.momentum_distribution import momentum_distribution
 from pnct.models import electron_gas, few_electrons
 
 GAS = ElectronGas((2, 0), 2, rs=4.0, theta=0.6, twist=0.25, cutoff=2.0)

@@ -18,7 +18,7 @@ import numpy as np
 
 from pnct.estimate import Estimate
 from pnct.first_order import first_order_bound
-from pnct.inference.thermodynamics import Point, volume
+from pnct.inference.observables.thermodynamics import Point, volume
 from pnct.system import ElectronGas
 
 STRETCH = 1e-3  # relative change of the volume in differences

@@ -2,7 +2,7 @@ r"""The effective mass m*/m of the quasi-particles, three ways from one trained 
 
     from the entropy          s/s_0                          s_0: the ideal gas at the same N, theta and twist
     from the learned levels   (d epsilon/d e)^-1,            epsilon = e + T shift: the levels of the table of p(K)
-    from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (pnct.inference.landau)
+    from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (pnct.inference.observables.landau)
 
 e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each with the weight
 sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.ideal import ideal_gas
 from pnct.inference.draws import Draws
-from pnct.inference.landau import LandauFunctional, TooFewStates, landau_functional
+from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
 
 ROUNDING = 1e-9  # of a slope
 NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing
@@ -39,7 +39,7 @@ def effective_mass(
 ) -> EffectiveMass:
     """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per level, over T.
 
-    entropy: of all electrons, in k_B, as of pnct.inference.entropy; by default that of the draws.
+    entropy: of all electrons, in k_B, as of pnct.inference.observables.entropy; by default that of the draws.
     """
     log_p = np.asarray(draws.log_prob, float)
     entropy = mean_of_independent(-log_p[np.isfinite(log_p)]) if entropy is None else entropy

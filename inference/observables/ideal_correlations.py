@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from scipy.special import j0
 
 from pnct.first_order import pair_occupations
-from pnct.inference.observables import StructureFactor, named_species
+from pnct.inference.observables.correlations import StructureFactor, named_species
 
 
 def canonical_pair_correlation(gas, r: Float[Array, " bins"]) -> dict[str, Float[np.ndarray, " bins"]]:
