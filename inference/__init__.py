@@ -7,7 +7,7 @@ from pnct.inference.faults import NumericalWarning, TrainingFailedError
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.interruption import Interrupted
 from pnct.inference.metropolis import metropolis
-from pnct.inference.natural_gradient import natural_gradient
+from pnct.inference.optimisation.natural_gradient import natural_gradient
 from pnct.inference.plateau import run_to_plateau
 from pnct.inference.rounds import run_in_rounds
 

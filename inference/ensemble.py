@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from pnct.inference import laws as law
 from pnct.inference.fallback import electrons
 from pnct.inference.faults import smallest_distance
-from pnct.inference.gradients import complex_score, real_score
+from pnct.inference.optimisation.gradients import complex_score, real_score
 from pnct.inference.model_checks import local_energy
 from pnct.inference.walkers import map_walkers
 

@@ -47,8 +47,8 @@ from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.ensemble import CLASSICAL_CHUNK
-from pnct.inference.gradients import Scores, complex_score, real_score
-from pnct.inference.natural_gradient import solve
+from pnct.inference.optimisation.gradients import Scores, complex_score, real_score
+from pnct.inference.optimisation.natural_gradient import solve
 from pnct.kinetic import local_kinetic
 from pnct.system import ElectronGas
 

@@ -14,8 +14,8 @@ from pnct.coulomb import ewald
 from pnct.distributions import transformer
 from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
-from pnct.inference.gradients import Scores, complex_score, real_score
-from pnct.inference.natural_gradient import solve
+from pnct.inference.optimisation.gradients import Scores, complex_score, real_score
+from pnct.inference.optimisation.natural_gradient import solve
 from pnct.system import ElectronGas
 
 

@@ -14,7 +14,7 @@ from pnct.distributions.transformer import transformer
 from pnct.flows import backflow
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference import laws as law
-from pnct.inference.gradients import (
+from pnct.inference.optimisation.gradients import (
     classical_scores,
     complex_score,
     detrended,

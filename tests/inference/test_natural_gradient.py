@@ -8,9 +8,9 @@ import pytest
 from numpyro.optim import Adam
 
 from pnct.inference import natural_gradient
-from pnct.inference.gradients import Scores, gradient
-from pnct.inference.natural_gradient import LARGEST, solve
-from pnct.inference.optimiser import as_optax
+from pnct.inference.optimisation.gradients import Scores, gradient
+from pnct.inference.optimisation.natural_gradient import LARGEST, solve
+from pnct.inference.optimisation.optimiser import as_optax
 
 
 def scores(rows, parameters, seed=0):

@@ -28,7 +28,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from pnct.inference.gradients import Scores, gradient
+from pnct.inference.optimisation.gradients import Scores, gradient
 
 Schedule = float | Callable[[jax.Array], jax.Array]
 
