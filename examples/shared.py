@@ -13,7 +13,8 @@ from pathlib import Path
 import jax
 
 from pnct import Estimate
-from pnct.inference import Interrupted, TrainingFailedError, run_directory
+from pnct.inference import Interrupted, TrainingFailedError
+from pnct.inference.runs import run_directory
 from pnct.inference.observables.entropy import entropy
 
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")

@@ -5,7 +5,7 @@ from pnct.inference.diagnostics.diagnose import diagnose
 from pnct.inference.draws import Draws
 from pnct.inference.faults import NumericalWarning, TrainingFailedError
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.interruption import Interrupted
+from pnct.inference.runs.signals import Interrupted
 from pnct.inference.metropolis import metropolis
 from pnct.inference.optimisation.natural_gradient import natural_gradient
 from pnct.inference.plateau import run_to_plateau

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from pnct.backend import check_cpu_pool
 from pnct.inference import faults
 from pnct.inference import laws as law
-from pnct.inference.description import describe_run
+from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.ensemble import Layout, draw_ensemble
 from pnct.inference.optimisation.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean

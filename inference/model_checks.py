@@ -16,7 +16,7 @@ from pnct.flows.jacobian import jacobian
 from pnct.hamiltonian import Hamiltonian, LocalEnergy
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference import laws as law
-from pnct.inference.description import describe, differences
+from pnct.inference.runs.fingerprint import describe, differences
 from pnct.space import Cell
 from pnct.superposition import Superposition
 from pnct.trap import TrapPotential

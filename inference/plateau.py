@@ -18,12 +18,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.estimate import mean_of_independent
-from pnct.inference.checkpoint import PATTERN, Checkpoint, keep_only, newest, save
-from pnct.inference.description import describe_run
+from pnct.inference.runs.checkpoint import PATTERN, Checkpoint, keep_only, newest, save
+from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.draws import Draws
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.laws import Params
-from pnct.inference.run_directory import BEST, stacked, unstacked
+from pnct.inference.runs.run_directory import BEST, stacked, unstacked
 from pnct.inference.training import Info, TrainState
 from pnct.validation import whole
 

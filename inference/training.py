@@ -15,10 +15,10 @@ import numpy as np
 import optax
 
 from pnct.inference import faults
-from pnct.inference.interruption import Interrupted, deferred_signals
+from pnct.inference.runs.signals import Interrupted, deferred_signals
 from pnct.inference.laws import Laws, Params
 from pnct.inference.progress import progress
-from pnct.inference.run_directory import run_directory, stacked, unstacked
+from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
 HALVINGS = 4  # of an update that folds the flow

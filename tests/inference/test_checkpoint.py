@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnct import ElectronGas, HarmonicTrap
-from pnct.inference.checkpoint import Checkpoint, DamagedError, keep_only, load, newest, save
-from pnct.inference.description import describe, differences
+from pnct.inference.runs.checkpoint import Checkpoint, DamagedError, keep_only, load, newest, save
+from pnct.inference.runs.fingerprint import describe, differences
 
 RUN = {"model": "gas", "rs": 4.0, "orbitals": [[0, 0], [0, 1]]}
 

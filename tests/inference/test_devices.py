@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pnct.inference.run_directory import LOG
+from pnct.inference.runs.run_directory import LOG
 
 PROGRAM = Path(__file__).with_name("device_program.py")
 

@@ -8,7 +8,7 @@ from tiny_program import GAS, digest, routine
 
 from pnct.inference import run_to_plateau
 from pnct.inference.plateau import is_plateau
-from pnct.inference.run_directory import clear
+from pnct.inference.runs.run_directory import clear
 
 KEY = jax.random.key(0)
 SETTINGS = {"block": 4, "num_samples": 400, "patience": 2, "progress_bar": False}

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pnct.inference.checkpoint import Checkpoint, keep_only, newest, save, write_atomically
+from pnct.inference.runs.checkpoint import Checkpoint, keep_only, newest, save, write_atomically
 
 LOG = "steps.jsonl"
 BEST = "best"  # a folder in it, where a run to a plateau keeps its best parameters and all evaluations

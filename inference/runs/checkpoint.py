@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.inference.description import differences
+from pnct.inference.runs.fingerprint import differences
 from pnct.inference.walkers import placed
 
 PATTERN = "step-*.checkpoint"
