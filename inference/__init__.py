@@ -2,11 +2,11 @@
 
 from pnct.inference.diagnostics.arviz_export import to_arviz
 from pnct.inference.diagnostics.diagnose import diagnose
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.faults import NumericalWarning, TrainingFailedError
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.runs.signals import Interrupted
-from pnct.inference.metropolis import metropolis
+from pnct.inference.sampling.metropolis import metropolis
 from pnct.inference.optimisation.natural_gradient import natural_gradient
 from pnct.inference.plateau import run_to_plateau
 from pnct.inference.rounds import run_in_rounds

@@ -15,7 +15,7 @@ from pnct.coulomb import Coulomb, NoInteraction
 from pnct.flows.jacobian import jacobian
 from pnct.hamiltonian import Hamiltonian, LocalEnergy
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
-from pnct.inference import laws as law
+from pnct.inference.sampling import sites as law
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.space import Cell
 from pnct.superposition import Superposition

@@ -16,7 +16,7 @@ import optax
 
 from pnct.inference import faults
 from pnct.inference.runs.signals import Interrupted, deferred_signals
-from pnct.inference.laws import Laws, Params
+from pnct.inference.sampling.sites import Laws, Params
 from pnct.inference.progress import progress
 from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 

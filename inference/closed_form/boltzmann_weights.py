@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.laws import Params
+from pnct.inference.sampling.sites import Params
 
 FOLDS = 20  # of the jackknife
 TINY = 1e-12  # penalty where there is no noise at all

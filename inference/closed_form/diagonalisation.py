@@ -25,13 +25,13 @@ from jaxtyping import Array, Complex, Float, Int
 
 from pnct.configurations import ConfigurationMixing, MixedConfigurations
 from pnct.distributions import Born, TabulatedOccupation
-from pnct.inference import laws as law
-from pnct.inference.ensemble import Layout
+from pnct.inference.sampling import sites as law
+from pnct.inference.sampling.batch import Layout
 from pnct.inference.free_energy import VariationalFreeEnergy, as_arrays
-from pnct.inference.laws import Params
+from pnct.inference.sampling.sites import Params
 from pnct.inference.model_checks import local_energy
 from pnct.inference.closed_form.boltzmann_weights import level_occupations
-from pnct.inference.walkers import gathered, map_walkers
+from pnct.inference.sampling.parallel import gathered, map_walkers
 from pnct.validation import whole
 
 FOLDS = 20  # of the jackknife

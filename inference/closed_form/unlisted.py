@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.distributions import TabulatedOccupation
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.laws import Params
+from pnct.inference.sampling.sites import Params
 from pnct.inference.closed_form.boltzmann_weights import level_occupations, reduced_free_energies
 
 LEAST = 40  # samples of either kind, below which nothing is moved

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 
 from pnct.ideal import ideal_gas
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 

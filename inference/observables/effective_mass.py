@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.ideal import ideal_gas
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
 
 ROUNDING = 1e-9  # of a slope

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference import laws as law
+from pnct.inference.sampling import sites as law
 from pnct.inference.free_energy import as_arrays, checked_key
-from pnct.inference.laws import Params
-from pnct.inference.walkers import default_mesh, gathered, map_walkers
+from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.parallel import default_mesh, gathered, map_walkers
 from pnct.validation import whole
 
 BATCH = 65_536  # states that are drawn together

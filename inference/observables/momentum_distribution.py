@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from pnct.inference import laws as law
-from pnct.inference.draws import Draws
+from pnct.inference.sampling import sites as law
+from pnct.inference.sampling.draws import Draws
 from pnct.superposition import table_of
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.system import ElectronGas
 
 

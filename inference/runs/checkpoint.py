@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pnct.inference.runs.fingerprint import differences
-from pnct.inference.walkers import placed
+from pnct.inference.sampling.parallel import placed
 
 PATTERN = "step-*.checkpoint"
 

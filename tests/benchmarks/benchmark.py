@@ -46,7 +46,7 @@ from pnct.distributions import transformer
 from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.ensemble import CLASSICAL_CHUNK
+from pnct.inference.sampling.batch import CLASSICAL_CHUNK
 from pnct.inference.optimisation.gradients import Scores, complex_score, real_score
 from pnct.inference.optimisation.natural_gradient import solve
 from pnct.kinetic import local_kinetic

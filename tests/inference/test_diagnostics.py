@@ -12,7 +12,7 @@ from pnct.distributions import Occupation
 from pnct.estimate import Estimate
 from pnct.inference.diagnostics.arviz_export import largest_divisor, to_arviz
 from pnct.inference.diagnostics.diagnose import chain_estimate, diagnose
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.diagnostics.pareto import tail_shapes
 
 N, DIM, TEMPERATURE = 5, 3, 0.25

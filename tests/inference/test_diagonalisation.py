@@ -17,7 +17,7 @@ from pnct.configurations import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
 from pnct.inference.closed_form.diagonalisation import Elements, alike, diagonalised, eigenstates, shared_among_blocks, thermal_weights
-from pnct.inference.laws import read_laws
+from pnct.inference.sampling.sites import read_laws
 from pnct.inference.closed_form.boltzmann_weights import level_occupations
 from pnct.inference.rounds import solved
 from pnct.models import electron_gas

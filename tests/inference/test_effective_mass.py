@@ -8,7 +8,7 @@ from covered import assert_covered, parts
 from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
 from pnct.estimate import Estimate
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.observables.effective_mass import effective_mass, mass_from_entropy, mass_from_landau, mass_from_levels
 from pnct.inference.observables.landau import landau_functional, landau_parameters
 

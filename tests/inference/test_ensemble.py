@@ -12,8 +12,8 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.distributions import transformer
-from pnct.inference import laws as law
-from pnct.inference.ensemble import HOT_SHARE, Layout, draw_ensemble, ladder
+from pnct.inference.sampling import sites as law
+from pnct.inference.sampling.batch import HOT_SHARE, Layout, draw_ensemble, ladder
 from pnct.inference.free_energy import _init_params
 
 GAS = ElectronGas((3, 0), dim=2, rs=2.0, theta=0.15, twist=0.25)

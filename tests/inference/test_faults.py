@@ -15,9 +15,10 @@ from tiny_program import GAS, MadeUpEnergy, routine
 
 from pnct.distributions import Born
 from pnct.flows.inverse import Inversion
-from pnct.inference import NumericalWarning, TrainingFailedError, fallback, faults
-from pnct.inference.ensemble import Layout, draw_ensemble
-from pnct.inference.laws import read_laws
+from pnct.inference import NumericalWarning, TrainingFailedError, faults
+from pnct.inference.sampling import metropolis_fallback as fallback
+from pnct.inference.sampling.batch import Layout, draw_ensemble
+from pnct.inference.sampling.sites import read_laws
 from pnct.inference.training import HALVINGS
 from pnct.space import Cell, OpenSpace
 

@@ -13,7 +13,7 @@ from pnct import ElectronGas
 from pnct.distributions.transformer import transformer
 from pnct.flows import backflow
 from pnct.hamiltonian import Hamiltonian
-from pnct.inference import laws as law
+from pnct.inference.sampling import sites as law
 from pnct.inference.optimisation.gradients import (
     classical_scores,
     complex_score,

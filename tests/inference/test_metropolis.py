@@ -7,7 +7,7 @@ import pytest
 from jax import random
 
 from pnct.inference.diagnostics.diagnose import chain_estimate
-from pnct.inference.metropolis import init, kernel, metropolis
+from pnct.inference.sampling.metropolis import init, kernel, metropolis
 
 
 def gumbel(R):

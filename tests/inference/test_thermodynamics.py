@@ -11,7 +11,7 @@ from pnct.distributions import Occupation
 from pnct.first_order import first_order_bound, pair_occupations
 from pnct.ideal import log_partition
 from pnct.inference import natural_gradient
-from pnct.inference.draws import Draws
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.sweep import sweep
 from pnct.inference.observables.thermodynamics import (
     Field,

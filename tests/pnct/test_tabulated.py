@@ -12,7 +12,7 @@ from jax import random
 from pnct import ElectronGas, HarmonicTrap
 from pnct.configurations import configuration_mixing
 from pnct.distributions import Occupation, TabulatedOccupation, levels, transformer
-from pnct.inference.laws import init_params, read_laws
+from pnct.inference.sampling.sites import init_params, read_laws
 from pnct.models import few_electrons
 from pnct.spin import spin_adapted
 

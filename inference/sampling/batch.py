@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from pnct.inference import laws as law
-from pnct.inference.fallback import electrons
+from pnct.inference.sampling import sites as law
+from pnct.inference.sampling.metropolis_fallback import electrons
 from pnct.inference.faults import smallest_distance
 from pnct.inference.optimisation.gradients import complex_score, real_score
 from pnct.inference.model_checks import local_energy
-from pnct.inference.walkers import map_walkers
+from pnct.inference.sampling.parallel import map_walkers
 
 HOT_SHARE = 1 / 2  # of the walkers of a training step
 HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from pnct.distributions.born import Born
 from pnct.flows.inverse import Inversion
-from pnct.inference import metropolis
+from pnct.inference.sampling import metropolis
 
 MOVES = 200
 STEP_SIZE = 0.1  # of the first move, in the units of R
