@@ -3,7 +3,7 @@
 from pnct.inference.diagnostics.arviz_export import to_arviz
 from pnct.inference.diagnostics.diagnose import diagnose
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.faults import NumericalWarning, TrainingFailedError
+from pnct.inference.training.failures import NumericalWarning, TrainingFailedError
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.runs.signals import Interrupted
 from pnct.inference.sampling.metropolis import metropolis

@@ -15,15 +15,15 @@ import optax
 from jax.sharding import Mesh
 
 from pnct.backend import check_cpu_pool
-from pnct.inference import faults
+from pnct.inference.training.loop import failures as faults
 from pnct.inference.sampling import sites as law
 from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.batch import Layout, draw_ensemble
 from pnct.inference.optimisation.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
-from pnct.inference.model_checks import check_flow, check_hamiltonian
+from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.inference.optimisation.optimiser import as_optax
-from pnct.inference.training import Info, RunResult, TrainState, advance, train
+from pnct.inference.training.loop import Info, RunResult, TrainState, advance, train
 from pnct.inference.sampling.parallel import default_chunk_size, default_mesh, gathered, replicated
 from pnct.validation import whole
 

@@ -24,7 +24,7 @@ from pnct.inference.sampling.draws import Draws
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.sites import Params
 from pnct.inference.runs.run_directory import BEST, stacked, unstacked
-from pnct.inference.training import Info, TrainState
+from pnct.inference.training.loop import Info, TrainState
 from pnct.validation import whole
 
 Z = 2.0  # standard errors that count as a change

@@ -29,7 +29,7 @@ from pnct.inference.sampling import sites as law
 from pnct.inference.sampling.batch import Layout
 from pnct.inference.free_energy import VariationalFreeEnergy, as_arrays
 from pnct.inference.sampling.sites import Params
-from pnct.inference.model_checks import local_energy
+from pnct.inference.training.model_checks import local_energy
 from pnct.inference.closed_form.boltzmann_weights import level_occupations
 from pnct.inference.sampling.parallel import gathered, map_walkers
 from pnct.validation import whole

@@ -21,9 +21,9 @@ from jax.sharding import Mesh
 
 from pnct.inference.sampling import sites as law
 from pnct.inference.sampling.metropolis_fallback import electrons
-from pnct.inference.faults import smallest_distance
+from pnct.inference.training.failures import smallest_distance
 from pnct.inference.optimisation.gradients import complex_score, real_score
-from pnct.inference.model_checks import local_energy
+from pnct.inference.training.model_checks import local_energy
 from pnct.inference.sampling.parallel import map_walkers
 
 HOT_SHARE = 1 / 2  # of the walkers of a training step

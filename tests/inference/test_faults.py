@@ -15,11 +15,12 @@ from tiny_program import GAS, MadeUpEnergy, routine
 
 from pnct.distributions import Born
 from pnct.flows.inverse import Inversion
-from pnct.inference import NumericalWarning, TrainingFailedError, faults
+from pnct.inference import NumericalWarning, TrainingFailedError
+from pnct.inference.training.loop import failures as faults
 from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Layout, draw_ensemble
 from pnct.inference.sampling.sites import read_laws
-from pnct.inference.training import HALVINGS
+from pnct.inference.training.loop import HALVINGS
 from pnct.space import Cell, OpenSpace
 
 KEY = jax.random.key(0)

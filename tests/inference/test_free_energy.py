@@ -16,7 +16,7 @@ from pnct.estimate import mean_of_independent
 from pnct.first_order import first_order_bound
 from pnct.flows import backflow
 from pnct.inference import VariationalFreeEnergy, natural_gradient, to_arviz
-from pnct.inference.precision import in_precision
+from pnct.inference.training.precision import in_precision
 from pnct.models import electron_gas
 
 GAS = ElectronGas((2, 1), dim=2, rs=4.0, theta=0.4, twist=(0.1, 0.25), cutoff=2.0)

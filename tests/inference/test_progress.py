@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pnct.inference.progress import progress, progress_line
+from pnct.inference.training.progress import progress, progress_line
 
 
 class Info(NamedTuple):

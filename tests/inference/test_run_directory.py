@@ -17,9 +17,10 @@ import tiny_program
 from tiny_program import GAS, digest, routine
 
 from pnct import ElectronGas
-from pnct.inference import Interrupted, training
+from pnct.inference import Interrupted
+from pnct.inference.training.loop import loop as training
 from pnct.inference.runs import fingerprint as description
-from pnct.inference.precision import in_precision
+from pnct.inference.training.precision import in_precision
 from pnct.inference.runs.run_directory import LOG, log_line, stacked, unstacked
 
 KEY = jax.random.key(0)

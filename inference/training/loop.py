@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pnct.inference import faults
+from pnct.inference.training.loop import failures as faults
 from pnct.inference.runs.signals import Interrupted, deferred_signals
 from pnct.inference.sampling.sites import Laws, Params
-from pnct.inference.progress import progress
+from pnct.inference.training.progress import progress
 from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
