@@ -23,7 +23,7 @@ from shared import check_whole_numbers, directory_flags, ended_in_one_line, esti
 
 from pnct import HarmonicTrap, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
-from pnct.inference.sweep import sweep
+from pnct.inference.workflows.sweep import sweep
 from pnct.models import quantum_dot
 
 SYMBOLS = {"free_energy": "F", "energy": "E", "entropy": "S"}

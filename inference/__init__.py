@@ -8,8 +8,8 @@ from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.runs.signals import Interrupted
 from pnct.inference.sampling.metropolis import metropolis
 from pnct.inference.optimisation.natural_gradient import natural_gradient
-from pnct.inference.plateau import run_to_plateau
-from pnct.inference.rounds import run_in_rounds
+from pnct.inference.workflows.plateau import run_to_plateau
+from pnct.inference.workflows.rounds import run_in_rounds
 
 __all__ = [
     "Draws",

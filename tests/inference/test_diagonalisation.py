@@ -19,7 +19,7 @@ from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_round
 from pnct.inference.closed_form.diagonalisation import Elements, alike, diagonalised, eigenstates, shared_among_blocks, thermal_weights
 from pnct.inference.sampling.sites import read_laws
 from pnct.inference.closed_form.boltzmann_weights import level_occupations
-from pnct.inference.rounds import solved
+from pnct.inference.workflows.rounds import solved
 from pnct.models import electron_gas
 
 GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)

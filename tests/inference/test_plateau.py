@@ -7,7 +7,7 @@ import pytest
 from tiny_program import GAS, digest, routine
 
 from pnct.inference import run_to_plateau
-from pnct.inference.plateau import is_plateau
+from pnct.inference.workflows.plateau import is_plateau
 from pnct.inference.runs.run_directory import clear
 
 KEY = jax.random.key(0)

@@ -12,7 +12,7 @@ import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.distributions import transformer
 from pnct.inference import natural_gradient
-from pnct.inference.sweep import sweep
+from pnct.inference.workflows.sweep import sweep
 
 TRACES = []
 

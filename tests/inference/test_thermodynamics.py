@@ -12,7 +12,7 @@ from pnct.first_order import first_order_bound, pair_occupations
 from pnct.ideal import log_partition
 from pnct.inference import natural_gradient
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sweep import sweep
+from pnct.inference.workflows.sweep import sweep
 from pnct.inference.observables.thermodynamics import (
     Field,
     Point,

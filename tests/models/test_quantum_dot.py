@@ -13,7 +13,7 @@ import pnct.distributions as dist
 from pnct import HarmonicTrap, hamiltonian, ideal_gas
 from pnct.flows import continuous
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
-from pnct.inference.sweep import sweep
+from pnct.inference.workflows.sweep import sweep
 from pnct.models import quantum_dot
 
 

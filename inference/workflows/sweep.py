@@ -9,7 +9,7 @@ import jax
 from pnct.hamiltonian import hamiltonian
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.free_energy import Info, VariationalFreeEnergy
-from pnct.inference.rounds import run_in_rounds
+from pnct.inference.workflows.rounds import run_in_rounds
 
 
 class Solution(NamedTuple):
