@@ -6,6 +6,6 @@ from pnct.distributions.levels import levels
 from pnct.distributions.occupation import Occupation
 from pnct.distributions.quasi_particles import quasi_particles
 from pnct.distributions.tabulated import TabulatedOccupation
-from pnct.distributions.transformer import transformer
+from pnct.networks.transformer import transformer
 
 __all__ = ["Born", "Determinantal", "Occupation", "TabulatedOccupation", "levels", "quasi_particles", "transformer"]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.distributions.transformer import tokens
+from pnct.networks.transformer import tokens
 from pnct.ideal import UNREACHABLE, conditional_table
 
 SEGMENT = 10  # electrons that are drawn with a cache of one length, from one range of orbitals

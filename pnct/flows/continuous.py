@@ -44,7 +44,7 @@ from jaxtyping import Array, Float
 
 from pnct.flows.continuous_derivatives import Stage, start
 from pnct.flows.derivatives import FlowDerivatives
-from pnct.flows.even import EvenNetwork, even_network
+from pnct.networks.pair_mlp import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
 from pnct.flows.pairs import equal_spins, relations, unique_pairs
 from pnct.space import Space, norm

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.flows.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
-from pnct.flows.layers import residual
+from pnct.networks.layers import residual
 from pnct.flows.pairs import relations, scatter
 
 BLOCKS = 4  # parts of the D Hessians that are in memory one after the other

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pnct.flows.layers import residual, softplus
+from pnct.networks.layers import residual, softplus
 from pnct.flows.pairs import displacements
 
 

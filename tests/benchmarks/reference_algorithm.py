@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pnct.coulomb import ewald
-from pnct.distributions.transformer import tokens
-from pnct.flows.layers import residual
+from pnct.networks.transformer import tokens
+from pnct.networks.layers import residual
 from pnct.flows.pairs import members, related_pairs, relations
 
 METROPOLIS_STEPS = 50

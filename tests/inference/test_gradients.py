@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas
-from pnct.distributions.transformer import transformer
+from pnct.networks.transformer import transformer
 from pnct.flows import backflow
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.sampling import sites as law

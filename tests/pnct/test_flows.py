@@ -26,7 +26,7 @@ from pnct.flows import invert as inverse_of
 from pnct.flows.continuous import MAX_CORRECTIONS
 from pnct.flows.derivatives import automatic_derivatives
 from pnct.flows.ferminet import PairLayer, SingleLayer
-from pnct.flows.layers import softplus
+from pnct.networks.layers import softplus
 from pnct.orbitals import PlaneWaves
 from pnct.space import Cell, OpenSpace
 from pnct.system import ElectronGas

@@ -12,7 +12,7 @@ from jax import random
 from pnct import ElectronGas, ideal_gas
 from pnct.distributions import occupation
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, validate_occupation
-from pnct.distributions.transformer import transformer
+from pnct.networks.transformer import transformer
 
 GASES = {
     "polarised": ElectronGas((4, 0), dim=2, rs=3.0, theta=0.4, twist=(0.1, 0.3), cutoff=3.0),

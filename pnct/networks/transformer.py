@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.layers import random_weight
+from pnct.networks.layers import random_weight
 from pnct.validation import whole
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pnct.flows.layers import random_weight, softplus
+from pnct.networks.layers import random_weight, softplus
 
 
 class Layer(NamedTuple):
