@@ -9,7 +9,7 @@ from jax import random
 from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.distributions import Born
 from pnct.flows import by_sector, continuous, separated_centres, with_cusps
-from pnct.flows.continuous import growth
+from pnct.flows.continuous.network import growth
 
 SYSTEMS = {
     "opposite": HarmonicTrap((1, 1), coupling=2.0, beta=1.0, cutoff=4),

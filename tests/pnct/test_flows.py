@@ -23,7 +23,7 @@ from pnct.flows import (
     separated_centres,
 )
 from pnct.flows import invert as inverse_of
-from pnct.flows.continuous import MAX_CORRECTIONS
+from pnct.flows.continuous.network import MAX_CORRECTIONS
 from pnct.flows.derivatives import automatic_derivatives
 from pnct.flows.ferminet import PairLayer, SingleLayer
 from pnct.networks.layers import softplus

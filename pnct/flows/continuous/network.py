@@ -42,7 +42,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.continuous_derivatives import Stage, start
+from pnct.flows.continuous.derivatives import Stage, start
 from pnct.flows.derivatives import FlowDerivatives
 from pnct.networks.pair_mlp import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
