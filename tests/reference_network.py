@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.flows.ferminet import FermiNet, PairLayer, SingleLayer
+from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
 from pnct.orbitals import Cell, PlaneWaves
 
 

@@ -213,7 +213,7 @@ def variance_ratio(chunk_size, walkers=128) -> float:
 
 
 def derivative_flops(flow, N: int, dim: int) -> int:
-    """Multiplications and additions in the matrix products of pnct.flows.ferminet_derivatives, for one walker."""
+    """Multiplications and additions in the matrix products of pnct.flows.ferminet.derivatives, for one walker."""
     D, layers, H, species = N * dim, len(flow.single), flow.out.shape[0], len(flow.cell.species)
     dense = 2 * D**3 * H * (2 * layers - 1)  # the D Hessians from rank-one terms and from means
     products = 2 * D**4 + 2 * D**3  # X = M H, and T2

@@ -11,8 +11,8 @@ from small_flow import random_positions
 
 from pnct.flows import Composed, backflow, forward_and_log_det
 from pnct.flows.derivatives import automatic_derivatives
-from pnct.flows.ferminet import ferminet
-from pnct.flows.ferminet_derivatives import derivatives
+from pnct.flows.ferminet.network import ferminet
+from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.turned import Turned
 from pnct.system import ElectronGas
 

@@ -1,6 +1,6 @@
 r"""The derivatives of a FermiNet flow, exactly, at any depth, and without a loop over coordinates.
 
-Jets (pnct.flows.jets) run along the single stream h_i, but for its Hessians. Those of the N H numbers h_ik are never written
+Jets (pnct.flows.ferminet.jets) run along the single stream h_i, but for its Hessians. Those of the N H numbers h_ik are never written
 out, but held as what they consist of: rank-one terms u u^T of the electron's own stream, blocks q_ij of its pair sums, and
 Hessians of means, which all the electrons of a species share. The jets of a pair term have `dim` components, by r_ij, and
 f_i = sum_j f(r_ij) has
@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.flows.derivatives import FlowDerivatives
-from pnct.flows.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
+from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
 from pnct.networks.layers import residual
 from pnct.flows.pairs import relations, scatter
 
