@@ -5,7 +5,7 @@ of all those that are degenerate: which combinations are eigenstates to lowest o
 determinants of the table, whole levels of the ideal energy, are sorted into blocks of equal quantum numbers (momentum,
 angular momentum, parity), outside of which it mixes nothing, and each block has its U. The n-th of a block's states, from low
 to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta
-a symmetry of the cell turns into each other share their U, as they share their flow (pnct.flows.turned).
+a symmetry of the cell turns into each other share their U, as they share their flow (pnct.flows.irreducible_wedge).
 
 At first U = 1. No gradient moves it: `pnct.inference.diagonalised` sets it to the eigenvectors of H in closed form, and their
 eigenvalues give the states the weights that they have in thermal equilibrium (pnct.distributions.tabulated).
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.turned import axis_order
+from pnct.flows.irreducible_wedge import axis_order
 from pnct.lowest_configurations import lowest_configurations
 from pnct.orbitals import PlaneWaves
 from pnct.spin import turned_states

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from pnct import slater
-from pnct.flows.derivatives import flow_derivatives
+from pnct.flows.base import flow_derivatives
 
 
 class LocalKinetic(NamedTuple):

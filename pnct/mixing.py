@@ -4,7 +4,7 @@ A flow moves the electrons in the same way whatever their state. But under a str
 their relative motion by about the same distance, whatever m, where the oscillator orbitals of m = 0 have their maximum there
 and those of large |m| do not: the radial functions of different m have to change differently. Mixing orbitals of equal m does
 that, and as it is unitary the Psi_K stay orthonormal. m and -m share their U, so that time reversal stays a symmetry. Each
-species has its own, because its coordinates may mean another thing (pnct.flows.centres).
+species has its own, because its coordinates may mean another thing (pnct.flows.centre_of_mass).
 
     U = (1 - A)^{-1} (1 + A),   A_nn' = 0.1 a_nn'/(n' - n) for n < n',   A antisymmetric          (Cayley)
 

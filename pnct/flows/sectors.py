@@ -8,7 +8,7 @@ A flow with that symmetry leaves Psi_K the Q of its determinant, and states of d
 of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays an upper bound, though T_Q depends
 on Q. One flow for all could not serve at once the ground state and excited states whose electrons keep other distances.
 
-In a cell, momenta that symmetries of the cell turn into each other share their flow (pnct.flows.turned).
+In a cell, momenta that symmetries of the cell turn into each other share their flow (pnct.flows.irreducible_wedge).
 
 Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The slopes of these
 functions start at zero: at first there is one flow.
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.turned import AxisOrder, Turned, axis_order
+from pnct.flows.irreducible_wedge import AxisOrder, Turned, axis_order
 from pnct.orbitals import PlaneWaves
 from pnct.space import Space
 from pnct.superposition import table_of

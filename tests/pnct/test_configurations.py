@@ -14,7 +14,7 @@ from pnct import slater
 from pnct.configurations import configuration_mixing
 from pnct.distributions.chain import is_short, sample_chain
 from pnct.distributions.determinantal import Determinantal, sample_superposition
-from pnct.flows.turned import axis_order
+from pnct.flows.irreducible_wedge import axis_order
 from pnct.lowest_configurations import lowest_configurations
 from pnct.spin import spin_adapted
 from pnct.superposition import table_of

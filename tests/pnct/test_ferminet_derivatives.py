@@ -10,10 +10,10 @@ import pytest
 from small_flow import random_positions
 
 from pnct.flows import Composed, backflow, forward_and_log_det
-from pnct.flows.derivatives import automatic_derivatives
+from pnct.flows.base import automatic_derivatives
 from pnct.flows.ferminet.network import ferminet
 from pnct.flows.ferminet.derivatives import derivatives
-from pnct.flows.turned import Turned
+from pnct.flows.irreducible_wedge import Turned
 from pnct.system import ElectronGas
 
 CASES = [((2, 0), 3, 1), ((3, 0), 2, 2), ((1, 2), 3, 2), ((2, 1), 2, 3)]

@@ -24,7 +24,7 @@ from pnct.flows import (
 )
 from pnct.flows import invert as inverse_of
 from pnct.flows.continuous.network import MAX_CORRECTIONS
-from pnct.flows.derivatives import automatic_derivatives
+from pnct.flows.base import automatic_derivatives
 from pnct.flows.ferminet.network import PairLayer, SingleLayer
 from pnct.networks.layers import softplus
 from pnct.orbitals import PlaneWaves

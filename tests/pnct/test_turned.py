@@ -9,8 +9,8 @@ from small_flow import random_positions, small_flow
 
 from pnct.distributions import Born
 from pnct.flows import by_sector, ferminet, forward_and_log_det, in_ordered_axes, invert, jacobian
-from pnct.flows.derivatives import automatic_derivatives, flow_derivatives
-from pnct.flows.turned import Turned, axis_order
+from pnct.flows.base import automatic_derivatives, flow_derivatives
+from pnct.flows.irreducible_wedge import Turned, axis_order
 from pnct.hamiltonian import hamiltonian
 from pnct.system import ElectronGas
 

@@ -43,7 +43,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.flows.continuous.derivatives import Stage, start
-from pnct.flows.derivatives import FlowDerivatives
+from pnct.flows.base import FlowDerivatives
 from pnct.networks.pair_mlp import EvenNetwork, even_network
 from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
 from pnct.flows.pairs import equal_spins, relations, unique_pairs

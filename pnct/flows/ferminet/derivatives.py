@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.derivatives import FlowDerivatives
+from pnct.flows.base import FlowDerivatives
 from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
 from pnct.networks.layers import residual
 from pnct.flows.pairs import relations, scatter

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.derivatives import FlowDerivatives, automatic_derivatives
+from pnct.flows.base import FlowDerivatives, automatic_derivatives
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.networks.layers import random_weight, residual, softplus
 from pnct.flows.pairs import displacements, expand, members, related_pairs, relations, scatter

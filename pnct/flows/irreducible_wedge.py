@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.derivatives import FlowDerivatives, flow_derivatives
+from pnct.flows.base import FlowDerivatives, flow_derivatives
 from pnct.flows.inverse import Inversion, invert
 from pnct.flows.jacobian import forward_and_log_det, jacobian
 from pnct.orbitals import PlaneWaves
