@@ -5,7 +5,7 @@ import pnct.distributions as dist
 from pnct.configurations import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.flows import by_sector, continuous, separated_centres, with_cusps
-from pnct.mixing import mixed_orbitals
+from pnct.orbitals.rotated import mixed_orbitals
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from pnct.flows.irreducible_wedge import axis_order
 from pnct.lowest_configurations import lowest_configurations
-from pnct.orbitals import PlaneWaves
+from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.spin import turned_states
 from pnct.superposition import Superposition, table_of
 from pnct.validation import whole

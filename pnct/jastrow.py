@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.orbitals import PlaneWaves, integer_vectors
+from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors
 from pnct.space import Cell
 from pnct.validation import checked_number
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from pnct.orbitals import PlaneWaves
+from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.superposition import Superposition, table_of
 
 

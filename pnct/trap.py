@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.ideal import converged_cutoff
-from pnct.oscillator import Oscillators, fermi_quanta, oscillators
+from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
 from pnct.system import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number

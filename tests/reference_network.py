@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
-from pnct.orbitals import Cell, PlaneWaves
+from pnct.orbitals.plane_waves import Cell, PlaneWaves
 
 
 class Linear(NamedTuple):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.orbitals import Cell
+from pnct.orbitals.plane_waves import Cell
 
 
 class SmallFlow(eqx.Module):

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.special import j0
 
-from pnct.orbitals import Cell, PlaneWaves
+from pnct.orbitals.plane_waves import Cell, PlaneWaves
 from pnct.validation import whole
 
 CHUNK_NUMBERS = 2**21  # the largest temporary array, in numbers

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 from pnct.flows.base import FlowDerivatives, flow_derivatives
 from pnct.flows.inverse import Inversion, invert
 from pnct.flows.jacobian import forward_and_log_det, jacobian
-from pnct.orbitals import PlaneWaves
+from pnct.orbitals.plane_waves import PlaneWaves
 
 ROUNDING = 1e-4  # in units of 2 pi/L: momenta that differ by less are equal
 

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.flows.irreducible_wedge import AxisOrder, Turned, axis_order
-from pnct.orbitals import PlaneWaves
+from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.space import Space
 from pnct.superposition import table_of
 

@@ -22,7 +22,7 @@ from pnct import HarmonicTrap, hamiltonian
 from pnct.distributions import transformer
 from pnct.flows import backflow, by_sector, continuous, ferminet, with_cusps
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
-from pnct.mixing import mixed_orbitals
+from pnct.orbitals.rotated import mixed_orbitals
 
 FLOWS = {
     "continuous": (lambda cell: continuous(cell, depth=2, width=16), True),

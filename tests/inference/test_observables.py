@@ -8,7 +8,7 @@ import pytest
 
 from pnct.inference import observables
 from pnct.inference.observables.correlations import ideal_pair_correlation, occupations, pair_correlation, structure_factor
-from pnct.orbitals import Cell
+from pnct.orbitals.plane_waves import Cell
 from pnct.system import ElectronGas
 
 

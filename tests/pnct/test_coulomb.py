@@ -9,7 +9,7 @@ import pytest
 from small_flow import random_positions
 
 from pnct.coulomb import ewald, madelung
-from pnct.orbitals import Cell
+from pnct.orbitals.plane_waves import Cell
 from pnct.system import ElectronGas
 
 dims = pytest.mark.parametrize("dim", [2, 3])

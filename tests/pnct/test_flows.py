@@ -27,7 +27,7 @@ from pnct.flows.continuous.network import MAX_CORRECTIONS
 from pnct.flows.base import automatic_derivatives
 from pnct.flows.ferminet.network import PairLayer, SingleLayer
 from pnct.networks.layers import softplus
-from pnct.orbitals import PlaneWaves
+from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.space import Cell, OpenSpace
 from pnct.system import ElectronGas
 

@@ -10,7 +10,7 @@ from jax import random
 from pnct import HarmonicTrap, hamiltonian
 from pnct.distributions import Born, Determinantal
 from pnct.flows import continuous
-from pnct.mixing import mixed_orbitals
+from pnct.orbitals.rotated import mixed_orbitals
 
 
 def mixed(trap, spread=4.0):

@@ -9,7 +9,7 @@ import pytest
 from jax import random
 from scipy.special import eval_hermite
 
-from pnct.oscillator import fermi_quanta, hermite_functions, oscillators, steps_above
+from pnct.orbitals.oscillator import fermi_quanta, hermite_functions, oscillators, steps_above
 from pnct.space import OpenSpace
 from pnct.trap import HarmonicTrap
 

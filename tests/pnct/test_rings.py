@@ -7,7 +7,7 @@ import pytest
 from jax import random
 from scipy.special import eval_genlaguerre, gammaln
 
-from pnct.rings import laguerre_functions, rings_above
+from pnct.orbitals.radial_envelope import laguerre_functions, rings_above
 from pnct.trap import HarmonicTrap
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnct import ElectronGas
-from pnct.orbitals import integer_vectors
+from pnct.orbitals.plane_waves import integer_vectors
 
 
 def test_units_in_three_dimensions():

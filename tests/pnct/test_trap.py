@@ -12,7 +12,7 @@ from jax import random
 from pnct import HarmonicTrap, hamiltonian, ideal_gas
 from pnct.distributions import Born, Determinantal
 from pnct.flows import backflow, by_sector, continuous, ferminet, separated_centres
-from pnct.mixing import mixed_orbitals
+from pnct.orbitals.rotated import mixed_orbitals
 
 SIGMA = 5
 

@@ -9,7 +9,7 @@ interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^
 
     (a_x^dagger + i a_y^dagger)^n_+ (a_x^dagger - i a_y^dagger)^n_- |0> / (2^q n_+! n_-!)^(1/2),
 
-that is complex sums of the products with n_x + n_y = q, and positions are proposed from rings (pnct.rings). In three dimensions
+that is complex sums of the products with n_x + n_y = q, and positions are proposed from rings (pnct.orbitals.radial_envelope). In three dimensions
 they are the products themselves, and positions are proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, along
 each axis, whose distribution functions are piecewise linear (`Steps`).
 """
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Num
 
-from pnct.rings import rings_above
+from pnct.orbitals.radial_envelope import rings_above
 from pnct.space import OpenSpace
 
 STEPS = 256  # of the functions that positions are proposed from

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from pnct.oscillator import Oscillators
+from pnct.orbitals.oscillator import Oscillators
 from pnct.space import OpenSpace
 from pnct.superposition import matrix_of_all, once_each
 
