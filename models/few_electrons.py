@@ -2,10 +2,10 @@
 
 import pnct
 import pnct.distributions as dist
-from pnct.configurations import configuration_mixing
+from pnct.states.configuration_interaction import configuration_mixing
 from pnct.distributions import levels
 from pnct.flows import by_sector, ferminet
-from pnct.spin import spin_adapted
+from pnct.states.spin_adapted import spin_adapted
 
 
 def few_electrons(gas: pnct.ElectronGas):

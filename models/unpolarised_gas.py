@@ -4,7 +4,7 @@ import pnct
 import pnct.distributions as dist
 from pnct.distributions import transformer
 from pnct.flows import ferminet, in_ordered_axes
-from pnct.jastrow import SlaterJastrow, jastrow
+from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 
 
 def unpolarised_gas(gas: pnct.ElectronGas):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from pnct import slater
+from pnct.states import slater
 from pnct.flows.base import flow_derivatives
 
 

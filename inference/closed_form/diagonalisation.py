@@ -1,4 +1,4 @@
-r"""The best mixing of configurations in closed form:  H in each block of pnct.configurations, from samples, and its eigenvectors.
+r"""The best mixing of configurations in closed form:  H in each block of pnct.states.configuration_interaction, from samples, and its eigenvectors.
 
 Of all orthonormal states in the span of a block's Psi_t, t = 1 ... n, its eigenstates have the lowest F, the lower ones with the
 larger p (Gibbs). The n states share one flow, so samples of all serve every matrix element:
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.configurations import ConfigurationMixing, MixedConfigurations
+from pnct.states.configuration_interaction import ConfigurationMixing, MixedConfigurations
 from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.sampling import sites as law
 from pnct.inference.sampling.batch import Layout

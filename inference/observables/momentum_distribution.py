@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from pnct.inference.sampling import sites as law
 from pnct.inference.sampling.draws import Draws
-from pnct.superposition import table_of
+from pnct.states.superposition import table_of
 
 
 class MomentumDistribution(NamedTuple):

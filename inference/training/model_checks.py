@@ -18,7 +18,7 @@ from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.sampling import sites as law
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.space import Cell
-from pnct.superposition import Superposition
+from pnct.states.superposition import Superposition
 from pnct.trap import TrapPotential
 
 SAMPLES = 16

@@ -8,12 +8,12 @@ propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l = phi
 then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 + 1/2 + ... + 1/n)
 proposals on average. Each configuration advances at its own pace, by at most one electron in every round of several
 proposals. Species are independent. A superposition of determinants has no such law. Where its electrons are few, they are drawn
-one after the other all the same (pnct.distributions.chain); where they are many,
+one after the other all the same (pnct.states.electron_by_electron); where they are many,
 
     |sum_t c_t D_t|^2 <= c sum_t |c_t| |D_t|^2,    c = sum_t |c_t|
 
 so a sample of one of them, chosen with the chances |c_t|/c, is accepted with the ratio of the two sides: once in c^2 times on
-average, and c^2 is at most their number. Of a Slater-Jastrow state (pnct.jastrow) the second species is drawn after the first.
+average, and c^2 is at most their number. Of a Slater-Jastrow state (pnct.states.slater_jastrow) the second species is drawn after the first.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pnct import slater
-from pnct.distributions.chain import is_short, sample_chain
-from pnct.jastrow import SlaterJastrow
-from pnct.superposition import Superposition
+from pnct.states import slater
+from pnct.states.electron_by_electron import is_short, sample_chain
+from pnct.states.slater_jastrow import SlaterJastrow
+from pnct.states.superposition import Superposition
 
 PROPOSALS = 8  # per round
 JASTROW_PROPOSALS = 32  # likewise, where the bound is a few times larger than the density

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pnct.configurations import ConfigurationMixing
+from pnct.states.configuration_interaction import ConfigurationMixing
 from pnct.distributions.levels import Levels
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
 from pnct.ideal import conditional_table, log_partition

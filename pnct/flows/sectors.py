@@ -2,7 +2,7 @@ r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1
 
     in a periodic cell         the total momentum P = sum_{l in K} k_l,            if T(R + a) = T(R) + a
     in the plane of a trap     the total angular momentum M = sum_{l in K} m_l,    if T(R g) = T(R) g for rotations g
-    spin-adapted (pnct.spin)   the parity under a flip F of all spins,             if T(F R) = F T(R)
+    spin-adapted (pnct.states.spin_adapted)   the parity under a flip F of all spins,             if T(F R) = F T(R)
 
 A flow with that symmetry leaves Psi_K the Q of its determinant, and states of different Q are orthogonal by that alone. Those
 of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays an upper bound, though T_Q depends
@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from pnct.flows.irreducible_wedge import AxisOrder, Turned, axis_order
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.space import Space
-from pnct.superposition import table_of
+from pnct.states.superposition import table_of
 
 
 class SectorFlows(eqx.Module):

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from pnct.orbitals.oscillator import Oscillators
 from pnct.space import OpenSpace
-from pnct.superposition import matrix_of_all, once_each
+from pnct.states.superposition import matrix_of_all, once_each
 
 NEAREST = 0.1  # the factor of the angles of neighbours
 

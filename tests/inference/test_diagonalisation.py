@@ -13,7 +13,7 @@ from jax import random
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
-from pnct.configurations import configuration_mixing
+from pnct.states.configuration_interaction import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
 from pnct.inference.closed_form.diagonalisation import Elements, alike, diagonalised, eigenstates, shared_among_blocks, thermal_weights

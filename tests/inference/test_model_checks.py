@@ -15,7 +15,7 @@ from pnct.hamiltonian import Hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.sampling.sites import init_params, read_laws
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
-from pnct.spin import spin_adapted
+from pnct.states.spin_adapted import spin_adapted
 
 KEY = jax.random.key(0)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pnct import ElectronGas
-from pnct.configurations import configuration_mixing
+from pnct.states.configuration_interaction import configuration_mixing
 from pnct.distributions import TabulatedOccupation, levels
 from pnct.inference import Draws
 from pnct.inference.closed_form.boltzmann_weights import level_occupations

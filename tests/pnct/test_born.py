@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from pnct import slater
+from pnct.states import slater
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.flows import backflow, ferminet

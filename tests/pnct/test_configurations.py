@@ -10,14 +10,14 @@ import pytest
 from jax import random
 from small_flow import random_positions
 
-from pnct import slater
-from pnct.configurations import configuration_mixing
-from pnct.distributions.chain import is_short, sample_chain
+from pnct.states import slater
+from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.electron_by_electron import is_short, sample_chain
 from pnct.distributions.determinantal import Determinantal, sample_superposition
 from pnct.flows.irreducible_wedge import axis_order
-from pnct.lowest_configurations import lowest_configurations
-from pnct.spin import spin_adapted
-from pnct.superposition import table_of
+from pnct.states.lowest_configurations import lowest_configurations
+from pnct.states.spin_adapted import spin_adapted
+from pnct.states.superposition import table_of
 from pnct.system import ElectronGas
 from pnct.trap import HarmonicTrap
 

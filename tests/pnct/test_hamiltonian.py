@@ -10,7 +10,7 @@ import pytest
 from reference_network import load
 from small_flow import random_positions, small_flow
 
-from pnct import slater
+from pnct.states import slater
 from pnct.coulomb import ewald
 from pnct.hamiltonian import hamiltonian
 from pnct.kinetic import local_kinetic

@@ -11,11 +11,12 @@ from jax import random
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, hamiltonian, slater
+from pnct import ElectronGas, hamiltonian
+from pnct.states import slater
 from pnct.distributions import Determinantal
 from pnct.first_order import first_order_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.jastrow import SlaterJastrow, jastrow
+from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 
 
 def states_of(gas, cutoff=2.0, size=0.1, key=0) -> SlaterJastrow:

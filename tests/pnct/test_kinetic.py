@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_flow import random_positions, small_flow
 
-from pnct import slater
+from pnct.states import slater
 from pnct.flows.base import flow_derivatives
 from pnct.kinetic import local_kinetic
 from pnct.system import ElectronGas

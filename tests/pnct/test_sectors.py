@@ -9,7 +9,7 @@ from jax import random
 from pnct.distributions import Born
 from pnct.flows import by_sector, continuous, ferminet, separated_centres
 from pnct.flows.irreducible_wedge import Turned
-from pnct.spin import spin_adapted
+from pnct.states.spin_adapted import spin_adapted
 from pnct.system import ElectronGas
 from pnct.trap import HarmonicTrap
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_flow import random_positions
 
-from pnct import slater
+from pnct.states import slater
 from pnct.system import ElectronGas
 
 GASES = {

@@ -8,11 +8,11 @@ from identity_flow import Identity
 from jax import random
 from small_flow import random_positions
 
-from pnct import slater
+from pnct.states import slater
 from pnct.distributions import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.hamiltonian import hamiltonian
-from pnct.spin import spin_adapted
+from pnct.states.spin_adapted import spin_adapted
 from pnct.system import ElectronGas
 
 SIGMA = 5

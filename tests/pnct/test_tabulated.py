@@ -10,11 +10,11 @@ import pytest
 from jax import random
 
 from pnct import ElectronGas, HarmonicTrap
-from pnct.configurations import configuration_mixing
+from pnct.states.configuration_interaction import configuration_mixing
 from pnct.distributions import Occupation, TabulatedOccupation, levels, transformer
 from pnct.inference.sampling.sites import init_params, read_laws
 from pnct.models import few_electrons
-from pnct.spin import spin_adapted
+from pnct.states.spin_adapted import spin_adapted
 
 SYSTEMS = {
     "polarised": ElectronGas((3, 0), dim=2, rs=3.0, theta=0.4, twist=(0.1, 0.3), cutoff=3.0),

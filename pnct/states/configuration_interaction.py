@@ -20,10 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.flows.irreducible_wedge import axis_order
-from pnct.lowest_configurations import lowest_configurations
+from pnct.states.lowest_configurations import lowest_configurations
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.spin import turned_states
-from pnct.superposition import Superposition, table_of
+from pnct.states.spin_adapted import turned_states
+from pnct.states.superposition import Superposition, table_of
 from pnct.validation import whole
 
 

@@ -11,7 +11,7 @@ products is Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
 
     s = sum_t w_t s_t,    S = sum_t w_t (S_t + s_t s_t^T) - s s^T
 
-The derivatives of Slater-Jastrow states (pnct.jastrow) are taken automatically.
+The derivatives of Slater-Jastrow states (pnct.states.slater_jastrow) are taken automatically.
 """
 
 import math
@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.jastrow import SlaterJastrow
-from pnct.superposition import Superposition, matrix_of_all
+from pnct.states.slater_jastrow import SlaterJastrow
+from pnct.states.superposition import Superposition, matrix_of_all
 
 
 class SlaterDerivatives(NamedTuple):

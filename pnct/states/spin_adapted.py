@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.superposition import Superposition, table_of
+from pnct.states.superposition import Superposition, table_of
 
 
 class SpinAdapted(Superposition):

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.superposition import Superposition, matrix_of_all, once_each
+from pnct.states.superposition import Superposition, matrix_of_all, once_each
 
 PROPOSALS = 16  # per round
 MAX_ROUNDS = 1024  # per electron
