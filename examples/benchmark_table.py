@@ -28,7 +28,7 @@ from shared import (
 )
 
 from pnct import Estimate, hamiltonian
-from pnct.first_order import first_order_bound
+from pnct.systems.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_in_rounds, to_arviz
 from pnct.inference.training.precision import in_precision
 from pnct.models import few_electrons

@@ -34,7 +34,7 @@ from shared import (
 )
 
 from pnct import ElectronGas, ideal_gas
-from pnct.first_order import first_order_bound
+from pnct.systems.first_order import first_order_bound
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.workflows.sweep import sweep

@@ -6,7 +6,7 @@ H = P^2/4 + q^2 + [v(q - q') - v(q + q')]/L^2 between antisymmetric waves, v(q) 
 
 import numpy as np
 
-from pnct.coulomb import madelung
+from pnct.systems.ewald import madelung
 from pnct.inference.observables.thermodynamics import Point, volume
 
 CUTOFFS = (120.0, 240.0)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from pnct.ideal import ideal_gas
+from pnct.systems.ideal_gas import ideal_gas
 from pnct.inference.sampling.draws import Draws
 
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.ideal import ideal_gas
+from pnct.systems.ideal_gas import ideal_gas
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
 

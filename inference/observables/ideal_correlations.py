@@ -3,7 +3,7 @@ r"""g(r) and S(q) of the ideal gas at its temperature, exactly: the curves besid
     g_aa(r) = 1 - (1/N_a^2) sum_{m m'} <n_m n_m'> <cos((k_m - k_m').r)>,        g_ab = 1 between the species
     S_aa(q) = N_a/N - (1/N) sum_{k_m - k_m' = q} <n_m n_m'>,   S_ab(q) = 0,     q != 0
 
-in the canonical ensemble (pnct.first_order finds <n_m n_m'>); <cos(q.r)> over angles is J_0(q r) in 2D and sin(q r)/(q r) in 3D.
+in the canonical ensemble (pnct.systems.first_order finds <n_m n_m'>); <cos(q.r)> over angles is J_0(q r) in 2D and sin(q r)/(q r) in 3D.
 At theta = 0 an open shell is averaged over. The momentum distribution is `pnct.ideal_gas(gas).occupations`.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import j0
 
-from pnct.first_order import pair_occupations
+from pnct.systems.first_order import pair_occupations
 from pnct.inference.observables.correlations import StructureFactor, named_species
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from scipy.special import eval_chebyt, eval_legendre
 
 from pnct.estimate import Estimate
-from pnct.ideal import ideal_gas
+from pnct.systems.ideal_gas import ideal_gas
 
 FEWEST_SAMPLES = 10  # that must differ from the typical state in a term, for the term to be fitted
 SINGULAR = 1e-9  # relative size of a singular value that counts as zero

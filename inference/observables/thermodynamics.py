@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.sampling.draws import Draws
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 
 class Point(NamedTuple):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.coulomb import Coulomb, NoInteraction
+from pnct.systems.ewald import Coulomb, NoInteraction
 from pnct.flows.jacobian import jacobian
 from pnct.hamiltonian import Hamiltonian, LocalEnergy
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
@@ -19,7 +19,7 @@ from pnct.inference.sampling import sites as law
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.space import Cell
 from pnct.states.superposition import Superposition
-from pnct.trap import TrapPotential
+from pnct.systems.harmonic_trap import TrapPotential
 
 SAMPLES = 16
 STATES = 64  # of which some have the same quantum numbers

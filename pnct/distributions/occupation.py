@@ -4,7 +4,7 @@ The i-th of n electrons of a species takes an orbital above the previous one and
 
     p(K) = prod_i softmax_m (l[i, m] + correction[i, m])_{k_i},    k_{i-1} < m <= M - n + i
 
-with the conditional table l of the canonical ideal gas (pnct.ideal) and the correction of a network, which sees all
+with the conditional table l of the canonical ideal gas (pnct.systems.ideal_gas) and the correction of a network, which sees all
 electrons before: those of the same species, and the up electrons for the down ones. Shifted levels make l the table of
 Landau quasi-particles. Sampling inverts the cumulative distribution, with one uniform number per electron.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.networks.transformer import tokens
-from pnct.ideal import UNREACHABLE, conditional_table
+from pnct.systems.ideal_gas import UNREACHABLE, conditional_table
 
 SEGMENT = 10  # electrons that are drawn with a cache of one length, from one range of orbitals
 

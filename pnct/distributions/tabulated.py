@@ -2,7 +2,7 @@ r"""p(K) with a number of its own for each low state, and the levels of quasi-pa
 
     p(K) = q(K) exp(s_K)/Z,    q(K) = exp(-sum_i epsilon_{k_i}/T)/Z_N,    Z = 1 + sum_{K listed} q(K) [exp(s_K) - 1]
 
-s_K = 0 for states that are not listed. q is the canonical law of the levels with its exact table (pnct.ideal), so Z is exact.
+s_K = 0 for states that are not listed. q is the canonical law of the levels with its exact table (pnct.systems.ideal_gas), so Z is exact.
 Electrons are drawn one after the other from the exact conditional laws, to which all listed states add that begin as K does:
 
     p(k_i | B) ~ q(k_i | B) + sum_{K listed, begins with B, k_i} q(K)/q(B) [exp(s_K) - 1],    B = k_1 ... k_{i-1}
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from pnct.states.configuration_interaction import ConfigurationMixing
 from pnct.distributions.levels import Levels
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
-from pnct.ideal import conditional_table, log_partition
+from pnct.systems.ideal_gas import conditional_table, log_partition
 
 
 class Table(NamedTuple):

@@ -41,7 +41,7 @@ import reference_algorithm as published
 from reference_network import as_ferminet, load
 
 import pnct.distributions as dist
-from pnct.coulomb import ewald
+from pnct.systems.ewald import ewald
 from pnct.distributions import transformer
 from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
@@ -50,7 +50,7 @@ from pnct.inference.sampling.batch import CLASSICAL_CHUNK
 from pnct.inference.optimisation.gradients import Scores, complex_score, real_score
 from pnct.inference.optimisation.natural_gradient import solve
 from pnct.kinetic import local_kinetic
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 RS, THETA = 10.0, 0.15

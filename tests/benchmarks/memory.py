@@ -23,7 +23,7 @@ from pnct.inference.observables.correlations import momentum_distribution as mom
 from pnct.inference.free_energy import as_arrays
 from pnct.inference.sampling.sites import read_laws
 from pnct.models import electron_gas
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 PROGRAMS = ("step", "evaluate", "momentum")
 MIB = 2**20

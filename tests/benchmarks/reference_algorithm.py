@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.coulomb import ewald
+from pnct.systems.ewald import ewald
 from pnct.networks.transformer import tokens
 from pnct.networks.layers import residual
 from pnct.flows.pairs import members, related_pairs, relations

@@ -27,7 +27,7 @@ from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.free_energy import as_arrays
 from pnct.models import electron_gas
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 DEVICES = (1, 2, 4, 8)
 COLLECTIVE = re.compile(r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute)(?:-start)?\(")

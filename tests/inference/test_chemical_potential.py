@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from two_electrons import exact_two_electrons
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
-from pnct.coulomb import madelung
+from pnct.systems.ewald import madelung
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.chemical_potential import chemical_potential, size_effect
 from pnct.inference.observables.thermodynamics import Point, point, with_electrons

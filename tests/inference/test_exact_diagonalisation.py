@@ -8,7 +8,7 @@ from numpyro.handlers import condition
 
 from pnct import ElectronGas, hamiltonian
 from pnct.estimate import mean_of_independent
-from pnct.first_order import first_order_bound
+from pnct.systems.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
 from pnct.models import electron_gas, few_electrons
 

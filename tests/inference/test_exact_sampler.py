@@ -8,7 +8,7 @@ import pytest
 from jax import random
 
 from pnct import ElectronGas
-from pnct.coulomb import ewald
+from pnct.systems.ewald import ewald
 from pnct.distributions import Born
 from pnct.estimate import mean_of_independent
 from pnct.flows import ferminet

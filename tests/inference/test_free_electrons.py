@@ -14,7 +14,7 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import mean_of_independent
-from pnct.first_order import first_order_bound, first_order_energies
+from pnct.systems.first_order import first_order_bound, first_order_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.effective_mass import mass_from_entropy
 from pnct.inference.observables.excitations import excitation_energies

@@ -13,7 +13,7 @@ import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.distributions import transformer
 from pnct.estimate import mean_of_independent
-from pnct.first_order import first_order_bound
+from pnct.systems.first_order import first_order_bound
 from pnct.flows import backflow
 from pnct.inference import VariationalFreeEnergy, natural_gradient, to_arviz
 from pnct.inference.training.precision import in_precision

@@ -5,7 +5,7 @@ import pytest
 from jax import random
 
 from pnct import ElectronGas, hamiltonian
-from pnct.first_order import first_order_energies
+from pnct.systems.first_order import first_order_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.landau import landau_functional, landau_parameters
 from pnct.models import electron_gas

@@ -9,7 +9,7 @@ from covered import assert_covered
 
 from pnct import ElectronGas
 from pnct.distributions import Occupation
-from pnct.first_order import first_order_bound, first_order_energies
+from pnct.systems.first_order import first_order_bound, first_order_energies
 from pnct.inference.observables.landau import density_of_states, landau_functional, landau_parameters
 
 CLOSED = ElectronGas((5, 0), 2, 0.1, 0.4, 0.0, cutoff=4.0)

@@ -9,7 +9,7 @@ import pytest
 from pnct.inference import observables
 from pnct.inference.observables.correlations import ideal_pair_correlation, occupations, pair_correlation, structure_factor
 from pnct.orbitals.plane_waves import Cell
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 
 def uniform(cell, samples, seed=0):

@@ -8,8 +8,8 @@ from two_electrons import exact_two_electrons
 
 from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
-from pnct.first_order import first_order_bound, pair_occupations
-from pnct.ideal import log_partition
+from pnct.systems.first_order import first_order_bound, pair_occupations
+from pnct.systems.ideal_gas import log_partition
 from pnct.inference import natural_gradient
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.workflows.sweep import sweep

@@ -10,7 +10,7 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import Estimate
-from pnct.first_order import first_order_bound
+from pnct.systems.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.diagnostics.arviz_export import twists_to_dataset
 from pnct.inference.observables.correlations import StructureFactor

@@ -10,7 +10,7 @@ from pnct.states import slater
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.flows import backflow, ferminet
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 SIGMA = 5
 

@@ -18,8 +18,8 @@ from pnct.flows.irreducible_wedge import axis_order
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import spin_adapted
 from pnct.states.superposition import table_of
-from pnct.system import ElectronGas
-from pnct.trap import HarmonicTrap
+from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.harmonic_trap import HarmonicTrap
 
 SIGMA = 5
 BASES = {

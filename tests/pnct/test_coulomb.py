@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_flow import random_positions
 
-from pnct.coulomb import ewald, madelung
+from pnct.systems.ewald import ewald, madelung
 from pnct.orbitals.plane_waves import Cell
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 dims = pytest.mark.parametrize("dim", [2, 3])
 

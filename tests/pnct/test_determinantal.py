@@ -10,7 +10,7 @@ import pytest
 from jax import random
 
 from pnct.distributions.determinantal import Determinantal, sample
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 SIGMA = 5
 

@@ -14,7 +14,7 @@ from pnct.flows.base import automatic_derivatives
 from pnct.flows.ferminet.network import ferminet
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.irreducible_wedge import Turned
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 CASES = [((2, 0), 3, 1), ((3, 0), 2, 2), ((1, 2), 3, 2), ((2, 1), 2, 3)]
 ALL_CASES = itertools.product([(3, 0), (2, 1)], [2, 3], [1, 2, 3])

@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pnct.first_order import first_order_bound, pair_occupations
-from pnct.system import ElectronGas
+from pnct.systems.first_order import first_order_bound, pair_occupations
+from pnct.systems.electron_gas import ElectronGas
 
 
 def rows(path):

@@ -29,7 +29,7 @@ from pnct.flows.ferminet.network import PairLayer, SingleLayer
 from pnct.networks.layers import softplus
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.space import Cell, OpenSpace
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 # name -> constructor, and the spread of the random parameters that the laws are tried with
 FLOWS = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pnct import ElectronGas, ideal_gas
-from pnct.ideal import canonical, conditional_table, log_partition
+from pnct.systems.ideal_gas import canonical, conditional_table, log_partition
 
 PER_ELECTRON_IN_RYDBERG = 2.0
 REPRESENTATIVE = (3, 25, 44, 76)  # 2D and 3D, one and two species, N = 4 to 33

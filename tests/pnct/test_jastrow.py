@@ -14,7 +14,7 @@ import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.states import slater
 from pnct.distributions import Determinantal
-from pnct.first_order import first_order_energies
+from pnct.systems.first_order import first_order_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 

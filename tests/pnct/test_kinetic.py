@@ -9,7 +9,7 @@ from small_flow import random_positions, small_flow
 from pnct.states import slater
 from pnct.flows.base import flow_derivatives
 from pnct.kinetic import local_kinetic
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 GASES = {
     "2D polarised": ElectronGas((4, 0), 2, twist=(0.25, 0.1), cutoff=6.0),

@@ -11,7 +11,7 @@ from scipy.special import eval_hermite
 
 from pnct.orbitals.oscillator import fermi_quanta, hermite_functions, oscillators, steps_above
 from pnct.space import OpenSpace
-from pnct.trap import HarmonicTrap
+from pnct.systems.harmonic_trap import HarmonicTrap
 
 X = np.linspace(-9, 9, 181)
 

@@ -8,7 +8,7 @@ from jax import random
 from scipy.special import eval_genlaguerre, gammaln
 
 from pnct.orbitals.radial_envelope import laguerre_functions, rings_above
-from pnct.trap import HarmonicTrap
+from pnct.systems.harmonic_trap import HarmonicTrap
 
 
 def table(cutoff):

@@ -10,8 +10,8 @@ from pnct.distributions import Born
 from pnct.flows import by_sector, continuous, ferminet, separated_centres
 from pnct.flows.irreducible_wedge import Turned
 from pnct.states.spin_adapted import spin_adapted
-from pnct.system import ElectronGas
-from pnct.trap import HarmonicTrap
+from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.harmonic_trap import HarmonicTrap
 
 GAS = ElectronGas((2, 1), 2, twist=0.25, cutoff=4.0)
 TRAP = HarmonicTrap((2, 1), cutoff=4)

@@ -10,7 +10,7 @@ import pytest
 from small_flow import random_positions
 
 from pnct.states import slater
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 GASES = {
     "2D polarised": ElectronGas((5, 0), 2, twist=(0.25, 0.1), cutoff=6.0),

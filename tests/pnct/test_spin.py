@@ -13,7 +13,7 @@ from pnct.distributions import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.hamiltonian import hamiltonian
 from pnct.states.spin_adapted import spin_adapted
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 SIGMA = 5
 PAIR = ElectronGas((1, 1), 2, rs=3.0, twist=0.25, cutoff=2.0)

@@ -12,7 +12,7 @@ from pnct.flows import by_sector, ferminet, forward_and_log_det, in_ordered_axes
 from pnct.flows.base import automatic_derivatives, flow_derivatives
 from pnct.flows.irreducible_wedge import Turned, axis_order
 from pnct.hamiltonian import hamiltonian
-from pnct.system import ElectronGas
+from pnct.systems.electron_gas import ElectronGas
 
 TURN = jnp.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 CELL = ElectronGas((2, 1), 3).cell

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from pnct.coulomb import madelung
-from pnct.ideal import canonical, ideal_gas, log_partition
+from pnct.systems.ewald import madelung
+from pnct.systems.ideal_gas import canonical, ideal_gas, log_partition
 
 
 class FirstOrder(NamedTuple):

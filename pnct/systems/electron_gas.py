@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.coulomb import Coulomb, NoInteraction, ewald
-from pnct.ideal import converged_cutoff
+from pnct.systems.ewald import Coulomb, NoInteraction, ewald
+from pnct.systems.ideal_gas import converged_cutoff
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
