@@ -28,10 +28,10 @@ from shared import (
 )
 
 from pnct import Estimate, hamiltonian
-from pnct.systems.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_in_rounds, to_arviz
-from pnct.inference.training.precision import in_precision
+from pnct.inference.training.loop import in_precision
 from pnct.models import few_electrons
+from pnct.systems.first_order import first_order_bound
 
 
 def arguments() -> argparse.ArgumentParser:

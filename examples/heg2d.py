@@ -34,11 +34,11 @@ from shared import (
 )
 
 from pnct import ElectronGas, ideal_gas
-from pnct.systems.first_order import first_order_bound
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.workflows.sweep import sweep
 from pnct.models import electron_gas, few_electrons
+from pnct.systems.first_order import first_order_bound
 
 ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 

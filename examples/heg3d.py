@@ -32,12 +32,12 @@ from shared import (
 )
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
-from pnct.systems.first_order import first_order_bound
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_to_plateau, to_arviz
+from pnct.inference.observables.correlations import occupations, pair_correlation
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.observables.ideal_correlations import canonical_pair_correlation
-from pnct.inference.observables.correlations import occupations, pair_correlation
 from pnct.models import electron_gas
+from pnct.systems.first_order import first_order_bound
 
 
 def arguments(argv=None) -> argparse.ArgumentParser:

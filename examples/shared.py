@@ -14,8 +14,8 @@ import jax
 
 from pnct import Estimate
 from pnct.inference import Interrupted, TrainingFailedError
-from pnct.inference.runs import run_directory
 from pnct.inference.observables.entropy import entropy
+from pnct.inference.runs import run_directory
 
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 STATES_PER_SAMPLE = 16  # of p(K) alone, for S: they take a small part of the time of the samples

@@ -24,8 +24,16 @@ from shared import REFERENCE, check_whole_numbers, directory_flags, ended_in_one
 from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.chemical_potential import chemical_potential
+from pnct.inference.observables.thermodynamics import (
+    Field,
+    Point,
+    Thermodynamics,
+    heat_capacity,
+    point,
+    thermodynamics,
+    with_electrons,
+)
 from pnct.inference.workflows.sweep import sweep
-from pnct.inference.observables.thermodynamics import Field, Point, Thermodynamics, heat_capacity, point, thermodynamics, with_electrons
 from pnct.models import electron_gas
 
 

@@ -15,16 +15,16 @@ import optax
 from jax.sharding import Mesh
 
 from pnct.backend import check_cpu_pool
-from pnct.inference.training.loop import failures as faults
-from pnct.inference.sampling import sites as law
-from pnct.inference.runs.fingerprint import describe_run
-from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.batch import Layout, draw_ensemble
 from pnct.inference.optimisation.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
-from pnct.inference.training.model_checks import check_flow, check_hamiltonian
-from pnct.inference.optimisation.optimiser import as_optax
+from pnct.inference.optimisation.natural_gradient import as_optax
+from pnct.inference.runs.fingerprint import describe_run
+from pnct.inference.sampling import sites as law
+from pnct.inference.sampling.batch import Layout, draw_ensemble
+from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
+from pnct.inference.training import failures as faults
 from pnct.inference.training.loop import Info, RunResult, TrainState, advance, train
-from pnct.inference.sampling.parallel import default_chunk_size, default_mesh, gathered, replicated
+from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.validation import whole
 
 
@@ -209,11 +209,6 @@ def _init_params(model, key, args):
     return law.init_params(model, key, args)
 
 
-def as_arrays(args):
-    """Numbers become arrays, so that another r_s or theta does not compile the program again."""
-    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
-
-
 def _concatenate(batches):
     return jax.tree.map(lambda *x: np.concatenate(x), *batches)
 
@@ -222,9 +217,3 @@ def _error_of(batches, temperature) -> float:
     walker = _concatenate(batches)
     f = temperature * walker.log_prob + (walker.kinetic + walker.potential).real
     return float(np.nanstd(f) / np.sqrt(f.size))
-
-
-def checked_key(key):
-    if not (isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"Expected a typed random key, jax.random.key(0); got {key!r}.")
-    return key

@@ -2,9 +2,9 @@
 
 import pnct
 import pnct.distributions as dist
-from pnct.states.configuration_interaction import configuration_mixing
 from pnct.distributions import levels
 from pnct.flows import by_sector, ferminet
+from pnct.states.configuration_interaction import configuration_mixing
 from pnct.states.spin_adapted import spin_adapted
 
 

@@ -2,10 +2,10 @@
 
 import pnct
 import pnct.distributions as dist
-from pnct.states.configuration_interaction import configuration_mixing
 from pnct.distributions import levels, transformer
 from pnct.flows import by_sector, continuous, separated_centres, with_cusps
 from pnct.orbitals.rotated import mixed_orbitals
+from pnct.states.configuration_interaction import configuration_mixing
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):

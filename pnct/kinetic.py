@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from pnct.states import slater
 from pnct.flows.base import flow_derivatives
+from pnct.states import slater
 
 
 class LocalKinetic(NamedTuple):

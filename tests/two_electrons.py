@@ -6,8 +6,8 @@ H = P^2/4 + q^2 + [v(q - q') - v(q + q')]/L^2 between antisymmetric waves, v(q) 
 
 import numpy as np
 
-from pnct.systems.ewald import madelung
 from pnct.inference.observables.thermodynamics import Point, volume
+from pnct.systems.ewald import madelung
 
 CUTOFFS = (120.0, 240.0)
 LARGEST_MOMENTUM = 12

@@ -23,15 +23,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.states.configuration_interaction import ConfigurationMixing, MixedConfigurations
 from pnct.distributions import Born, TabulatedOccupation
+from pnct.inference.closed_form.boltzmann_weights import level_occupations
+from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling import sites as law
 from pnct.inference.sampling.batch import Layout
-from pnct.inference.free_energy import VariationalFreeEnergy, as_arrays
+from pnct.inference.sampling.local_energy import local_energy
+from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.sites import Params
-from pnct.inference.training.model_checks import local_energy
-from pnct.inference.closed_form.boltzmann_weights import level_occupations
-from pnct.inference.sampling.parallel import gathered, map_walkers
+from pnct.states.configuration_interaction import ConfigurationMixing, MixedConfigurations
 from pnct.validation import whole
 
 FOLDS = 20  # of the jackknife

@@ -10,8 +10,8 @@ from importlib.metadata import version
 
 import numpy as np
 
-from pnct.systems.ideal_gas import ideal_gas
 from pnct.inference.sampling.draws import Draws
+from pnct.systems.ideal_gas import ideal_gas
 
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 

@@ -1,1 +1,30 @@
-""" """
+"""What draws say of the electrons: pure functions of draws."""
+
+from pnct.inference.observables.chemical_potential import ChemicalPotential, chemical_potential
+from pnct.inference.observables.correlations import occupations, pair_correlation, structure_factor
+from pnct.inference.observables.effective_mass import effective_mass
+from pnct.inference.observables.entropy import entropy
+from pnct.inference.observables.excitations import excitation_energies
+from pnct.inference.observables.ideal_correlations import canonical_pair_correlation, canonical_structure_factor
+from pnct.inference.observables.landau import landau_functional, landau_parameters
+from pnct.inference.observables.momentum_distribution import momentum_distribution
+from pnct.inference.observables.thermodynamics import thermodynamics
+from pnct.inference.observables.twists import over_twists
+
+__all__ = [
+    "ChemicalPotential",
+    "canonical_pair_correlation",
+    "canonical_structure_factor",
+    "chemical_potential",
+    "effective_mass",
+    "entropy",
+    "excitation_energies",
+    "landau_functional",
+    "landau_parameters",
+    "momentum_distribution",
+    "occupations",
+    "over_twists",
+    "pair_correlation",
+    "structure_factor",
+    "thermodynamics",
+]

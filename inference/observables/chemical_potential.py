@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pnct.estimate import Estimate
-from pnct.systems.first_order import first_order_bound
 from pnct.inference.observables.thermodynamics import Point, volume
 from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.first_order import first_order_bound
 
 STRETCH = 1e-3  # relative change of the volume in differences
 

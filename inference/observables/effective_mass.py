@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.systems.ideal_gas import ideal_gas
-from pnct.inference.sampling.draws import Draws
 from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
+from pnct.inference.sampling.draws import Draws
+from pnct.systems.ideal_gas import ideal_gas
 
 ROUNDING = 1e-9  # of a slope
 NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing

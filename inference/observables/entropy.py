@@ -12,9 +12,8 @@ import numpy as np
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.sampling import sites as law
-from pnct.inference.free_energy import as_arrays, checked_key
+from pnct.inference.sampling.parallel import as_arrays, checked_key, default_mesh, gathered, map_walkers
 from pnct.inference.sampling.sites import Params
-from pnct.inference.sampling.parallel import default_mesh, gathered, map_walkers
 from pnct.validation import whole
 
 BATCH = 65_536  # states that are drawn together

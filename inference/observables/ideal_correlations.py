@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import j0
 
-from pnct.systems.first_order import pair_occupations
 from pnct.inference.observables.correlations import StructureFactor, named_species
+from pnct.systems.first_order import pair_occupations
 
 
 def canonical_pair_correlation(gas, r: Float[Array, " bins"]) -> dict[str, Float[np.ndarray, " bins"]]:

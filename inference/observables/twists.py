@@ -20,12 +20,12 @@ from jaxtyping import Float
 from scipy.special import gamma, zeta
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.systems.ideal_gas import ideal_gas
-from pnct.inference.observables.effective_mass import mass_from_entropy
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.observables.correlations import StructureFactor
+from pnct.inference.observables.effective_mass import mass_from_entropy
 from pnct.inference.observables.thermodynamics import volume
 from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.ideal_gas import ideal_gas
 
 
 class TwistAverage(NamedTuple):

@@ -7,7 +7,6 @@ Both have the form  (1/B) sum_r rows[r] residual[r]  with real rows: a complex s
 Residuals are clipped here, and only here: reported values never are.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,21 +31,6 @@ class Scores(NamedTuple):
     num_walkers: Array
     curvature: Array | None = None
     extent: int = 1
-
-
-def real_score(f: Callable, params):
-    """d f/d params for real f: one row."""
-    return jax.tree.map(lambda g: g[None], jax.grad(f)(params))
-
-
-def complex_score(f: Callable, params):
-    """d f/d params for complex f: two rows, of the real and of the imaginary part."""
-
-    def parts(p):
-        value = f(p)
-        return jnp.stack([value.real, value.imag])
-
-    return jax.jacrev(parts)(params)
 
 
 def clipped(x: Float[Array, " B"], weight, width: float, least=0.0) -> Float[Array, " B"]:

@@ -27,6 +27,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
+from numpyro.optim import _NumPyroOptim
 
 from pnct.inference.optimisation.gradients import Scores, gradient
 
@@ -185,3 +186,24 @@ def _of(law, setting):
 
 def _at(setting, count):
     return setting(count) if callable(setting) else setting
+
+
+def as_optax(optim) -> optax.GradientTransformationExtraArgs:
+    """The optax form of an optax or numpyro optimiser. Raises ValueError for anything else."""
+    if isinstance(optim, _NumPyroOptim):
+        return _from_numpyro(optim)
+    if isinstance(optim, optax.GradientTransformation):
+        return optax.with_extra_args_support(optim)
+    raise ValueError(
+        f"Expected optim to be an optax or numpyro optimiser; got {optim!r}. "
+        "For example: natural_gradient(), optax.adam(1e-3), numpyro.optim.Adam(1e-3)."
+    )
+
+
+def _from_numpyro(optim) -> optax.GradientTransformationExtraArgs:
+    def update(updates, state, params=None, **extra):
+        del extra
+        state = optim.update(updates, state)
+        return jax.tree.map(jnp.subtract, optim.get_params(state), params), state
+
+    return optax.GradientTransformationExtraArgs(optim.init, update)

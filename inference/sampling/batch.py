@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array, Float
 
 from pnct.inference.sampling import sites as law
+from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.metropolis_fallback import electrons
-from pnct.inference.training.failures import smallest_distance
-from pnct.inference.optimisation.gradients import complex_score, real_score
-from pnct.inference.training.model_checks import local_energy
 from pnct.inference.sampling.parallel import map_walkers
+from pnct.inference.sampling.scores import complex_score, real_score
+from pnct.space import Space
 
 HOT_SHARE = 1 / 2  # of the walkers of a training step
 HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
@@ -106,3 +107,9 @@ def _quantum(model, laws, scores, shared, walker):
     own = {name: params[name] for name in laws.quantum_params}
     rows = complex_score(lambda p: law.log_psi(model, laws, params | p, values | {laws.born: R}, args), own)
     return R, energy, {"quantum": rows}, *rest
+
+
+def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""]:
+    """The smallest distance of a pair; inf for one electron."""
+    i, j = np.triu_indices(R.shape[0], 1)
+    return jnp.min(jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1), initial=jnp.inf)

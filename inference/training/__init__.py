@@ -1,1 +1,6 @@
-""" """
+"""The training loop, and what is looked at before, during and after a step."""
+
+from pnct.inference.training.failures import NumericalWarning, TrainingFailedError
+from pnct.inference.training.loop import Info, RunResult, TrainState
+
+__all__ = ["Info", "NumericalWarning", "RunResult", "TrainState", "TrainingFailedError"]

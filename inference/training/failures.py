@@ -11,9 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-
-from pnct.space import Space
+from jaxtyping import Array, Bool, Int
 
 SOUND = -1
 WARNED = 5  # steps of a run whose faults are told one by one
@@ -71,12 +69,6 @@ def first_faults(laws, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " 
     """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing failed; and which."""
     replaced = (stage == SOUND) & ~walkers.exact
     return jnp.where(replaced, inversion_stage(laws), stage), replaced
-
-
-def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""]:
-    """The smallest distance of a pair; inf for one electron."""
-    i, j = np.triu_indices(R.shape[0], 1)
-    return jnp.min(jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1), initial=jnp.inf)
 
 
 def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pnct.inference.training.loop import failures as faults
+from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 from pnct.inference.runs.signals import Interrupted, deferred_signals
 from pnct.inference.sampling.sites import Laws, Params
+from pnct.inference.training import failures as faults
 from pnct.inference.training.progress import progress
-from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
 HALVINGS = 4  # of an update that folds the flow
@@ -153,3 +153,12 @@ def _farewell(signum: int, step: int, num_steps: int, checkpoint) -> str:
         f"Stopped by {Signals(signum).name} after step {step} of {num_steps}; all of it is kept in {checkpoint}. "
         "To go on, make the same run again."
     )
+
+
+def in_precision(tree, dtype):
+    """The same tree, its real arrays in `dtype`: a `TrainState` to train on from, or parameters to evaluate.
+
+    jax knows float64 only where jax_enable_x64 is set. The linear system of the natural gradient is then solved in float64
+    whatever the parameters have.
+    """
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.systems.ewald import Coulomb, NoInteraction
-from pnct.flows.jacobian import jacobian
-from pnct.hamiltonian import Hamiltonian, LocalEnergy
+from pnct.flows.base import jacobian
+from pnct.hamiltonian import Hamiltonian
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
-from pnct.inference.sampling import sites as law
 from pnct.inference.runs.fingerprint import describe, differences
+from pnct.inference.sampling import sites as law
 from pnct.space import Cell
 from pnct.states.superposition import Superposition
+from pnct.systems.ewald import Coulomb, NoInteraction
 from pnct.systems.harmonic_trap import TrapPotential
 
 SAMPLES = 16
@@ -65,21 +65,6 @@ def check_hamiltonian(hamiltonian, args: tuple) -> None:
         different = [differences(numbers(hamiltonian), numbers(x)) for x in alike]
         if different and all(different):
             raise ValueError(f"Expected the hamiltonian of the system of the model; got one that differs in {different[0]}.")
-
-
-def local_energy(hamiltonian, born, R, site: str) -> LocalEnergy:
-    """hamiltonian(born, R). Raises ValueError where that is not a LocalEnergy of numbers, naming the site."""
-    expected = f"At site '{site}': Expected a hamiltonian (law, R) -> LocalEnergy of numbers for R of shape {R.shape}; got "
-    try:
-        found = hamiltonian(born, R)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{expected}{type(error).__name__}: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, LocalEnergy):
-        raise ValueError(f"{expected}{type(found).__name__}.")
-    wrong = [f"{name} of shape {jnp.shape(x)}" for name, x in found._asdict().items() if jnp.shape(x)]
-    if wrong:
-        raise ValueError(f"{expected}{', '.join(wrong)}.")
-    return found
 
 
 @eqx.filter_jit

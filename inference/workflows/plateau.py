@@ -18,12 +18,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.estimate import mean_of_independent
+from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.runs.checkpoint import PATTERN, Checkpoint, keep_only, newest, save
 from pnct.inference.runs.fingerprint import describe_run
-from pnct.inference.sampling.draws import Draws
-from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling.sites import Params
 from pnct.inference.runs.run_directory import BEST, stacked, unstacked
+from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.sites import Params
 from pnct.inference.training.loop import Info, TrainState
 from pnct.validation import whole
 

@@ -11,12 +11,11 @@ import jax
 import numpy as np
 
 from pnct.distributions import TabulatedOccupation
+from pnct.inference.closed_form.boltzmann_weights import settled, unlisted_settled
 from pnct.inference.closed_form.diagonalisation import diagonalised
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.sites import Params, distribution, read_laws, sites_at_zero
-from pnct.inference.closed_form.boltzmann_weights import settled
 from pnct.inference.training.loop import Info, RunResult, TrainState
-from pnct.inference.closed_form.unlisted import unlisted_settled
 from pnct.validation import whole
 
 

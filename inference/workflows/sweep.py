@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 
 from pnct.hamiltonian import hamiltonian
-from pnct.inference.sampling.draws import Draws
 from pnct.inference.free_energy import Info, VariationalFreeEnergy
+from pnct.inference.sampling.draws import Draws
 from pnct.inference.workflows.rounds import run_in_rounds
 
 

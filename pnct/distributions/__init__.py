@@ -2,9 +2,8 @@
 
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
-from pnct.distributions.shell_energies import levels
 from pnct.distributions.occupation import Occupation
-from pnct.distributions.smooth_dispersion import quasi_particles
+from pnct.distributions.shell_energies import levels, quasi_particles
 from pnct.distributions.tabulated import TabulatedOccupation
 from pnct.networks.transformer import transformer
 

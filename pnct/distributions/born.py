@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.states import slater
 from pnct.distributions.determinantal import Determinantal
 from pnct.flows import CanonicalTransformation, forward_and_log_det
 from pnct.flows.inverse import Inversion, invert
+from pnct.states import slater
 
 
 class Born(distrax.Transformed):

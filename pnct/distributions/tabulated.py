@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pnct.states.configuration_interaction import ConfigurationMixing
-from pnct.distributions.shell_energies import Levels
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
+from pnct.distributions.shell_energies import Levels
+from pnct.states.configuration_interaction import ConfigurationMixing
 from pnct.systems.ideal_gas import conditional_table, log_partition
 
 

@@ -1,15 +1,15 @@
 """Flows  T: R -> zeta  from electrons to quasi-particles: permutation-equivariant, the identity at first."""
 
 from pnct.flows.backflow import Backflow, backflow
+from pnct.flows.base import forward_and_log_det, jacobian
 from pnct.flows.bijector import CanonicalTransformation
 from pnct.flows.centre_of_mass import SeparatedCentres, separated_centres
 from pnct.flows.composed import Composed
 from pnct.flows.continuous.network import Continuous, continuous, with_cusps
 from pnct.flows.ferminet.network import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
-from pnct.flows.jacobian import forward_and_log_det, jacobian
-from pnct.flows.sectors import SectorFlows, by_sector
 from pnct.flows.irreducible_wedge import OrderedAxes, in_ordered_axes
+from pnct.flows.sectors import SectorFlows, by_sector
 
 __all__ = [
     "Backflow",

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.networks.pair_mlp import EvenNetwork, even_network
 from pnct.flows.pairs import displacements, related_pairs, relations
+from pnct.networks.pair_mlp import EvenNetwork, even_network
 from pnct.space import Space
 from pnct.validation import whole
 

@@ -12,13 +12,12 @@ Where x is itself the image of another flow, of Jacobian C, all these sums over 
 X_c = sum_a X_a C_ac and so on: the Laplacians are then Lap = sum_c (C_c . grad)^2 at fixed C, along the frame C.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-from pnct.flows.jacobian import jacobian
 
 
 class FlowDerivatives(NamedTuple):
@@ -57,3 +56,23 @@ def automatic_derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D
     g = g if frame is None else jnp.linalg.solve(axes, g)
     det_sign, log_det = jnp.linalg.slogdet(J)
     return FlowDerivatives(zeta, J, jnp.sum(d_aJ_a, axis=0), log_det, g, jnp.sum(T1) - jnp.sum(T2), det_sign)
+
+
+def forward_and_log_det(flow: Callable, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+    """zeta = T(R) and ln|det d zeta/d R|; by the flow's own method where it has one."""
+    with jax.default_matmul_precision("highest"):
+        if hasattr(flow, "forward_and_log_det"):
+            return flow.forward_and_log_det(R)
+        zeta, J = jacobian(flow, R)
+        return zeta, jnp.linalg.slogdet(J)[1]
+
+
+def jacobian(flow: Callable, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+    """zeta = T(R) and J[mu, nu] = d zeta_mu/d R_nu with mu, nu in the order of R.ravel(), D = N dim."""
+    # Accelerators round the factors of float32 products to ten bits unless told otherwise.
+    with jax.default_matmul_precision("highest"):
+        if hasattr(flow, "jacobian"):
+            return flow.jacobian(R)
+        zeta, tangent = jax.linearize(flow, R)
+        directions = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
+        return zeta, jax.vmap(tangent, out_axes=-1)(directions).reshape(R.size, R.size)

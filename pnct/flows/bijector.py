@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pnct.flows.base import forward_and_log_det
 from pnct.flows.inverse import invert
-from pnct.flows.jacobian import forward_and_log_det
 
 
 class CanonicalTransformation(distrax.Bijector):

@@ -17,9 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.base import FlowDerivatives, flow_derivatives
+from pnct.flows.base import FlowDerivatives, flow_derivatives, forward_and_log_det
 from pnct.flows.inverse import Inversion, invert
-from pnct.flows.jacobian import forward_and_log_det
 from pnct.space import Space
 
 

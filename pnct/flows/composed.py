@@ -12,9 +12,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pnct.flows.base import FlowDerivatives, flow_derivatives
+from pnct.flows.base import FlowDerivatives, flow_derivatives, jacobian
 from pnct.flows.inverse import Inversion, invert
-from pnct.flows.jacobian import jacobian
 
 
 class Composed(eqx.Module):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from pnct.flows.jacobian import jacobian
+from pnct.flows.base import jacobian
 
 TOLERANCE = 64  # units of rounding of a coordinate of size L
 

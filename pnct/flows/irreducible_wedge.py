@@ -11,20 +11,16 @@ twist is 0 or 1/2, exchanges where it is the same along all axes.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.base import FlowDerivatives, flow_derivatives
+from pnct.flows.base import FlowDerivatives, flow_derivatives, forward_and_log_det, jacobian
 from pnct.flows.inverse import Inversion, invert
-from pnct.flows.jacobian import forward_and_log_det, jacobian
 from pnct.orbitals.plane_waves import PlaneWaves
-
-ROUNDING = 1e-4  # in units of 2 pi/L: momenta that differ by less are equal
+from pnct.orbitals.symmetry import AxisOrder, axis_order
 
 
 class Turned(eqx.Module):
@@ -92,30 +88,6 @@ class OrderedAxes(eqx.Module):
     def __call__(self, P: Float[Array, " dim"]) -> Callable:
         """The flow of the states of total momentum P, as `quantum_numbers` of the orbitals gives it."""
         return Turned(self.flow, self.order(P)) if self.order.reflections else self.flow
-
-
-class AxisOrder(NamedTuple):
-    """P -> g, with which gP is ordered. exchanges, reflections: which symmetries there are."""
-
-    exchanges: bool
-    reflections: bool
-    unit: float  # of P: 2 pi/L
-    period: int  # N
-
-    def __call__(self, P: Float[Array, " dim"]) -> Int[Array, "dim dim"]:
-        """An orthogonal matrix of entries 0, 1 and -1."""
-        p = P / self.unit
-        p = p - self.period * jnp.round(p / self.period - ROUNDING)
-        signs = jnp.where(p < -ROUNDING, -1, 1) if self.reflections else jnp.ones(p.shape, int)
-        order = jnp.argsort(-jnp.round(signs * p / ROUNDING), stable=True) if self.exchanges else jnp.arange(len(p))
-        return (jnp.eye(len(p), dtype=int) * signs)[order]
-
-
-def axis_order(table: PlaneWaves) -> AxisOrder:
-    """For the symmetries of this table."""
-    twist = np.mod(np.round(table.indices[0], 9), 1)
-    even = bool(np.all(np.isin(twist, (0, 0.5))))
-    return AxisOrder(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.cell.L, table.cell.N)
 
 
 def in_ordered_axes(table: PlaneWaves, make: Callable[[Array], Callable]) -> Callable[[Array], OrderedAxes]:

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.irreducible_wedge import AxisOrder, Turned, axis_order
+from pnct.flows.irreducible_wedge import Turned
 from pnct.orbitals.plane_waves import PlaneWaves
+from pnct.orbitals.symmetry import AxisOrder, axis_order
 from pnct.space import Space
 from pnct.states.superposition import table_of
 

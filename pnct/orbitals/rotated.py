@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+from pnct.orbitals.base import matrix_of_all, once_each
 from pnct.orbitals.oscillator import Oscillators
 from pnct.space import OpenSpace
-from pnct.states.superposition import matrix_of_all, once_each
 
 NEAREST = 0.1  # the factor of the angles of neighbours
 

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.irreducible_wedge import axis_order
-from pnct.states.lowest_configurations import lowest_configurations
 from pnct.orbitals.plane_waves import PlaneWaves
+from pnct.orbitals.symmetry import axis_order
+from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import turned_states
 from pnct.states.superposition import Superposition, table_of
 from pnct.validation import whole

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.states.superposition import Superposition, matrix_of_all, once_each
+from pnct.orbitals.base import matrix_of_all, once_each
+from pnct.states.superposition import Superposition
 
 PROPOSALS = 16  # per round
 MAX_ROUNDS = 1024  # per electron

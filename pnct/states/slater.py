@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
+from pnct.orbitals.base import matrix_of_all
 from pnct.states.slater_jastrow import SlaterJastrow
-from pnct.states.superposition import Superposition, matrix_of_all
+from pnct.states.superposition import Superposition
 
 
 class SlaterDerivatives(NamedTuple):

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.systems.ewald import Coulomb, NoInteraction, ewald
-from pnct.systems.ideal_gas import converged_cutoff
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
+from pnct.systems.ewald import Coulomb, NoInteraction, ewald
+from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 ENTROPY_TOLERANCE = 1e-4  # k_B per electron that the default cutoff may leave out

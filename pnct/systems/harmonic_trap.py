@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.systems.ideal_gas import converged_cutoff
 from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
 from pnct.systems.electron_gas import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY
+from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 

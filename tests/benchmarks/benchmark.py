@@ -41,16 +41,17 @@ import reference_algorithm as published
 from reference_network import as_ferminet, load
 
 import pnct.distributions as dist
-from pnct.systems.ewald import ewald
 from pnct.distributions import transformer
 from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.sampling.batch import CLASSICAL_CHUNK
-from pnct.inference.optimisation.gradients import Scores, complex_score, real_score
+from pnct.inference.optimisation.gradients import Scores
 from pnct.inference.optimisation.natural_gradient import solve
+from pnct.inference.sampling.batch import CLASSICAL_CHUNK
+from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.kinetic import local_kinetic
 from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.ewald import ewald
 
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 RS, THETA = 10.0, 0.15

@@ -20,7 +20,7 @@ import numpy as np
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.correlations import momentum_distribution as momentum
-from pnct.inference.free_energy import as_arrays
+from pnct.inference.sampling.parallel import as_arrays
 from pnct.inference.sampling.sites import read_laws
 from pnct.models import electron_gas
 from pnct.systems.electron_gas import ElectronGas

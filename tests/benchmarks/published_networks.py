@@ -28,10 +28,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from reference_network import Trained, as_ferminet, load
 
-from pnct.systems.ewald import Coulomb, ewald
 from pnct.distributions import Born
 from pnct.estimate import mean_of_independent
 from pnct.hamiltonian import Hamiltonian
+from pnct.systems.ewald import Coulomb, ewald
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 THETA = 0.15

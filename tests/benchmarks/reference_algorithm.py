@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.systems.ewald import ewald
-from pnct.networks.transformer import tokens
-from pnct.networks.layers import residual
 from pnct.flows.pairs import members, related_pairs, relations
+from pnct.networks.layers import residual
+from pnct.networks.transformer import tokens
+from pnct.systems.ewald import ewald
 
 METROPOLIS_STEPS = 50
 

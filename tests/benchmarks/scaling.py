@@ -25,7 +25,7 @@ if __name__ == "__main__":  # before pnct is imported, which makes the pool of t
 
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.free_energy import as_arrays
+from pnct.inference.sampling.parallel import as_arrays
 from pnct.models import electron_gas
 from pnct.systems.electron_gas import ElectronGas
 

@@ -10,13 +10,14 @@ from jax.flatten_util import ravel_pytree
 from reference_network import as_ferminet, load
 
 import pnct.distributions as dist
-from pnct.systems.ewald import ewald
 from pnct.distributions import transformer
 from pnct.flows import ferminet
 from pnct.hamiltonian import hamiltonian
-from pnct.inference.optimisation.gradients import Scores, complex_score, real_score
+from pnct.inference.optimisation.gradients import Scores
 from pnct.inference.optimisation.natural_gradient import solve
+from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.ewald import ewald
 
 
 @pytest.fixture(scope="module", params=[((3, 0), 2), ((2, 1), 3)], ids=["2D", "3D, two species"])

@@ -10,11 +10,11 @@ import pytest
 from reference_network import load
 from small_flow import random_positions, small_flow
 
-from pnct.states import slater
-from pnct.systems.ewald import ewald
 from pnct.hamiltonian import hamiltonian
 from pnct.kinetic import local_kinetic
+from pnct.states import slater
 from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.ewald import ewald
 
 
 class Law(NamedTuple):

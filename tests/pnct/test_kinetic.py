@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_flow import random_positions, small_flow
 
-from pnct.states import slater
 from pnct.flows.base import flow_derivatives
 from pnct.kinetic import local_kinetic
+from pnct.states import slater
 from pnct.systems.electron_gas import ElectronGas
 
 GASES = {

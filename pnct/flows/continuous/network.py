@@ -42,11 +42,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.continuous.derivatives import Stage, start
 from pnct.flows.base import FlowDerivatives
-from pnct.networks.pair_mlp import EvenNetwork, even_network
+from pnct.flows.continuous.cusps import growth
+from pnct.flows.continuous.derivatives import Stage, start
 from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
 from pnct.flows.pairs import equal_spins, relations, unique_pairs
+from pnct.networks.pair_mlp import EvenNetwork, even_network
 from pnct.space import Space, norm
 from pnct.validation import whole
 
@@ -216,12 +217,6 @@ def with_cusps(flow, coupling):
     is_continuous = lambda x: isinstance(x, Continuous)  # noqa: E731
     add = lambda x: replace(x, coupling=jax.lax.stop_gradient(coupling)) if is_continuous(x) else x  # noqa: E731
     return jax.tree.map(add, flow, is_leaf=is_continuous)
-
-
-def growth(x: Float[Array, ""]) -> Float[Array, ""]:
-    """(e^x - 1)/x, also at 0."""
-    small = jnp.abs(x) < 1e-3
-    return jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(x) / jnp.where(small, 1, x))
 
 
 def continuous(cell: Space, depth: int = 1, width: int = 16, steps: int = 6) -> Callable[[Array], Continuous]:

@@ -22,8 +22,8 @@ from jaxtyping import Array, Float, Int
 
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
-from pnct.networks.layers import residual
 from pnct.flows.pairs import relations, scatter
+from pnct.networks.layers import residual
 
 BLOCKS = 4  # parts of the D Hessians that are in memory one after the other
 

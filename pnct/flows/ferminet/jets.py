@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pnct.networks.layers import residual, softplus
 from pnct.flows.pairs import displacements
+from pnct.networks.layers import residual, softplus
 
 
 class PairJet(NamedTuple):

@@ -28,8 +28,8 @@ from jaxtyping import Array, Float
 
 from pnct.flows.base import FlowDerivatives, automatic_derivatives
 from pnct.flows.ferminet.derivatives import derivatives
-from pnct.networks.layers import random_weight, residual, softplus
 from pnct.flows.pairs import displacements, expand, members, related_pairs, relations, scatter
+from pnct.networks.layers import random_weight, residual, softplus
 from pnct.space import Space
 from pnct.validation import whole
 

@@ -1,0 +1,80 @@
+"""The step of the states that are not listed, where the optimum is known: free electrons with wrong levels, by enumeration."""
+
+from itertools import combinations
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pnct import ElectronGas
+from pnct.distributions import TabulatedOccupation, levels
+from pnct.inference import Draws
+from pnct.inference.closed_form.boltzmann_weights import level_occupations, unlisted_settled, unlisted_shifts
+from pnct.states.configuration_interaction import configuration_mixing
+
+GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
+T = float(GAS.temperature)
+LEVELS = int(GAS.shells.max()) + 1
+STATES = np.array(list(combinations(range(len(GAS.orbitals)), 3)))
+ENERGIES = np.asarray(GAS.orbital_energies)[STATES].sum(axis=1)
+WRONG = 0.3 + 0.2 * np.sin(1.0 + np.arange(LEVELS))  # in units of T, and not zero on average
+LOWEST = 60  # states are listed at least
+
+
+def parameters(wrong=WRONG):
+    """Listed states at their optimum, up to their share in all; the levels of the others off by `wrong`."""
+    mixing = configuration_mixing(GAS.orbitals, LOWEST)(jax.random.key(0))
+    s = level_occupations(GAS, mixing.states) @ wrong
+    mixing = eqx.tree_at(lambda m: m.log_weights, mixing, jnp.asarray(s))
+    return {"mixing": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, levels(GAS)(None), jnp.asarray(wrong))}
+
+
+def law_of(params):
+    return TabulatedOccupation(GAS, params["occupation"], params["mixing"])
+
+
+def free_energy(params):
+    log_p = np.asarray(law_of(params).log_prob(STATES))
+    p = np.exp(log_p)
+    np.testing.assert_allclose(p.sum(), 1, atol=1e-12)
+    return float(np.sum(p * (T * log_p + ENERGIES))), log_p
+
+
+def draws(params, num_samples, noise):
+    """Samples of the law, with a local energy that fluctuates about E_K by `noise` times T."""
+    log_p, rng = free_energy(params)[1], np.random.default_rng(0)
+    i = rng.choice(len(STATES), num_samples, p=np.exp(log_p))
+    energy = ENERGIES[i] + noise * T * rng.normal(size=num_samples) + 0.3j
+    nothing = np.zeros(num_samples)
+    return Draws({"K": STATES[i]}, log_p[i], energy, nothing, nothing, nothing + 1, T, 3, "R")
+
+
+def moved(params, num_samples, noise):
+    vfe = SimpleNamespace(evaluate=lambda key, params, num_samples, gas: draws(params, num_samples, noise))
+    return unlisted_settled(vfe, jax.random.key(0), params, law_of(params), num_samples, GAS)
+
+
+@pytest.mark.parametrize(("noise", "left"), [(0.0, 1e-6), (2.0, 0.15)])
+def test_what_is_wrong_is_taken_back(noise, left):
+    params = parameters()
+    better = moved(params, 40_000, noise)
+    (F, before), (lower, after), (best, _) = (free_energy(p) for p in (params, better, parameters(0 * WRONG)))
+    assert lower - best < left * (F - best)
+    listed = np.any(np.all(STATES[:, None] == params["mixing"].states, axis=2), axis=1)
+    assert 0 < listed.sum() < len(STATES)
+    np.testing.assert_allclose(np.ptp((after - before)[listed]), 0, atol=1e-9)
+
+
+def test_few_draws_of_either_kind_move_nothing():
+    params = parameters()
+    some = draws(params, 4000, 0.0)
+    listed = np.any(np.all(some.samples["K"][:, None] == params["mixing"].states, axis=2), axis=1)
+    for kind in (listed, ~listed):
+        kept = np.sort(np.concatenate([np.nonzero(kind)[0], np.nonzero(~kind)[0][:39]]))
+        columns = {name: getattr(some, name)[kept] for name in ("log_prob", "kinetic", "potential")}
+        few = some._replace(samples={"K": some.samples["K"][kept]}, **columns)
+        assert not np.any(unlisted_shifts(GAS, few, law_of(params)))
+    assert moved(params, 45, 0.0) is params

@@ -1,0 +1,185 @@
+"""Twists: grids, averages, and the size correction against sums done by brute force."""
+
+import numpy as np
+import pytest
+from covered import REPEATS, assert_covered
+from identity_flow import Identity
+from jax import random
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian, ideal_gas
+from pnct.estimate import Estimate
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.diagnostics.arviz_export import twists_to_dataset
+from pnct.inference.observables.correlations import StructureFactor
+from pnct.inference.observables.twists import (
+    evaluate_over_twists,
+    monkhorst_pack,
+    over_twists,
+    potential_size_correction,
+    random_twists,
+    square_lattice_sum,
+    twist_average,
+    with_twist,
+)
+from pnct.models import twisted_gas
+from pnct.systems.first_order import first_order_bound
+
+
+def test_grid_integrates_plane_waves_exactly():
+    grid = monkhorst_pack(4, 2)
+    assert grid.shape == (16, 2) and np.all(np.abs(grid) < 0.5)
+    for n in ([1, 0], [2, 3], [0, -3]):
+        assert abs(np.mean(np.exp(2j * np.pi * grid @ n))) < 1e-12
+    np.testing.assert_allclose(monkhorst_pack(1, 3), [[0, 0, 0]])
+    np.testing.assert_allclose(np.sort(monkhorst_pack(2, 2)[:, 0]), [-0.25, -0.25, 0.25, 0.25])
+    with pytest.raises(ValueError, match="Expected points >= 1"):
+        monkhorst_pack(0, 2)
+
+
+def test_random_twists():
+    twists = random_twists(random.key(0), 2000, 3)
+    assert np.all(np.abs(twists) <= 0.5) and twists.dtype == float
+    assert np.all(np.abs(twists.mean(axis=0)) < 5 / np.sqrt(12 * 2000))
+
+
+def test_average_and_its_errors():
+    some = [Estimate(1.0, 0.3, 10.0), Estimate(3.0, 0.4, 20.0)]
+    assert twist_average(some) == Estimate(2.0, pytest.approx(0.25), 30.0)
+    assert twist_average(some, random=True).error == pytest.approx(np.sqrt(2) / np.sqrt(2))
+    with pytest.raises(ValueError, match="Expected at least 2 twists"):
+        twist_average(some[:1], random=True)
+
+
+def free_electrons(gas):
+    K = pnct.sample("K", dist.Occupation(gas))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, Identity()))
+
+
+def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
+    gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
+    assert len(gases[0].orbitals) != len(gases[1].orbitals)  # each twist has its own table
+    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 1024, chunk_size=64)
+    params, found = over_twists(random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096)
+    assert params == {}
+    exact = [ideal_gas(g) for g in gases]
+    for one, mass, ideal in zip(found.by_twist, found.mass_by_twist, exact, strict=True):
+        for name in ("energy", "kinetic", "entropy"):
+            value = ideal.entropy if name == "entropy" else ideal.energy
+            assert abs(one[name].value - value / 2) < 3 * one[name].error
+        assert one["free_energy"].value == pytest.approx(ideal.free_energy / 2, rel=1e-9)
+        assert abs(mass.value - 1) < 3 * mass.error
+    assert found.average["energy"].value == pytest.approx(np.mean([one["energy"].value for one in found.by_twist]))
+    assert abs(found.mass.value - 1) < 3 * found.mass.error
+    np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
+    table = twists_to_dataset(found)
+    assert table["mass"].dims == ("twist",) and table["twist_vector"].dims == ("twist", "axis")
+    assert (
+        table["energy"].values[1] == found.by_twist[1]["energy"].value
+        and table["mass_error"].values[0] == found.mass_by_twist[0].error
+    )
+
+
+@pytest.mark.slow
+def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
+    """200 repeats of 128 draws at each of two twists: the averages, and m*/m by twist and of both."""
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
+    gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
+    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 128, chunk_size=64)
+    ideal, z = [ideal_gas(g) for g in gases], {name: [] for name in ("energy", "entropy", "mass", "mass by twist")}
+    for i in range(REPEATS):
+        found = evaluate_over_twists(random.key(i), vfe, {}, gases, 128)
+        for name in ("energy", "entropy"):
+            exact = np.mean([getattr(x, name) for x in ideal]) / gas.N
+            z[name].append((found.average[name].value - exact) / found.average[name].error)
+        z["mass"].append((found.mass.value - 1) / found.mass.error)
+        z["mass by twist"].append([(m.value - 1) / m.error for m in found.mass_by_twist])
+    assert_covered(z)
+
+
+@pytest.mark.slow
+def test_averages_over_random_twists_cover_the_ideal_gas_at_the_stated_rate():
+    """200 repeats of 16 twists, beside the average over a fine grid: the error is that of the choice of twists."""
+    gas = ElectronGas((3, 0), 2, 2.0, 0.3, 0.0)
+    energy = lambda twist: ideal_gas(with_twist(gas, twist)).energy  # noqa: E731
+    exact = np.mean([energy(twist) for twist in monkhorst_pack(8, 2)])
+    values, z = [energy(twist) for twist in random_twists(random.key(0), REPEATS * 16, 2)], []
+    for some in np.split(np.array(values), REPEATS):
+        found = twist_average([Estimate(x, 0.0, 1.0) for x in some], random=True)
+        z.append((found.value - exact) / found.error)
+    assert_covered({"E": z})
+
+
+@pytest.mark.slow
+def test_one_set_of_parameters_serves_all_twists():
+    """Trained at two twists of a grid in turn, the gas lies below the first-order bound at each, and by nearly as much."""
+    gas = ElectronGas((3, 0), 2, 5.0, 0.3, 0.0)
+    twists = monkhorst_pack(2, 2)[:2]
+    vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), num_walkers=128)
+    _, found = over_twists(random.key(0), vfe, gas, twists, num_steps=60, num_samples=8192)
+    gases = [with_twist(gas, t) for t in twists]
+    gains = [
+        first_order_bound(g).free_energy / 3 - one["free_energy"].value for g, one in zip(gases, found.by_twist, strict=True)
+    ]
+    print(gains, found.average, found.mass)
+    assert min(gains) > 10 * max(one["free_energy"].error for one in found.by_twist)
+    assert max(gains) < 1.2 * min(gains)  # they are images of each other
+    assert 0.5 < found.mass.value < 1.2
+
+
+def test_twist_averaged_ideal_gas_is_closer_to_infinitely_many():
+    """Canonical averages over a grid against the Fermi sea, E/N = E_F/2 at theta = 0 in 2D, for several N together."""
+
+    def error(N, twist):
+        gas = with_twist(ElectronGas((N, 0), 2, 1.0, 0.0), twist)
+        return Estimate(ideal_gas(gas).energy / N - gas.E_F / 2, 0.0, 1.0)
+
+    sizes = (3, 4, 6, 7, 8)
+    single = [error(N, 0.0).value for N in sizes]
+    averaged = [twist_average([error(N, t) for t in monkhorst_pack(6, 2)]).value for N in sizes]
+    assert np.linalg.norm(averaged) < 0.3 * np.linalg.norm(single), (single, averaged)
+
+
+def brute_force(dim, power, reach, width):
+    """integral - sum over n != 0 of |n|^power exp(-width n^2) over the lattice of integers."""
+    axis = np.arange(-reach, reach + 1.0)
+    n2 = sum(x**2 for x in np.meshgrid(*[axis] * dim))
+    n2 = n2[n2 > 0]
+    total = np.sum(n2 ** (power / 2) * np.exp(-width * n2))
+    r = (np.arange(400_000) + 0.5) * reach / 400_000
+    surface = 2 * np.pi * r if dim == 2 else 4 * np.pi * r**2
+    return np.sum(surface * r**power * np.exp(-width * r**2)) * reach / 400_000 - total
+
+
+def test_lattice_sums():
+    assert square_lattice_sum(2.0) == pytest.approx(6.0268120396, abs=1e-8)  # 4 zeta(2) Catalan
+    assert brute_force(2, 0.5, 60, 0.01) == pytest.approx(-square_lattice_sum(-0.25), rel=1e-3)
+    assert brute_force(3, 0.0, 40, 0.03) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(ValueError, match="Expected s < 0 or s > 1"):
+        square_lattice_sum(0.5)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_size_correction(dim):
+    """S of the plasmons at small k: in 3D the correction is omega_p/4N; in 2D the sum over k, continued, by hand."""
+    gas = ElectronGas((13, 0), dim, 5.0, 0.1, 0.0)
+    q = 2 * np.pi / gas.L * np.array([[0] * dim, [1] + [0] * (dim - 1), [1] * dim])
+    k = np.linalg.norm(q, axis=1) / gas.rs
+    if dim == 3:
+        omega = np.sqrt(3 / gas.rs**3)
+        S = k**2 / (2 * omega)
+        expected = omega / (4 * gas.N)
+    else:
+        density = 1 / (np.pi * gas.rs**2)
+        S = k**1.5 / (2 * np.sqrt(2 * np.pi * density))  # k^2/(2 omega), omega^2 = 2 pi n k
+        side = gas.L * gas.rs
+        v_S = 2 * np.pi / (2 * np.sqrt(2 * np.pi * density)) * np.sqrt(2 * np.pi / side)
+        expected = v_S / (2 * side**2) * brute_force(2, 0.5, 60, 0.01)
+        assert expected > 0
+    found = potential_size_correction(gas, StructureFactor(q, S, 0.1 * S, {}, {}))
+    assert found.value == pytest.approx(expected, rel=1e-3)
+    assert found.error == pytest.approx(0.1 * expected, rel=1e-3)
+    with pytest.raises(ValueError, match="q != 0"):
+        potential_size_correction(gas, StructureFactor(q[:1], S[:1], S[:1], {}, {}))

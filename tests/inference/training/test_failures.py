@@ -1,0 +1,258 @@
+"""Each numerical fault, injected: what is not finite is left out, counted and named, and what is left is right."""
+
+import itertools
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny_program
+from tiny_program import GAS, MadeUpEnergy, routine
+
+from pnct.distributions import Born
+from pnct.flows.inverse import Inversion
+from pnct.inference import NumericalWarning, TrainingFailedError
+from pnct.inference.sampling import metropolis_fallback as fallback
+from pnct.inference.sampling.batch import Layout, draw_ensemble
+from pnct.inference.sampling.sites import read_laws
+from pnct.inference.training import failures as faults
+from pnct.inference.training.loop import HALVINGS
+from pnct.space import Cell, OpenSpace
+
+KEY = jax.random.key(0)
+WALKERS = tiny_program.WALKERS
+LAWS = SimpleNamespace(classical=("K",), born="R")
+
+
+class Breaks(MadeUpEnergy):
+    """No number where the first electron stands in the left half of the cell."""
+
+    edge: float = GAS.L / 2
+
+    def __call__(self, born, R):
+        energy = super().__call__(born, R)
+        return energy._replace(potential=jnp.where(R[0, 0] % GAS.L < self.edge, jnp.nan, energy.potential))
+
+
+LAYOUT = Layout(WALKERS, 1, None)  # chunks change no number
+
+
+@pytest.fixture(scope="module")
+def broken():
+    return routine(hamiltonian=Breaks())
+
+
+def redrawn(vfe, state):
+    """The walkers of the step that starts from `state`, drawn once more."""
+    laws = read_laws(vfe.model, state.params, (GAS,))
+    draw = lambda params, key: draw_ensemble(vfe.model, laws, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)  # noqa: E731
+    return jax.device_get(jax.jit(draw)(state.params, jax.random.split(state.key)[1]))
+
+
+def pair_distance(R):
+    return min(np.linalg.norm(R[0] - R[1] + GAS.L * np.array(image)) for image in itertools.product(range(-2, 3), repeat=GAS.dim))
+
+
+def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
+    state = broken.init(KEY, GAS)
+    walkers = redrawn(broken, state)
+    failed = np.flatnonzero(walkers.values["R"][:, 0, 0] % GAS.L < GAS.L / 2)
+    kept = np.setdiff1d(np.arange(WALKERS), failed)
+    assert 0 < failed.size < WALKERS
+
+    _, info = broken.update(state, GAS)
+    assert int(info.num_failed) == failed.size and bool(info.updated)
+    assert int(info.num_not_inverted) == 0
+    mean = lambda x: np.average(x[kept], weights=walkers.weight[kept])  # noqa: E731
+    assert float(info.energy) == pytest.approx(mean(walkers.potential), rel=1e-12)
+    assert float(info.entropy) == pytest.approx(-mean(walkers.log_prob), rel=1e-12)
+    assert int(info.failed_walker) == failed[0]
+    np.testing.assert_array_equal(info.failed_K, walkers.values["K"][failed[0]])
+    assert float(info.failed_distance) == pytest.approx(pair_distance(walkers.values["R"][failed[0]]), rel=1e-9)
+
+    told = faults.fault_of(jax.device_get(info), faults.stages(LAWS), WALKERS)
+    assert told.startswith(
+        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
+    )
+    assert f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} (" in told
+
+
+def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
+    with pytest.warns(NumericalWarning) as told:
+        result = broken.run(KEY, 8, GAS, progress_bar=False)
+    messages = [str(warning.message) for warning in told]
+    assert np.all(result.history.num_failed > 0) and np.all(result.history.updated)
+    assert len(messages) == faults.WARNED + 1
+    assert messages[0].startswith("Step 1: ") and "the potential energy at site 'R'" in messages[0]
+    assert messages[-1].startswith("3 more steps")
+
+
+def test_an_evaluation_keeps_failed_samples_as_nan_and_names_the_first(broken):
+    params = broken.init(KEY, GAS).params
+    with pytest.warns(NumericalWarning, match="Evaluation: .* samples failed, first walker .* at the potential energy"):
+        draws = broken.evaluate(KEY, params, 2 * WALKERS, GAS)
+    left = draws.samples["R"][:, 0, 0] % GAS.L < GAS.L / 2
+    np.testing.assert_array_equal(np.isnan(draws.potential), left)
+
+
+def leaping(gas):
+    return tiny_program.model(gas, a=2.0)
+
+
+def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
+    """zeta = r + 2 tanh(w) sin(kr)/k from w = 2 on: det J changes sign, and Newton's method gets stuck for some zeta."""
+    vfe = routine(model=leaping)
+    state = vfe.init(KEY, GAS)
+    shift = eqx.tree_at(lambda shift: shift.w, state.params["shift"], jnp.full(2, 2.0))
+    folded = state._replace(params=state.params | {"shift": shift}, halvings=jnp.zeros_like(state.halvings))
+    infos = []
+    for _ in range(4):
+        folded, info = vfe.update(folded, GAS)
+        infos.append(jax.device_get(info))
+    assert sum(info.num_negative_det for info in infos) > 0
+    stuck = [info for info in infos if info.num_not_inverted]
+    assert stuck
+    assert not any(info.num_failed for info in infos)
+    assert not any(info.taken_back for info in infos)  # it was folded from the start, not by an update
+    told = [faults.fault_of(info, faults.stages(LAWS), WALKERS) for info in infos]
+    assert "det J <= 0 for" in "; ".join(told)
+    first = told[infos.index(stuck[0])]
+    count, walker = int(stuck[0].num_not_inverted), int(stuck[0].failed_walker)
+    assert first.startswith(f"{count} of {WALKERS} walkers drawn by Metropolis, first walker {walker} at site 'R' (no inverse")
+
+    with pytest.warns(NumericalWarning, match=r"samples drawn by Metropolis, first walker .* at site 'R' \(no inverse"):
+        draws = vfe.evaluate(KEY, folded.params, 2 * WALKERS, GAS)
+    assert 0 < np.sum(draws.exact) < draws.exact.size
+    assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, draws.log_det_jacobian))
+
+
+def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
+    """Means of 4000 walkers at 4 sigma beside exact samples, all started at one point where the density nearly vanishes."""
+    born = Born(GAS.orbitals, jnp.array([0, 2]), tiny_program.Shift(jnp.array([1.0, -0.5]), 0.9, 2 * np.pi / GAS.L))
+    start = GAS.L * jnp.array([[0.5, 0.5], [0.5, 0.501]])
+
+    def both(key):
+        chain = fallback.electrons(key, born, Inversion(start, jnp.zeros((), bool), jnp.zeros((), jnp.int32)))
+        drawn = born.draw(key)
+        kept = fallback.electrons(key, born, drawn)
+        d = chain[0] - chain[1], drawn.R[0] - drawn.R[1]
+        numbers = lambda R, d: jnp.cos(2 * np.pi / GAS.L * jnp.concatenate([R[0], R[1], d, 2 * d]))  # noqa: E731
+        return numbers(chain, d[0]), numbers(drawn.R, d[1]), jnp.all(kept == drawn.R)
+
+    found, expected, kept = jax.jit(jax.vmap(both))(jax.random.split(KEY, 4000))
+    assert np.all(kept)
+    error = np.sqrt((np.var(found, axis=0) + np.var(expected, axis=0)) / len(found))
+    assert np.all(np.abs(np.mean(found, axis=0) - np.mean(expected, axis=0)) < 4 * error)
+    assert np.any(np.abs(np.mean(expected, axis=0)) > 10 * error)  # there is something to see
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_where_the_flow_has_no_numbers_metropolis_finds_none(dtype):
+    for w, finite in ((0.3, True), (np.nan, False)):
+        born = Born(GAS.orbitals, jnp.array([0, 1]), tiny_program.Shift(jnp.full(2, w, dtype), 0.9, 2 * np.pi / GAS.L))
+        lost = Inversion(born.draw(KEY).R, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+        R = jax.jit(lambda key, born=born, lost=lost: fallback.electrons(key, born, lost))(KEY)
+        assert R.dtype == dtype and np.all(np.isfinite(R)) == finite
+
+
+class Count(NamedTuple):
+    count: jax.Array
+
+
+def one_leap() -> optax.GradientTransformation:
+    """First an update of all parameters by one, then none."""
+
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda g: jnp.where(state.count == 0, jnp.ones_like(g), 0.0), updates), Count(state.count + 1)
+
+    return optax.GradientTransformation(lambda params: Count(jnp.zeros((), jnp.int32)), update)
+
+
+def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
+    """zeta = r + 2 tanh(w) sin(kr)/k is one-to-one up to w = 0.55; w starts at 0.3 and leaps to 1.3."""
+    vfe = routine(model=leaping, optim=one_leap())
+    state, halved = vfe.init(KEY, GAS), 0
+    for step in range(7):
+        before = state
+        state, info = vfe.update(before, GAS)
+        assert bool(info.updated)
+        if info.taken_back:
+            halved += 1
+            assert info.num_negative_det + info.num_not_inverted > 0
+            assert "half of the last update was taken back" in faults.fault_of(jax.device_get(info), faults.stages(LAWS), WALKERS)
+            assert int(state.opt_state.count) == int(before.opt_state.count) == 1
+            np.testing.assert_array_equal(state.params["levels"].logits, before.params["levels"].logits)
+            np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)
+        else:
+            assert step == 0 or halved
+    assert 1 <= halved <= HALVINGS
+    assert not info.taken_back and int(info.num_negative_det) == 0 and int(state.halvings) == HALVINGS
+    assert int(state.opt_state.count) == 7 - halved
+
+
+def failing_from(step: int) -> optax.GradientTransformation:
+    """Small steps along the gradient, and no numbers from the given step on."""
+
+    def update(updates, state, params=None):
+        bad = state.count >= step
+        return jax.tree.map(lambda g: jnp.where(bad, jnp.nan, -0.01 * g), updates), Count(state.count + 1)
+
+    return optax.GradientTransformation(lambda params: Count(jnp.zeros((), jnp.int32)), update)
+
+
+def test_updates_that_are_not_finite_stop_the_run_with_the_last_good_state(tmp_path):
+    vfe = routine(optim=failing_from(3))
+    good = vfe.run(KEY, 3, GAS, progress_bar=False)
+    last = 3 + faults.STEPS_IN_A_ROW
+    with (
+        pytest.warns(NumericalWarning, match="the update was not finite and not made"),
+        pytest.raises(TrainingFailedError, match=f"The last 5 updates, up to step {last}, .* are kept in {tmp_path}") as stop,
+    ):
+        vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
+    assert stop.value.result.history.updated.tolist() == [True] * 3 + [False] * faults.STEPS_IN_A_ROW
+    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+    assert same(stop.value.result.state.params, good.state.params)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(stop.value.result.params))
+
+    assert stop.value.result.state.step == last
+    kept = vfe.run(KEY, last, GAS, progress_bar=False, checkpoint=tmp_path)  # what the directory holds
+    assert same(kept.state.params, good.state.params) and same(kept.history, stop.value.result.history)
+    with pytest.warns(NumericalWarning), pytest.raises(TrainingFailedError, match=f"The last 10 updates, up to step {last + 5}"):
+        vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
+
+
+def test_a_skipped_update_does_not_count_once_one_is_made():
+    infos = [SimpleNamespace(updated=made) for made in (False, False, True, False, False)]
+    assert faults.skipped_in_a_row(infos) == 2
+    assert faults.skipped_in_a_row(infos[:3]) == 0
+    assert faults.skipped_in_a_row(infos[:2]) == 2
+    assert faults.skipped_in_a_row([]) == 0
+
+
+def test_the_first_stage_that_fails_is_the_one_that_is_named():
+    """Walker i has nan in everything from stage i on; the last walker is sound."""
+    laws = SimpleNamespace(classical=("X", "K"), born="R")
+    names = faults.stages(laws)
+    B = len(names) + 1
+    column = lambda stage, *shape: np.where(np.arange(B).reshape(-1, *[1] * len(shape)) > stage, np.ones((B, *shape)), np.nan)  # noqa: E731
+    walkers = SimpleNamespace(
+        values={"X": column(0, 2), "K": column(1, 3), "R": column(3, 3, 2)},
+        log_prob=column(2),
+        kinetic=column(4) + 0j,
+        potential=column(5),
+        scores={"classical": {"w": column(6, 1, 4)}, "quantum": {"v": column(6, 2)}},
+    )
+    np.testing.assert_array_equal(faults.first_failures(laws, walkers), [*range(B - 1), faults.SOUND])
+    assert names[faults.inversion_stage(laws)] == "site 'R' (no inverse of the flow found)"
+    assert (names[0], names[2], names[6]) == ("site 'X'", "ln p of 'X', 'K'", "the scores at site 'R'")
+
+
+def test_distances_without_a_cell_and_without_a_pair():
+    R = jnp.array([[0.0, 0.0], [3.0, 4.0]])
+    assert float(faults.smallest_distance(R, OpenSpace((2, 0), 2))) == 5
+    assert float(faults.smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
+    assert float(faults.smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf

@@ -1,0 +1,197 @@
+"""Mixed configurations: which determinants, in which blocks; orthonormality, derivatives, exact samples. Statistics: 5 sigma."""
+
+from itertools import combinations, product
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import random
+from small_flow import random_positions
+
+from pnct.distributions.determinantal import Determinantal, sample_superposition
+from pnct.orbitals.symmetry import axis_order
+from pnct.states import slater
+from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.electron_by_electron import is_short, sample_chain
+from pnct.states.lowest_configurations import lowest_configurations
+from pnct.states.spin_adapted import spin_adapted
+from pnct.states.superposition import table_of
+from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.harmonic_trap import HarmonicTrap
+
+SIGMA = 5
+BASES = {
+    "polarised gas": ElectronGas((3, 0), 2, twist=0.25, cutoff=3.0).orbitals,
+    "singlets and triplets": spin_adapted(ElectronGas((1, 1), 2, twist=0.25, cutoff=2.0).orbitals),
+    "3D": ElectronGas((3, 0), 3, cutoff=1.0).orbitals,
+    "dot": HarmonicTrap((2, 0), 1.0, 1.0, cutoff=3.0).orbitals,
+}
+MORE = BASES | {"two of each spin": spin_adapted(ElectronGas((2, 2), 2, twist=0.5, cutoff=3.0).orbitals)}
+bases = pytest.mark.parametrize("name", BASES)
+
+
+def mixed(base, lowest=40, seed=0):
+    """Mixed states with random orthogonal matrices."""
+    mixing = configuration_mixing(base, lowest)(random.key(seed))
+    coefficients, generator = np.array(mixing.coefficients), np.random.default_rng(seed)
+    for block in mixing.blocks:
+        n = len(block)
+        coefficients[mixing.entries[block, :n]] = np.linalg.qr(generator.normal(size=(n, n)))[0]
+    return eqx.tree_at(lambda m: m.coefficients, mixing, jnp.asarray(coefficients))(base)
+
+
+@pytest.mark.parametrize("num_electrons", [(3, 0), (2, 1), (0, 2)])
+@pytest.mark.parametrize("lowest", [1, 7, 1000])
+def test_lowest_configurations_are_those_of_a_full_list(num_electrons, lowest):
+    energies = (0.0, 1.0, 1.0, 1.5, 3.0, 3.0)
+    every = [sum(K, ()) for K in product(*(combinations(range(6), n) for n in num_electrons))]
+    every = sorted((round(sum(energies[k] for k in K), 6), K) for K in every)
+    last = every[min(lowest, len(every)) - 1][0]
+    expected = [K for energy, K in every if energy <= last]
+    assert lowest_configurations(energies, num_electrons, lowest).tolist() == [list(K) for K in expected]
+
+
+@bases
+def test_blocks_have_equal_quantum_numbers_and_hold_every_state_once(name):
+    states = mixed(BASES[name])
+    mixing = states.mixing
+    Q = np.array([states.quantum_numbers(K) for K in mixing.states])
+    blocks = mixing.blocks
+    assert len(blocks) > 1 and max(len(block) for block in blocks) > 2
+    for block in blocks:
+        np.testing.assert_allclose(Q[block], np.tile(Q[block[0]], (len(block), 1)), atol=1e-9)
+        others = np.delete(Q, block, axis=0)
+        assert np.all(np.max(np.abs(others - Q[block[0]]), axis=1) > 1e-6)
+        np.testing.assert_array_equal(mixing.partners[block, : len(block)], np.tile(block, (len(block), 1)))
+    assert len(np.unique(np.concatenate(blocks))) == sum(len(block) for block in blocks)
+
+
+@bases
+def test_unmixed_states_are_the_base(name):
+    base = BASES[name]
+    states, zeta = configuration_mixing(base, 20)(random.key(0))(base), random_positions(base.cell)
+    unlisted = np.arange(base.cell.N) + len(base) - base.cell.N if base.cell.num_electrons[1] == 0 else np.full(2, len(base) - 1)
+    for K in (*states.mixing.states[[0, 3, -1]], unlisted):
+        np.testing.assert_allclose(slater.log_det(states, K, zeta), slater.log_det(base, K, zeta), rtol=1e-12)
+
+
+@bases
+def test_is_the_sum_of_the_determinants_of_its_block(name):
+    states, zeta = mixed(BASES[name]), random_positions(BASES[name].cell)
+    mixing = states.mixing
+    block = max(mixing.blocks, key=len)
+    phi = np.exp([complex(slater.log_det(states.base, K, zeta)) for K in mixing.states[block]])
+    U = mixing.signs[block, : len(block)] * np.asarray(mixing.coefficients)[mixing.entries[block, : len(block)]]
+    np.testing.assert_allclose(U @ U.T, np.eye(len(block)), atol=1e-12)
+    found = np.exp([complex(slater.log_det(states, K, zeta)) for K in mixing.states[block]])
+    np.testing.assert_allclose(found, U @ phi, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["polarised gas", "two of each spin", "3D"])
+def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
+    """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or not."""
+    base, zeta = MORE[name], random_positions(MORE[name].cell)
+    states, order, turned = mixed(base), axis_order(table_of(base)), 0
+    mixing = states.mixing
+
+    @jax.jit
+    def values(Ks, R):
+        of = lambda orbitals: jnp.exp(jax.vmap(lambda K: slater.log_det(orbitals, K, R))(Ks))  # noqa: E731
+        return of(states), of(base)
+
+    turns = [np.asarray(order(table_of(base).quantum_numbers(jnp.asarray(mixing.states[block[0]])))) for block in mixing.blocks]
+    straight = {mixing.entries[b[0], 0]: b for b, g in zip(mixing.blocks, turns, strict=True) if np.all(g == np.eye(len(g)))}
+    for block, g in zip(mixing.blocks, turns, strict=True):
+        own = straight[mixing.entries[block[0], 0]]
+        here, there = values(mixing.states[block], zeta), values(mixing.states[own], zeta @ g.T)
+        for a, b in zip(here, there, strict=True):
+            np.testing.assert_allclose(a / b, np.sign((a / b).real), rtol=0, atol=1e-8)
+        turned += own is not block
+    assert turned > 2
+
+
+@bases
+def test_derivatives_are_those_of_log_det(name):
+    states, zeta = mixed(BASES[name]), random_positions(BASES[name].cell)
+    K = jnp.asarray(states.mixing.states[max(states.mixing.blocks, key=len)[1]])
+    found = jax.jit(lambda x: slater.derivatives(states, K, x))(zeta)
+    as_pair = lambda f: lambda x: (f(x).real, f(x).imag)  # noqa: E731
+    log = as_pair(lambda x: slater.log_det(states, K, x))
+    first, second = jax.jit(jax.jacfwd(log))(zeta), jax.jit(jax.jacfwd(jax.jacrev(log)))(zeta)
+    scale = np.max(np.abs(found.hessian))
+    np.testing.assert_allclose(found.gradient, first[0] + 1j * first[1], rtol=0, atol=1e-11 * scale)
+    np.testing.assert_allclose(found.hessian, second[0] + 1j * second[1], rtol=0, atol=1e-10 * scale)
+
+
+def test_orthonormal():
+    """<Phi_K|Phi_K'> = delta for all states of a small table, by the trapezoidal rule, which is exact here."""
+    states = mixed(BASES["singlets and triplets"])
+    M, points, L = len(states), 6, states.cell.L
+    Ks = jnp.array([(a, b) for a in range(M) for b in range(M)])
+    axis = np.arange(points) * L / points
+    R = jnp.asarray(np.stack(np.meshgrid(*[axis] * 4, indexing="ij"), axis=-1).reshape(-1, 2, 2) + np.array([0.1, 0.4]))
+    state = lambda K: jnp.exp(jax.vmap(lambda R: slater.log_det(states, K, R))(R))  # noqa: E731
+    phi = np.nan_to_num(jax.jit(lambda Ks: jax.lax.map(state, Ks))(Ks))  # 0 where ln is -inf
+    np.testing.assert_allclose(phi.conj() @ phi.T * (L / points) ** 4, np.eye(M**2), rtol=0, atol=1e-9)
+
+
+CASES = [
+    *((name, jnp.float64, sample_chain) for name in MORE),
+    ("3D", jnp.float32, sample_chain),
+    ("polarised gas", jnp.float64, sample_superposition),
+    ("singlets and triplets", jnp.float32, sample_superposition),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "sampler"), CASES)
+def test_samples(name, dtype, sampler):
+    """Moments of |Phi|^2 beside those of samples of each determinant in turn, weighted with |Phi|^2 over their mean density."""
+    states, n = mixed(MORE[name], 20), 1024
+    block = max(states.mixing.blocks, key=len)
+    Ks = jnp.asarray(states.mixing.states[block])
+    keys = random.split(random.key(0), (2, n))
+
+    @jax.jit
+    def draw(keys):
+        return jax.lax.map(lambda key: sampler(key, states, Ks[1], dtype), keys, batch_size=64)
+
+    @jax.jit
+    def reweighted(keys):
+        def one(x):
+            key, K = x
+            R = Determinantal(states.base, K).sample(seed=key)
+            logs = jax.vmap(lambda K: slater.log_det(states.base, K, R).real)(Ks)
+            return R, jnp.exp(2 * slater.log_det(states, Ks[1], R).real) / jnp.mean(jnp.exp(2 * logs))
+
+        return jax.lax.map(one, (keys, Ks[jnp.arange(n) % len(Ks)]), batch_size=64)
+
+    R, (other, weight) = np.asarray(draw(keys[0]), float), (np.asarray(x) for x in reweighted(keys[1]))
+    assert np.all(np.isfinite(R))
+
+    def moments(R):
+        x = R * (2 * np.pi / states.cell.L)
+        pair = x[:, 0] - x[:, 1]
+        return np.concatenate(
+            [np.cos(pair), np.cos(x[:, 0]), np.cos(pair[:, :1] + x[:, 1, 1:2]), np.cos(pair[:, :1] * pair[:, 1:2])], 1
+        )
+
+    a, b = moments(R), moments(other)
+    ones = weight.mean(), weight.std() / np.sqrt(n)
+    assert abs(ones[0] - 1) < SIGMA * ones[1]
+    expected, terms = (weight[:, None] * b).mean(axis=0), weight[:, None] * (b - (weight[:, None] * b).mean(axis=0))
+    error = np.hypot(a.std(axis=0), terms.std(axis=0)) / np.sqrt(n)
+    assert np.all(np.abs(a.mean(axis=0) - expected) < SIGMA * error + 1e-6)
+
+
+def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_to_nobody():
+    assert is_short(65, (3, 0)) and is_short(2, (7, 7)) and not is_short(1, (13, 0)) and not is_short(600, (3, 0))
+    twice = Determinantal(mixed(BASES["3D"]), jnp.array([0, 2, 2]))
+    assert not np.any(np.isfinite(jax.jit(lambda key: twice.sample(seed=key))(random.key(0))))
+
+
+@pytest.mark.parametrize("lowest", [0, 2.5, True])
+def test_bad_input(lowest):
+    with pytest.raises(ValueError, match="Expected lowest to be a whole number >= 1"):
+        configuration_mixing(BASES["3D"], lowest)

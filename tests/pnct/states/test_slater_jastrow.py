@@ -1,0 +1,164 @@
+"""Slater-Jastrow states are orthonormal, drawn exactly, and free electrons times the factor where the table is filled."""
+
+from itertools import product
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import random
+
+import pnct
+import pnct.distributions as dist
+from pnct import ElectronGas, hamiltonian
+from pnct.distributions import Determinantal
+from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.states import slater
+from pnct.states.slater_jastrow import SlaterJastrow, jastrow
+from pnct.systems.first_order import first_order_energies
+
+
+def states_of(gas, cutoff=2.0, size=0.1, key=0) -> SlaterJastrow:
+    """With random coefficients."""
+    factor = jastrow(gas.cell, cutoff)(random.key(key))
+    values = size * random.normal(random.key(key + 1), factor.coefficients.shape)
+    return SlaterJastrow(gas.orbitals, eqx.tree_at(lambda x: x.coefficients, factor, values))
+
+
+def grid(gas, points):
+    """All points of a grid in the cell, whose mean is the exact one of sums of waves shorter than the grid."""
+    axis = np.arange(points) * gas.cell.L / points
+    return jnp.asarray(np.stack(np.meshgrid(*[axis] * gas.dim, indexing="ij"), axis=-1).reshape(-1, gas.dim))
+
+
+@pytest.mark.parametrize("twist", [0.0, 0.25])
+def test_states_are_orthonormal(twist):
+    """All pairs of states of 1 + 1 electrons, by a sum over both coordinates that is exact."""
+    gas = ElectronGas((1, 1), 2, 1.0, 0.3, twist, cutoff=2.0)
+    states = states_of(gas)
+    points = grid(gas, 8)
+    both = jnp.stack([jnp.repeat(points, len(points), 0), jnp.tile(points, (len(points), 1))], axis=1)
+    Ks = np.array(list(product(range(len(gas.orbitals)), repeat=2)))
+    psi = jax.jit(jax.vmap(lambda K: jnp.exp(jax.vmap(lambda R: slater.log_det(states, K, R))(both))))(jnp.asarray(Ks))
+    overlaps = psi.conj() @ psi.T * gas.cell.L**4 / len(both)
+    assert np.ptp(np.abs(psi)) > 0.1 * np.max(np.abs(psi))  # they are not plane waves
+    np.testing.assert_allclose(overlaps, np.eye(len(Ks)), atol=1e-12)
+
+
+@pytest.mark.parametrize(("num_electrons", "dim"), [((3, 2), 2), ((2, 4), 3)])
+def test_orbitals_are_orthonormal_wherever_the_others_stand(num_electrons, dim):
+    gas = ElectronGas(num_electrons, dim, 1.0, 0.3, 0.25, cutoff=3.0)
+    states = states_of(gas, cutoff=3.0)
+    A = gas.cell.L * random.uniform(random.key(3), (num_electrons[0], dim))
+    points = grid(gas, 12)
+    chi = states.among(A).matrix(jnp.arange(len(states)), points)
+    np.testing.assert_allclose(chi.conj().T @ chi * gas.cell.L**dim / len(points), np.eye(len(states)), atol=1e-12)
+
+
+def test_filled_table_is_free_electrons_times_the_factor():
+    """Phi prod_i g/(det S)^1/2, S by a sum over a grid."""
+    gas = ElectronGas((5, 5), 2, 1.0, 0.0)
+    states, K = states_of(gas, cutoff=5.0, size=0.05), jnp.asarray(gas.ground_state)
+    R = gas.cell.L * random.uniform(random.key(4), (10, 2))
+    G = states.jastrow.amplitudes(R[:5])
+    points = grid(gas, 16)
+    g = 1 + sum(
+        c * sum(np.cos(2 * np.pi / gas.cell.L * (points - a) @ n) for a in R[:5] for n in waves)
+        for c, waves in zip(states.jastrow.coefficients, shells(2, 5), strict=True)
+    )
+    np.testing.assert_allclose(states.jastrow.factor(G, points), g, atol=1e-12)
+    phi = gas.orbitals.matrix(jnp.arange(5), points) * g[:, None]
+    S = phi.conj().T @ phi * gas.cell.L**2 / len(points)
+    expected = jnp.sum(jnp.log(jnp.abs(states.jastrow.factor(G, R[5:])))) - np.linalg.slogdet(S)[1] / 2
+    found = slater.log_det(states, K, R) - slater.log_det(gas.orbitals, K, R)
+    assert float(found.real) == pytest.approx(float(expected), rel=1e-10)
+    assert np.sin(float(found.imag)) == pytest.approx(0, abs=1e-10)
+
+
+def shells(dim, cutoff):
+    """The integer vectors n != 0 by their length, as far as |n|^2 <= cutoff."""
+    n = np.array(list(product(range(-3, 4), repeat=dim)))
+    squares = np.sum(n**2, axis=1)
+    return [n[squares == q] for q in np.unique(squares) if 0 < q <= cutoff]
+
+
+def test_factor_is_bounded():
+    """No value is beyond the bound, which is not far from the largest."""
+    gas = ElectronGas((3, 3), 3, 1.0, 0.1)
+    for key in range(5):
+        factor = states_of(gas, cutoff=6.0, size=0.05, key=key).jastrow
+        G = factor.amplitudes(gas.cell.L * random.uniform(random.key(key), (3, 3)))
+        largest = np.max(np.abs(factor.factor(G, gas.cell.L * random.uniform(random.key(9), (20_000, 3)))))
+        assert largest <= factor.largest(G) <= 1.6 * largest
+
+
+@pytest.mark.parametrize("num_electrons", [(1, 1), (3, 3)])
+def test_samples_follow_the_state(num_electrons):
+    """Means over samples, weighted back to free electrons, whose means are known: 1, and 0 of a wave of unlike electrons."""
+    gas = ElectronGas(num_electrons, 2, 1.0, 0.0, 0.25)
+    states, K = states_of(gas, cutoff=2.0, size=0.06), jnp.asarray(gas.ground_state)
+    z = jax.jit(lambda key: Determinantal(states, K).sample(seed=key, sample_shape=(8192,)))(random.key(5))
+    log_ratio = jax.vmap(lambda R: 2 * (slater.log_det(gas.orbitals, K, R) - slater.log_det(states, K, R)).real)(z)
+    weight = np.exp(log_ratio)
+    up = num_electrons[0]
+    wave = np.mean(np.cos(2 * np.pi / gas.cell.L * (z[:, :up, None] - z[:, None, up:])[..., 0]), axis=(1, 2))
+    for values, exact in [(weight, 1.0), (weight * wave, 0.0)]:
+        assert np.mean(values) == pytest.approx(exact, abs=4 * np.std(values) / len(values) ** 0.5)
+    assert abs(np.mean(wave)) > 5 * np.std(wave) / len(wave) ** 0.5  # the factor matters
+
+
+def test_state_has_the_total_momentum_of_K():
+    gas = ElectronGas((2, 3), 3, 1.0, 0.3, 0.1, cutoff=3.0)
+    states = states_of(gas)
+    R, shift = gas.cell.L * random.uniform(random.key(6), (5, 3)), np.array([0.3, -0.2, 0.9])
+    for K in ([0, 3, 1, 2, 5], [1, 2, 0, 4, 6]):
+        K = jnp.asarray(K)
+        change = slater.log_det(states, K, R + shift) - slater.log_det(states, K, R)
+        assert complex(np.exp(change)) == pytest.approx(complex(np.exp(1j * shift @ gas.orbitals.quantum_numbers(K))))
+
+
+def test_at_first_the_states_are_determinants():
+    gas = ElectronGas((2, 2), 2, 2.0, 0.2, 0.25)
+    states = SlaterJastrow(gas.orbitals, jastrow(gas.cell)(random.key(0)))
+    R, K = gas.cell.L * random.uniform(random.key(2), (4, 2)), jnp.asarray([0, 2, 1, 3])
+    found, free = slater.log_det(states, K, R), slater.log_det(gas.orbitals, K, R)
+    assert complex(np.exp(found)) == pytest.approx(complex(np.exp(free)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_the_factor_alone_makes_a_correlation_hole(dtype):
+    """Trained without a flow: far below the energy of one determinant, with every electron drawn exactly."""
+    gas = ElectronGas((2, 2), 2, 5.0, 0.0, 0.25)
+
+    def model(gas):
+        states = SlaterJastrow(gas.orbitals, pnct.module("jastrow", jastrow(gas.cell, 5.0)))
+        return pnct.sample("R", dist.Born(states, jnp.asarray(gas.ground_state), Still(jnp.zeros((), dtype))))
+
+    vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=128)
+    start = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float64 else x, vfe.init(random.key(0), gas))
+    result = vfe.run(random.key(0), 15, gas, progress_bar=False, init_state=start)
+    draws = vfe.evaluate(random.key(1), result.params, 1024, gas)
+    energy = draws.kinetic.real + draws.potential
+    bound = first_order_energies(gas, gas.ground_state[None])[0]
+    assert draws.samples["R"].dtype == dtype
+    assert np.mean(energy) + 4 * np.std(energy) / 32 < bound
+
+
+class Still(eqx.Module):
+    """zeta = R, with a number of the dtype that is asked for."""
+
+    number: jax.Array
+
+    def __call__(self, R):
+        return R
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"Expected a periodic cell with electrons of both spins"):
+        jastrow(ElectronGas((3, 0), 2, 1.0, 0.1).cell)
+    gas = ElectronGas((2, 2), 2, 1.0, 0.1)
+    with pytest.raises(ValueError, match=r"Expected cutoff >= 1; got 0.5"):
+        jastrow(gas.cell, 0.5)
+    with pytest.raises(ValueError, match=r"Expected plane waves and a module that jastrow\(cell\) makes; got .* and function"):
+        SlaterJastrow(gas.orbitals, jastrow(gas.cell))

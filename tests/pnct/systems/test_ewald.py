@@ -1,0 +1,131 @@
+"""The Ewald sum against lattice constants, exact Hartree-Fock energies, and its own splitting."""
+
+import csv
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_flow import random_positions
+
+from pnct.orbitals.plane_waves import Cell
+from pnct.systems.electron_gas import ElectronGas
+from pnct.systems.ewald import ewald, madelung
+
+dims = pytest.mark.parametrize("dim", [2, 3])
+
+
+@jax.jit
+def energy(ewald, R):
+    return ewald(R)
+
+
+def cell_of(dim, num_electrons=(3, 2)):
+    return ElectronGas(num_electrons, dim, cutoff=5.0).cell
+
+
+def test_madelung_constants():
+    zeta_half, beta_half = -1.4603545088095868, 0.6676914571896091  # 4 zeta(1/2) beta(1/2) in the plane
+    assert np.isclose(madelung(2), 4 * zeta_half * beta_half, rtol=1e-13)
+    assert np.isclose(madelung(3), -2.8372974794806, rtol=1e-12)
+
+
+@dims
+def test_one_electron_feels_its_images(dim):
+    cell = cell_of(dim, (1, 0))
+    assert np.isclose(energy(ewald(cell), random_positions(cell)), madelung(dim) / (2 * cell.L), rtol=1e-11)
+
+
+@dims
+def test_a_lattice_in_a_larger_cell_is_the_same_lattice(dim):
+    axis = np.arange(2)
+    sites = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim) / 2
+    crystal = energy(ewald(Cell((2**dim, 0), dim, 2.0)), 2 * sites + 0.1)
+    assert np.isclose(crystal / 2**dim, madelung(dim) / 2, rtol=1e-11)
+
+
+def test_body_centred_cubic_crystal():
+    """-0.895929255682 hartree/r_s, Fuchs 1935; digits: Coldwell-Horsfall, Maradudin 1960."""
+    cell = cell_of(3, (1, 1))
+    crystal = energy(ewald(cell), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]) * cell.L)
+    assert np.isclose(crystal / 2, -0.895929255682, rtol=1e-11)
+
+
+@dims
+@pytest.mark.parametrize("splitting", [2.0, 3.3, 5.0, 7.5, 11.0])
+def test_splitting_changes_nothing(dim, splitting):
+    cell = cell_of(dim)
+    R = random_positions(cell)
+    assert np.isclose(energy(ewald(cell, splitting), R), energy(ewald(cell), R), rtol=1e-11)
+
+
+@dims
+def test_periodic_and_symmetric(dim):
+    cell = cell_of(dim)
+    R, the_sum = random_positions(cell), ewald(cell)
+    winding = np.random.default_rng(1).integers(-3, 4, R.shape)
+    for moved in (R + 0.37, R + cell.L * winding, R[::-1], -R):
+        assert np.isclose(energy(the_sum, moved), energy(the_sum, R), rtol=1e-12)
+
+
+@dims
+def test_scales_as_one_over_length(dim):
+    cell = cell_of(dim)
+    R = random_positions(cell)
+    large = Cell(cell.num_electrons, dim, 3 * cell.L)
+    assert np.isclose(energy(ewald(large), 3 * R), energy(ewald(cell), R) / 3, rtol=1e-12)
+
+
+def about_the_origin(dim, L, order):
+    """Quadrature points and weights in the cell for integrands with a 1/r singularity, by r = u (1, w)."""
+    x, weight = np.polynomial.legendre.leggauss(order)
+    u, u_weight = (x + 1) * L / 4, weight * L / 4
+    grids = np.meshgrid(u, *[x] * (dim - 1), indexing="ij")
+    weights = np.prod(np.meshgrid(u_weight * u ** (dim - 1), *[weight] * (dim - 1), indexing="ij"), axis=0).ravel()
+    pyramid = grids[0].ravel()[:, None] * np.stack([np.ones(weights.size), *(g.ravel() for g in grids[1:])], axis=-1)
+    points = np.concatenate([sign * np.roll(pyramid, axis, axis=-1) for axis in range(dim) for sign in (1, -1)])
+    return points, np.tile(weights, 2 * dim)
+
+
+@dims
+def test_hartree_fock(dim, reference):
+    """V = N xi/2 - (1/2 L^d) sum over species of int |the_sumk exp(i k.r)|^2 v(r) dr, in every closed shell.
+
+    v(r) is the energy of a pair without its own images, whose mean over the cell is zero.
+    """
+    points, weights = about_the_origin(dim, 1.0, {2: 40, 3: 22}[dim])
+    pair = ewald(Cell((2, 0), dim, 1.0))
+    at = lambda r: pair(jnp.stack([jnp.zeros_like(r), r]))  # noqa: E731
+    v = np.asarray(jax.jit(lambda r: jax.lax.map(at, r, batch_size=512))(points)) - madelung(dim)
+    assert abs(v @ weights) < 1e-9
+
+    with open(reference / "hartree_fock.csv") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["dim"]) == dim]
+    for row in rows:
+        gas = ElectronGas((int(row["n_up"]), int(row["n_dn"])), dim, 1.0, 0.0, float(row["twist"]))
+        n = gas.orbitals.indices
+        exchange = sum(
+            np.abs(np.sum(np.exp(2j * np.pi * points @ n[K].T), axis=1)) ** 2 @ (v * weights)
+            for K in (gas.ground_state[i] for i in gas.cell.species)
+        )
+        V = (gas.N * madelung(dim) - exchange) / (2 * gas.L)
+        assert np.isclose(V / gas.N, float(row["V_rs_per_electron_Ha"]), atol=2e-8)
+
+
+@dims
+def test_float32(dim):
+    cell = cell_of(dim, (14, 0))
+    R = random_positions(cell) + cell.L
+    single = energy(ewald(cell), R.astype(np.float32))
+    assert single.dtype == np.float32
+    assert np.isclose(single, energy(ewald(cell), R), rtol=1e-5)
+
+
+def test_bad_arguments_are_named():
+    cell = cell_of(2)
+    with pytest.raises(ValueError, match="Expected splitting > 0; got -1"):
+        ewald(cell, splitting=-1.0)
+    with pytest.raises(ValueError, match="Expected 0 < accuracy < 1"):
+        ewald(cell, accuracy=0.0)
+    with pytest.raises(ValueError, match=r"Expected R of shape \(5, 2\)"):
+        ewald(cell)(np.zeros((4, 2)))
