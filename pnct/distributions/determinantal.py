@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pnct.states import slater
-from pnct.states.electron_by_electron import is_short, sample_chain
+from pnct.states.electron_by_electron import few_enough_sets, sample_electron_by_electron
 from pnct.states.slater_jastrow import SlaterJastrow
 from pnct.states.superposition import Superposition
 
@@ -80,8 +80,8 @@ class Determinantal(distrax.Distribution):
         with jax.default_matmul_precision("highest"):
             if isinstance(self.orbitals, Superposition):
                 c = jax.eval_shape(self.orbitals.determinants, self.K)[0]
-                few = is_short(len(c), self.orbitals.cell.num_electrons)
-                draw = sample_chain if few else sample_superposition
+                few = few_enough_sets(len(c), self.orbitals.cell.num_electrons)
+                draw = sample_electron_by_electron if few else sample_superposition
                 return draw(key, self.orbitals, self.K, self.dtype)
             if isinstance(self.orbitals, SlaterJastrow):
                 return sample_jastrow(key, self.orbitals, self.K, self.dtype)

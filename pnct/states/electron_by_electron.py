@@ -45,12 +45,12 @@ class Step(NamedTuple):
     sign: Float[np.ndarray, " Q"]
 
 
-def is_short(num_determinants: int, num_electrons: tuple[int, int]) -> bool:
+def few_enough_sets(num_determinants: int, num_electrons: tuple[int, int]) -> bool:
     """Whether there are few enough sets."""
     return num_determinants * max(comb(n, n // 2) for n in num_electrons) <= MOST_SETS
 
 
-def sample_chain(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+def sample_electron_by_electron(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
     """One exact sample of |sum_t c_t D_t|^2. Shape (N, dim); nan if the rounds are used up."""
     cell = orbitals.cell
     c, Ks = orbitals.determinants(K)

@@ -21,7 +21,7 @@ from pnct.inference import Interrupted
 from pnct.inference.runs import fingerprint as description
 from pnct.inference.runs.run_directory import LOG, log_line, stacked, unstacked
 from pnct.inference.training.loop import in_precision
-from pnct.inference.training.loop import loop as training
+from pnct.inference.training import loop as training
 
 KEY = jax.random.key(0)
 STEPS = 20

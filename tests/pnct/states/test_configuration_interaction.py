@@ -14,7 +14,7 @@ from pnct.distributions.determinantal import Determinantal, sample_superposition
 from pnct.orbitals.symmetry import axis_order
 from pnct.states import slater
 from pnct.states.configuration_interaction import configuration_mixing
-from pnct.states.electron_by_electron import is_short, sample_chain
+from pnct.states.electron_by_electron import few_enough_sets, sample_electron_by_electron
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import spin_adapted
 from pnct.states.superposition import table_of
@@ -138,8 +138,8 @@ def test_orthonormal():
 
 
 CASES = [
-    *((name, jnp.float64, sample_chain) for name in MORE),
-    ("3D", jnp.float32, sample_chain),
+    *((name, jnp.float64, sample_electron_by_electron) for name in MORE),
+    ("3D", jnp.float32, sample_electron_by_electron),
     ("polarised gas", jnp.float64, sample_superposition),
     ("singlets and triplets", jnp.float32, sample_superposition),
 ]
@@ -186,7 +186,7 @@ def test_samples(name, dtype, sampler):
 
 
 def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_to_nobody():
-    assert is_short(65, (3, 0)) and is_short(2, (7, 7)) and not is_short(1, (13, 0)) and not is_short(600, (3, 0))
+    assert few_enough_sets(65, (3, 0)) and few_enough_sets(2, (7, 7)) and not few_enough_sets(1, (13, 0)) and not few_enough_sets(600, (3, 0))
     twice = Determinantal(mixed(BASES["3D"]), jnp.array([0, 2, 2]))
     assert not np.any(np.isfinite(jax.jit(lambda key: twice.sample(seed=key))(random.key(0))))
 
