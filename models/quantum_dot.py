@@ -4,7 +4,7 @@ import pnct
 import pnct.distributions as dist
 from pnct.distributions import levels, transformer
 from pnct.flows import by_sector, continuous, separated_centres, with_cusps
-from pnct.orbitals.rotated import mixed_orbitals
+from pnct.orbitals.rotated import rotated_orbitals
 from pnct.states.configuration_interaction import configuration_mixing
 
 
@@ -12,7 +12,7 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in oscillator lengths."""
     flow = separated_centres(trap.cell, continuous(trap.cell, depth=2, width=16))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
-    states = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
+    states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
         mixing = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals))))
         states, p_K = mixing(states), dist.TabulatedOccupation(trap, pnct.module("occupation", levels(trap)), mixing)

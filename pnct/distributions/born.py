@@ -23,7 +23,7 @@ from pnct.states import slater
 class Born(distrax.Transformed):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
-    orbitals: PlaneWaves, Oscillators, MixedOrbitals, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
+    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
     flow: R -> zeta, whose dtype the samples take.
     A sample whose inversion did not converge is nan. Samples carry no gradient; log_psi and log_prob do, at given R.
     """

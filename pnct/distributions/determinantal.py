@@ -37,7 +37,7 @@ MAX_TRIALS = 1024  # of a superposition: the chance to need more is below exp(-1
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves, Oscillators, MixedOrbitals, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
+    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
     dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """

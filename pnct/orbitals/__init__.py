@@ -2,6 +2,6 @@
 
 from pnct.orbitals.oscillator import Oscillators, oscillators
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.rotated import MixedOrbitals, mixed_orbitals
+from pnct.orbitals.rotated import OrbitalRotation, rotated_orbitals
 
-__all__ = ["MixedOrbitals", "Oscillators", "PlaneWaves", "mixed_orbitals", "oscillators"]
+__all__ = ["OrbitalRotation", "Oscillators", "PlaneWaves", "rotated_orbitals", "oscillators"]

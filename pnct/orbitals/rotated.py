@@ -27,7 +27,7 @@ from pnct.space import OpenSpace
 NEAREST = 0.1  # the factor of the angles of neighbours
 
 
-class MixedOrbitals(eqx.Module):
+class OrbitalRotation(eqx.Module):
     """Tables of orbitals like `table`, of the same order and the same symmetries, one for each occupied species.
 
     angles: (S, P) the a_nn'.
@@ -103,8 +103,8 @@ def angle_places(blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]) ->
     return np.repeat(np.arange(len(sizes)), [len(row) for row in rows]), np.concatenate(rows), np.concatenate(columns)
 
 
-def mixed_orbitals(table: Oscillators) -> Callable[[Array], MixedOrbitals | Oscillators]:
-    """A function key -> MixedOrbitals, at first those of the table. In three dimensions it is the table itself."""
+def rotated_orbitals(table: Oscillators) -> Callable[[Array], OrbitalRotation | Oscillators]:
+    """A function key -> OrbitalRotation, at first those of the table. In three dimensions it is the table itself."""
     m = table.angular_momenta
     if m is None:
         return lambda key: table
@@ -116,7 +116,7 @@ def mixed_orbitals(table: Oscillators) -> Callable[[Array], MixedOrbitals | Osci
         row[: len(same)] = same
     count = len(angle_places(blocks, place)[0])
 
-    def make(key: Array) -> MixedOrbitals:
-        return MixedOrbitals(jnp.zeros((len(table.cell.species), count)), table, partners, blocks, place)
+    def make(key: Array) -> OrbitalRotation:
+        return OrbitalRotation(jnp.zeros((len(table.cell.species), count)), table, partners, blocks, place)
 
     return make

@@ -22,7 +22,7 @@ from pnct import HarmonicTrap, hamiltonian
 from pnct.distributions import transformer
 from pnct.flows import backflow, by_sector, continuous, ferminet, with_cusps
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
-from pnct.orbitals.rotated import mixed_orbitals
+from pnct.orbitals.rotated import rotated_orbitals
 
 FLOWS = {
     "continuous": (lambda cell: continuous(cell, depth=2, width=16), True),
@@ -36,7 +36,7 @@ def model(make, by_momentum: bool):
     """The dot with this flow."""
 
     def dot(trap):
-        states = pnct.module("orbitals", mixed_orbitals(trap.orbitals))
+        states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
         K = pnct.sample("K", dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16))))
         if by_momentum:
             flow = pnct.module("flows", by_sector(trap.orbitals, make(trap.cell)))(states.quantum_numbers(K))

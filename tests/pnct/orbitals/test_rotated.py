@@ -10,12 +10,12 @@ from jax import random
 from pnct import HarmonicTrap, hamiltonian
 from pnct.distributions import Born, Determinantal
 from pnct.flows import continuous
-from pnct.orbitals.rotated import mixed_orbitals
+from pnct.orbitals.rotated import rotated_orbitals
 
 
 def mixed(trap, spread=4.0):
     """Mixed by random angles."""
-    orbitals = mixed_orbitals(trap.orbitals)(random.key(0))
+    orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
     angles = spread * np.random.default_rng(3).normal(size=orbitals.angles.shape)
     return eqx.tree_at(lambda mixed: mixed.angles, orbitals, jnp.asarray(angles))
 
@@ -29,7 +29,7 @@ def plane():
 
 def test_at_first_the_table():
     trap = HarmonicTrap((2, 1), cutoff=5)
-    orbitals, r, K = mixed_orbitals(trap.orbitals)(random.key(0)), random.normal(random.key(1), (4, 2)), jnp.arange(21)
+    orbitals, r, K = rotated_orbitals(trap.orbitals)(random.key(0)), random.normal(random.key(1), (4, 2)), jnp.arange(21)
     assert orbitals.angles.shape == (2, 8) and len(orbitals) == 21 and orbitals.cell == trap.cell
     np.testing.assert_allclose(orbitals.of_species(1).matrix(K, r), trap.orbitals.matrix(K, r), rtol=0, atol=1e-14)
 
@@ -76,4 +76,4 @@ def test_local_energy_against_finite_differences():
 
 def test_three_dimensions_stay_as_they_are():
     table = HarmonicTrap((2, 0), dim=3).orbitals
-    assert mixed_orbitals(table)(random.key(0)) is table
+    assert rotated_orbitals(table)(random.key(0)) is table

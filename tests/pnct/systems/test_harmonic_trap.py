@@ -12,7 +12,7 @@ from jax import random
 from pnct import HarmonicTrap, hamiltonian, ideal_gas
 from pnct.distributions import Born, Determinantal
 from pnct.flows import backflow, by_sector, continuous, ferminet, separated_centres
-from pnct.orbitals.rotated import mixed_orbitals
+from pnct.orbitals.rotated import rotated_orbitals
 
 SIGMA = 5
 
@@ -110,7 +110,7 @@ def test_orthonormal(num_electrons):
     trap = HarmonicTrap(num_electrons, cutoff=3)
     flow, rng = separated_centres(trap.cell, continuous(trap.cell, depth=1, width=5, steps=8)), np.random.default_rng(7)
     flows = jax.tree.map(lambda x: 0.2 * rng.normal(size=x.shape), by_sector(trap.orbitals, flow)(random.key(0)))
-    orbitals = mixed_orbitals(trap.orbitals)(random.key(0))
+    orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
     orbitals = eqx.tree_at(lambda mixed: mixed.angles, orbitals, orbitals.angles + 3.0)
     Ks = jnp.array([[0, 1], [2, 3], [0, 2], [1, 2], [0, 4]])  # M = 1, 1, -1, 0, -2
     axis = np.linspace(-5.5, 5.5, 21)
