@@ -5,7 +5,7 @@ import pnct.distributions as dist
 from pnct.distributions import levels, transformer
 from pnct.flows import by_sector, continuous, separated_centres, with_cusps
 from pnct.orbitals.rotated import rotated_orbitals
-from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.configuration_interaction import configuration_interaction
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):
@@ -14,7 +14,7 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
-        mixing = pnct.module("mixing", configuration_mixing(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals))))
+        mixing = pnct.module("ci", configuration_interaction(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals))))
         states, p_K = mixing(states), dist.TabulatedOccupation(trap, pnct.module("occupation", levels(trap)), mixing)
     else:
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))

@@ -128,7 +128,7 @@ def unlisted_settled(
     p_K: TabulatedOccupation,
     num_samples: int,
     gas,
-    mixing: str = "mixing",
+    mixing: str = "ci",
     levels: str = "occupation",
 ) -> Params:
     """The parameters with p(K) of the states that are not listed at its optimum, as far as num_samples fresh draws tell.

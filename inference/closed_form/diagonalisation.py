@@ -31,7 +31,7 @@ from pnct.inference.sampling.batch import Layout
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.sites import Params
-from pnct.states.configuration_interaction import ConfigurationMixing, MixedConfigurations
+from pnct.states.configuration_interaction import ConfigurationInteraction, CIStates
 from pnct.validation import whole
 
 FOLDS = 20  # of the jackknife
@@ -48,14 +48,14 @@ def diagonalised(
     params: Params,
     num_samples: int,
     *args,
-    name: str = "mixing",
+    name: str = "ci",
     site: str = "K",
     levels: str = "occupation",
 ) -> Params:
     """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for them.
 
     num_samples: exact samples of all blocks, see `shared_among_blocks`; at least 8 n for each n by n matrix.
-    name: the module made by `configuration_mixing`.  site: the one that names the states.  levels: the module with the levels
+    name: the module made by `configuration_interaction`.  site: the one that names the states.  levels: the module with the levels
     of a tabulated p(K). All else stays as it is.
     Raises ValueError where the model has no such module.
     """
@@ -63,8 +63,8 @@ def diagonalised(
     structure = law.read_laws(vfe.model, params, args)
     sites = law.sites_at_zero(vfe.model, structure, params, site, args)
     orbitals = sites[structure.born]["fn"].distribution.orbitals
-    if name not in params or not isinstance(orbitals, MixedConfigurations):
-        raise ValueError(f"Expected a module '{name}' of configuration_mixing in the states; got {', '.join(params)}.")
+    if name not in params or not isinstance(orbitals, CIStates):
+        raise ValueError(f"Expected a module '{name}' of configuration_interaction in the states; got {', '.join(params)}.")
     mixing, blocks = orbitals.mixing, orbitals.mixing.blocks
     first = first_entries(mixing, blocks)
     p_K, T = law.distribution(sites[site]), float(vfe.hamiltonian.temperature)
@@ -91,7 +91,7 @@ def diagonalised(
 
 
 def shared_among_blocks(
-    num_samples: int, mixing: ConfigurationMixing, log_p: Float[np.ndarray, " S"] | None = None
+    num_samples: int, mixing: ConfigurationInteraction, log_p: Float[np.ndarray, " S"] | None = None
 ) -> Int[np.ndarray, " blocks"]:
     """The number of samples of each block: in proportion to its states, or, where ln p(K) + constant is known, half of the work.
 
@@ -134,7 +134,7 @@ def sampled_elements(vfe, key, params: Params, counts, args, structure, site: st
     return sums
 
 
-def first_entries(mixing: ConfigurationMixing, blocks: list) -> Int[np.ndarray, " blocks"]:
+def first_entries(mixing: ConfigurationInteraction, blocks: list) -> Int[np.ndarray, " blocks"]:
     """Where the U of each block begins: images of one block have one U."""
     return np.array([mixing.entries[block[0], 0] for block in blocks])
 

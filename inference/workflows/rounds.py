@@ -32,7 +32,7 @@ def run_in_rounds(
 ) -> RunResult:
     """vfe.run with its num_steps parted into rounds, each followed by `diagonalised` and `settled` of num_samples fresh samples.
 
-    What the model does not have is left out: a module "mixing" of configuration_mixing; p(K), where K is given. In place of
+    What the model does not have is left out: a module "ci" of configuration_interaction; p(K), where K is given. In place of
     `settled`, a tabulated p(K) has `unlisted_settled`: its listed states are at their optimum already.
     The parameters returned are those after the last round; history has all steps.
     checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood, with the same numbers.
@@ -40,7 +40,7 @@ def run_in_rounds(
     num_steps, rounds = whole("num_steps", num_steps, 0), whole("rounds", rounds, 1)
     state = vfe.init(key, gas) if init_state is None else init_state
     parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
-    if "mixing" in state.params:
+    if "ci" in state.params:
         params = diagonalised(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, gas)
         state = state._replace(params=params, average=params)
     histories = []
@@ -57,7 +57,7 @@ def run_in_rounds(
 def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:
     """The parameters after both closed-form steps, with fresh samples for each; those that the model has a use for."""
     mix, levels = jax.random.split(key)
-    if "mixing" in params:
+    if "ci" in params:
         params = diagonalised(vfe, mix, params, num_samples, gas)
     laws = read_laws(vfe.model, params, (gas,))
     if "K" not in laws.classical or vfe.hamiltonian.temperature == 0:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
 from pnct.distributions.shell_energies import Levels
-from pnct.states.configuration_interaction import ConfigurationMixing
+from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.systems.ideal_gas import conditional_table, log_partition
 
 
@@ -37,11 +37,11 @@ class TabulatedOccupation(Occupation):
     """p(K) over int32 K, shape (N,), as that of Occupation.
 
     gas: a system.  levels: a module with energy_shifts, one per level, in units of T.
-    mixing: a ConfigurationMixing of the same table of orbitals: the listed states, and their s_K. No gradient moves these.
+    mixing: a ConfigurationInteraction of the same table of orbitals: the listed states, and their s_K. No gradient moves these.
     power: the power to which p is raised, and normalised again; below 1 is a hotter law.
     """
 
-    def __init__(self, gas, levels: Levels, mixing: ConfigurationMixing, power: float = 1.0):
+    def __init__(self, gas, levels: Levels, mixing: ConfigurationInteraction, power: float = 1.0):
         super().__init__(gas, levels, power)
         if mixing.states.shape[1] != gas.N or mixing.states.max() >= len(gas.orbitals):
             raise ValueError(

@@ -1,7 +1,7 @@
 """Many-body states Phi_K of these orbitals."""
 
-from pnct.states.configuration_interaction import ConfigurationMixing, configuration_mixing
+from pnct.states.configuration_interaction import ConfigurationInteraction, configuration_interaction
 from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 from pnct.states.spin_adapted import SpinAdapted, spin_adapted
 
-__all__ = ["ConfigurationMixing", "SlaterJastrow", "SpinAdapted", "configuration_mixing", "jastrow", "spin_adapted"]
+__all__ = ["ConfigurationInteraction", "SlaterJastrow", "SpinAdapted", "configuration_interaction", "jastrow", "spin_adapted"]

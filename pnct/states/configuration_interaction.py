@@ -27,8 +27,8 @@ from pnct.states.superposition import Superposition, table_of
 from pnct.validation import whole
 
 
-class ConfigurationMixing(eqx.Module):
-    """base -> MixedConfigurations. S listed determinants, in blocks of up to t.
+class ConfigurationInteraction(eqx.Module):
+    """base -> CIStates. S listed determinants, in blocks of up to t.
 
     coefficients: (P,) the entries of all U, one after the other, row after row.
     states: (S, N) the determinants, from low to high energy.
@@ -45,10 +45,10 @@ class ConfigurationMixing(eqx.Module):
     entries: Int[np.ndarray, "S t"]
     signs: Float[np.ndarray, "S t"]
 
-    def __call__(self, base) -> "MixedConfigurations":
+    def __call__(self, base) -> "CIStates":
         """The mixed states of `base`, a table of orbitals or of their superpositions, of the same order as the one listed."""
         constant = eqx.tree_at(lambda mixing: mixing.coefficients, self, jax.lax.stop_gradient(self.coefficients))
-        return MixedConfigurations(base, constant)
+        return CIStates(base, constant)
 
     @property
     def blocks(self) -> list[Int[np.ndarray, " n"]]:
@@ -58,11 +58,11 @@ class ConfigurationMixing(eqx.Module):
         return [np.array(row) for row in sorted(rows)]
 
 
-class MixedConfigurations(Superposition):
+class CIStates(Superposition):
     """The states of `mixing`, made of those of `base`."""
 
     base: eqx.Module
-    mixing: ConfigurationMixing
+    mixing: ConfigurationInteraction
 
     @property
     def table(self):
@@ -93,16 +93,16 @@ class MixedConfigurations(Superposition):
         return (c[:, None] * each.astype(c.dtype)).ravel(), determinants.reshape(-1, len(K))
 
 
-def configuration_mixing(base, lowest: int = 128) -> Callable[[Array], ConfigurationMixing]:
-    """A function key -> ConfigurationMixing for `base`, unmixed at first.
+def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Array], ConfigurationInteraction]:
+    """A function key -> ConfigurationInteraction for `base`, unmixed at first.
 
     base: the orbitals, or the superpositions of them, that K names (PlaneWaves, Oscillators, SpinAdapted).
-    lowest: how many determinants are listed at least; the level of the last one is listed as a whole.
-    Raises ValueError unless lowest is a positive whole number.
+    num_determinants: how many determinants are listed at least; the level of the last one is listed as a whole.
+    Raises ValueError unless num_determinants is a positive whole number.
     """
-    lowest = whole("lowest", lowest, 1)
+    num_determinants = whole("num_determinants", num_determinants, 1)
     table = table_of(base)
-    states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.cell.num_electrons, lowest)
+    states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.cell.num_electrons, num_determinants)
     with jax.ensure_compile_time_eval():
         Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.cell.L
     _, sector = np.unique(np.round(Q, 3), axis=0, return_inverse=True)
@@ -119,9 +119,9 @@ def configuration_mixing(base, lowest: int = 128) -> Callable[[Array], Configura
         entries[block, :n] = ends[own] - n**2 + np.arange(n**2).reshape(n, n)
         signs[block, :n] = np.outer(sign, sign)
 
-    def make(key: Array) -> ConfigurationMixing:
+    def make(key: Array) -> ConfigurationInteraction:
         unmixed = jnp.concatenate([jnp.eye(n).ravel() for n in sizes])
-        return ConfigurationMixing(unmixed, jnp.zeros(len(states)), states, partners, entries, signs)
+        return ConfigurationInteraction(unmixed, jnp.zeros(len(states)), states, partners, entries, signs)
 
     return make
 

@@ -27,7 +27,7 @@ from pnct.inference.closed_form.diagonalisation import (
 from pnct.inference.sampling.sites import read_laws
 from pnct.inference.workflows.rounds import solved
 from pnct.models import electron_gas
-from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.configuration_interaction import configuration_interaction
 
 GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
 
@@ -35,7 +35,7 @@ GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
 def mixed_gas(gas):
     """Plane-wave determinants, mixed; no flow."""
     occupation = pnct.module("occupation", transformer(gas, layers=1, width=4, heads=1))
-    states = pnct.module("mixing", configuration_mixing(gas.orbitals, 30))(gas.orbitals)
+    states = pnct.module("ci", configuration_interaction(gas.orbitals, 30))(gas.orbitals)
     flow = pnct.module("flow", lambda key: Identity())
     K = pnct.sample("K", dist.Occupation(gas, occupation))
     return pnct.sample("R", dist.Born(states, K, flow))
@@ -131,7 +131,7 @@ def test_few_or_unsound_samples():
 
 def test_samples_go_where_they_make_the_entropy_sure():
     """By how much E_n/T moves S, by finite differences; the work, in local energies, is that of the plain rule."""
-    mixing, number = configuration_mixing(GAS.orbitals, 60)(random.key(0)), 10_000_000
+    mixing, number = configuration_interaction(GAS.orbitals, 60)(random.key(0)), 10_000_000
     sizes = np.array([len(block) for block in mixing.blocks])
     plain = shared_among_blocks(number, mixing)
     np.testing.assert_allclose(plain, number * sizes / sizes.sum(), atol=1)
@@ -162,9 +162,9 @@ def test_free_electrons_stay_unmixed():
     vfe = routine(coulomb=False)
     params = vfe.init(random.key(0), GAS).params
     found = diagonalised(vfe, random.key(1), params, 1, GAS)
-    size = np.abs(found["mixing"].coefficients)  # equal energies may change places
+    size = np.abs(found["ci"].coefficients)  # equal energies may change places
     np.testing.assert_allclose(size * (1 - size), 0, atol=1e-9)
-    assert all(found[name] is params[name] for name in params if name != "mixing")
+    assert all(found[name] is params[name] for name in params if name != "ci")
 
 
 def test_without_flow_it_is_the_matrix_of_first_order():
@@ -172,8 +172,8 @@ def test_without_flow_it_is_the_matrix_of_first_order():
     vfe = routine()
     params = vfe.init(random.key(0), GAS).params
     found = diagonalised(vfe, random.key(1), params, 8192, GAS)
-    mixing = configuration_mixing(GAS.orbitals, 30)(random.key(0))
-    coefficients, checked = np.asarray(found["mixing"].coefficients), 0
+    mixing = configuration_interaction(GAS.orbitals, 30)(random.key(0))
+    coefficients, checked = np.asarray(found["ci"].coefficients), 0
     for block in mixing.blocks:
         U = mixing.signs[block, : len(block)] * coefficients[mixing.entries[block, : len(block)]]
         H = first_order_matrix(GAS, mixing.states[block].tolist())
@@ -187,7 +187,7 @@ def test_without_flow_it_is_the_matrix_of_first_order():
 
 def tabulated_gas(gas):
     """As mixed_gas, with a number for each listed state."""
-    mixing = pnct.module("mixing", configuration_mixing(gas.orbitals, 30))
+    mixing = pnct.module("ci", configuration_interaction(gas.orbitals, 30))
     K = pnct.sample("K", dist.TabulatedOccupation(gas, pnct.module("occupation", levels(gas)), mixing))
     return pnct.sample("R", dist.Born(mixing(gas.orbitals), K, pnct.module("flow", lambda key: Identity())))
 
@@ -197,7 +197,7 @@ def test_tabulated_states_get_their_boltzmann_factors():
     gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
     vfe = routine(gas, model=tabulated_gas)
     params = diagonalised(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
-    mixing = eqx.combine(params["mixing"], configuration_mixing(gas.orbitals, 30)(random.key(0)))
+    mixing = eqx.combine(params["ci"], configuration_interaction(gas.orbitals, 30)(random.key(0)))
     law = dist.TabulatedOccupation(gas, params["occupation"], mixing)
     E = np.empty(len(mixing.states))
     for block in mixing.blocks:
@@ -218,9 +218,9 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
     start = vfe.init(random.key(0), gas).params
     first = diagonalised(vfe, random.split(key)[0], start, 2048, gas)
     both = solved(vfe, key, start, 2048, gas)
-    np.testing.assert_array_equal(both["mixing"].coefficients, first["mixing"].coefficients)
-    static = configuration_mixing(gas.orbitals, 30)(random.key(0))
-    law_of = lambda p: dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["mixing"], static))  # noqa: E731
+    np.testing.assert_array_equal(both["ci"].coefficients, first["ci"].coefficients)
+    static = configuration_interaction(gas.orbitals, 30)(random.key(0))
+    law_of = lambda p: dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["ci"], static))  # noqa: E731
     states = np.array(list(combinations(range(len(gas.orbitals)), 3)))
     before, after = (np.asarray(jax.jit(law_of(p).log_prob)(jnp.asarray(states))) for p in (first, both))
     listed = np.any(np.all(states[:, None] == static.states, axis=2), axis=1)
@@ -231,7 +231,7 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
 
 def test_what_is_one_body_goes_to_the_levels():
     """Boltzmann factors of other levels, known for half of the states: nothing is left for the listed, all is for the others."""
-    mixing = configuration_mixing(GAS.orbitals, 60)(random.key(0))
+    mixing = configuration_interaction(GAS.orbitals, 60)(random.key(0))
     law = dist.TabulatedOccupation(GAS, levels(GAS)(random.key(0)), mixing)
     c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shells.max()) + 1]
     n = level_occupations(GAS, mixing.states)
@@ -257,11 +257,11 @@ def test_rounds_resume_to_the_same_numbers(tmp_path):
     fewer = run_in_rounds(vfe, random.key(0), 1, gas, 3, 256, progress_bar=False)  # two of the rounds have no steps
     assert fewer.history.failed_K.shape == (1, 2)
     start = vfe.init(random.key(0), gas).params
-    assert np.any(result.params["mixing"].coefficients != start["mixing"].coefficients)
+    assert np.any(result.params["ci"].coefficients != start["ci"].coefficients)
 
 
 def test_other_models_are_refused():
     vfe = routine(model=electron_gas)
     params = vfe.init(random.key(0), GAS).params
-    with pytest.raises(ValueError, match="Expected a module 'mixing' of configuration_mixing"):
+    with pytest.raises(ValueError, match="Expected a module 'ci' of configuration_interaction"):
         diagonalised(vfe, random.key(1), params, 100, GAS)

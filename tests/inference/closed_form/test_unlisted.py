@@ -13,7 +13,7 @@ from pnct import ElectronGas
 from pnct.distributions import TabulatedOccupation, levels
 from pnct.inference import Draws
 from pnct.inference.closed_form.boltzmann_weights import level_occupations, unlisted_settled, unlisted_shifts
-from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.configuration_interaction import configuration_interaction
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
 T = float(GAS.temperature)
@@ -26,14 +26,14 @@ LOWEST = 60  # states are listed at least
 
 def parameters(wrong=WRONG):
     """Listed states at their optimum, up to their share in all; the levels of the others off by `wrong`."""
-    mixing = configuration_mixing(GAS.orbitals, LOWEST)(jax.random.key(0))
+    mixing = configuration_interaction(GAS.orbitals, LOWEST)(jax.random.key(0))
     s = level_occupations(GAS, mixing.states) @ wrong
     mixing = eqx.tree_at(lambda m: m.log_weights, mixing, jnp.asarray(s))
-    return {"mixing": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, levels(GAS)(None), jnp.asarray(wrong))}
+    return {"ci": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, levels(GAS)(None), jnp.asarray(wrong))}
 
 
 def law_of(params):
-    return TabulatedOccupation(GAS, params["occupation"], params["mixing"])
+    return TabulatedOccupation(GAS, params["occupation"], params["ci"])
 
 
 def free_energy(params):
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_taken_back(noise, left):
     better = moved(params, 40_000, noise)
     (F, before), (lower, after), (best, _) = (free_energy(p) for p in (params, better, parameters(0 * WRONG)))
     assert lower - best < left * (F - best)
-    listed = np.any(np.all(STATES[:, None] == params["mixing"].states, axis=2), axis=1)
+    listed = np.any(np.all(STATES[:, None] == params["ci"].states, axis=2), axis=1)
     assert 0 < listed.sum() < len(STATES)
     np.testing.assert_allclose(np.ptp((after - before)[listed]), 0, atol=1e-9)
 
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_taken_back(noise, left):
 def test_few_draws_of_either_kind_move_nothing():
     params = parameters()
     some = draws(params, 4000, 0.0)
-    listed = np.any(np.all(some.samples["K"][:, None] == params["mixing"].states, axis=2), axis=1)
+    listed = np.any(np.all(some.samples["K"][:, None] == params["ci"].states, axis=2), axis=1)
     for kind in (listed, ~listed):
         kept = np.sort(np.concatenate([np.nonzero(kind)[0], np.nonzero(~kind)[0][:39]]))
         columns = {name: getattr(some, name)[kept] for name in ("log_prob", "kinetic", "potential")}

@@ -13,7 +13,7 @@ from pnct import ElectronGas, HarmonicTrap
 from pnct.distributions import Occupation, TabulatedOccupation, levels, transformer
 from pnct.inference.sampling.sites import init_params, read_laws
 from pnct.models import few_electrons
-from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.spin_adapted import spin_adapted
 
 SYSTEMS = {
@@ -35,7 +35,7 @@ def random_law(system, size=1.0, seed=0):
     """Shifted levels, and numbers for about a third of all states, far from those of the levels."""
     rng, number = np.random.default_rng(seed), len(all_states(system)) // 3
     base = spin_adapted(system.orbitals) if isinstance(system, ElectronGas) else system.orbitals
-    mixing = configuration_mixing(base, number)(random.key(0))
+    mixing = configuration_interaction(base, number)(random.key(0))
     s = jnp.asarray(size * rng.normal(size=len(mixing.states)))
     shifts = levels(system)(random.key(0)).energy_shifts
     module = eqx.tree_at(lambda m: m.energy_shifts, levels(system)(random.key(0)), jnp.asarray(rng.normal(size=shifts.shape)))

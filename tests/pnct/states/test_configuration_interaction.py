@@ -13,7 +13,7 @@ from small_flow import random_positions
 from pnct.distributions.determinantal import Determinantal, sample_superposition
 from pnct.orbitals.symmetry import axis_order
 from pnct.states import slater
-from pnct.states.configuration_interaction import configuration_mixing
+from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.electron_by_electron import few_enough_sets, sample_electron_by_electron
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import spin_adapted
@@ -34,7 +34,7 @@ bases = pytest.mark.parametrize("name", BASES)
 
 def mixed(base, lowest=40, seed=0):
     """Mixed states with random orthogonal matrices."""
-    mixing = configuration_mixing(base, lowest)(random.key(seed))
+    mixing = configuration_interaction(base, lowest)(random.key(seed))
     coefficients, generator = np.array(mixing.coefficients), np.random.default_rng(seed)
     for block in mixing.blocks:
         n = len(block)
@@ -44,13 +44,13 @@ def mixed(base, lowest=40, seed=0):
 
 @pytest.mark.parametrize("num_electrons", [(3, 0), (2, 1), (0, 2)])
 @pytest.mark.parametrize("lowest", [1, 7, 1000])
-def test_lowest_configurations_are_those_of_a_full_list(num_electrons, lowest):
+def test_lowest_configurations_are_those_of_a_full_list(num_electrons, num_determinants):
     energies = (0.0, 1.0, 1.0, 1.5, 3.0, 3.0)
     every = [sum(K, ()) for K in product(*(combinations(range(6), n) for n in num_electrons))]
     every = sorted((round(sum(energies[k] for k in K), 6), K) for K in every)
     last = every[min(lowest, len(every)) - 1][0]
     expected = [K for energy, K in every if energy <= last]
-    assert lowest_configurations(energies, num_electrons, lowest).tolist() == [list(K) for K in expected]
+    assert lowest_configurations(energies, num_electrons, num_determinants).tolist() == [list(K) for K in expected]
 
 
 @bases
@@ -71,7 +71,7 @@ def test_blocks_have_equal_quantum_numbers_and_hold_every_state_once(name):
 @bases
 def test_unmixed_states_are_the_base(name):
     base = BASES[name]
-    states, zeta = configuration_mixing(base, 20)(random.key(0))(base), random_positions(base.cell)
+    states, zeta = configuration_interaction(base, 20)(random.key(0))(base), random_positions(base.cell)
     unlisted = np.arange(base.cell.N) + len(base) - base.cell.N if base.cell.num_electrons[1] == 0 else np.full(2, len(base) - 1)
     for K in (*states.mixing.states[[0, 3, -1]], unlisted):
         np.testing.assert_allclose(slater.log_det(states, K, zeta), slater.log_det(base, K, zeta), rtol=1e-12)
@@ -194,4 +194,4 @@ def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_
 @pytest.mark.parametrize("lowest", [0, 2.5, True])
 def test_bad_input(lowest):
     with pytest.raises(ValueError, match="Expected lowest to be a whole number >= 1"):
-        configuration_mixing(BASES["3D"], lowest)
+        configuration_interaction(BASES["3D"], lowest)
