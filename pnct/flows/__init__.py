@@ -8,7 +8,7 @@ from pnct.flows.composed import Composed
 from pnct.flows.continuous.network import Continuous, continuous, with_cusps
 from pnct.flows.ferminet.network import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, invert, newton
-from pnct.flows.irreducible_wedge import OrderedAxes, in_ordered_axes
+from pnct.flows.irreducible_wedge import WedgeFlow, in_irreducible_wedge
 from pnct.flows.sectors import SectorFlows, by_sector
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "Continuous",
     "FermiNet",
     "Inversion",
-    "OrderedAxes",
+    "WedgeFlow",
     "SectorFlows",
     "SeparatedCentres",
     "backflow",
@@ -26,7 +26,7 @@ __all__ = [
     "continuous",
     "ferminet",
     "forward_and_log_det",
-    "in_ordered_axes",
+    "in_irreducible_wedge",
     "invert",
     "jacobian",
     "newton",

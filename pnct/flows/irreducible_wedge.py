@@ -5,7 +5,7 @@ States whose momenta differ by a symmetry of the cell have the same energies, an
     T_P(R) = g^{-1} T_{gP}(g R),    gP with |P_x| >= |P_y| >= |P_z|
 
 only flows for such ordered P are to be learned, each from the walkers of all its images; or one for them all, which then
-serves images alike (`in_ordered_axes`). P counts modulo N reciprocal-lattice
+serves images alike (`in_irreducible_wedge`). P counts modulo N reciprocal-lattice
 vectors (that is the motion of the centre of mass). Only symmetries of the table are used: reflections of an axis where the
 twist is 0 or 1/2, exchanges where it is the same along all axes.
 """
@@ -20,80 +20,80 @@ from jaxtyping import Array, Float, Int
 from pnct.flows.base import FlowDerivatives, flow_derivatives, forward_and_log_det, jacobian
 from pnct.flows.inverse import Inversion, invert
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.symmetry import AxisOrder, axis_order
+from pnct.orbitals.symmetry import WedgeMap, wedge_map
 
 
-class Turned(eqx.Module):
+class Conjugated(eqx.Module):
     """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, a permutation of axes with signs."""
 
     flow: Callable
-    turn: Int[Array, "dim dim"]
+    g: Int[Array, "dim dim"]
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
-        return self.back(self.flow(self.there(R)))
+        return self.apply_inverse(self.flow(self.apply(R)))
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det d zeta/d R|."""
-        zeta, log_det = forward_and_log_det(self.flow, self.there(R))
-        return self.back(zeta), log_det
+        zeta, log_det = forward_and_log_det(self.flow, self.apply(R))
+        return self.apply_inverse(zeta), log_det
 
     def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and d zeta/d R."""
-        zeta, J = jacobian(self.flow, self.there(R))
-        return self.back(zeta), self._both_back(J, R.shape)
+        zeta, J = jacobian(self.flow, self.apply(R))
+        return self.apply_inverse(zeta), self._conjugate(J, R.shape)
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
         """The inverse of the flow, turned."""
-        found = invert(self.flow, self.there(zeta))
-        return found._replace(R=self.back(found.R))
+        found = invert(self.flow, self.apply(zeta))
+        return found._replace(R=self.apply_inverse(found.R))
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """Those of the flow, turned; Laplacians and determinants do not change."""
-        return self._derivatives_back(flow_derivatives(self.flow, self.there(R)), R)
+        return self._conjugate_derivatives(flow_derivatives(self.flow, self.apply(R)), R)
 
     def derivatives_along(self, R: Float[Array, "N dim"], frame: Float[Array, "D D"]) -> FlowDerivatives:
         """The same with Laplacians along a frame."""
-        turned = jax.vmap(self.there, -1, -1)(frame.reshape(*R.shape, R.size)).reshape(frame.shape)
-        return self._derivatives_back(flow_derivatives(self.flow, self.there(R), turned), R)
+        turned = jax.vmap(self.apply, -1, -1)(frame.reshape(*R.shape, R.size)).reshape(frame.shape)
+        return self._conjugate_derivatives(flow_derivatives(self.flow, self.apply(R), turned), R)
 
-    def there(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def apply(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """g x of every electron."""
-        return x @ self.turn.T.astype(x.dtype)
+        return x @ self.g.T.astype(x.dtype)
 
-    def back(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def apply_inverse(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """g^{-1} x of every electron."""
-        return x @ self.turn.astype(x.dtype)
+        return x @ self.g.astype(x.dtype)
 
-    def _derivatives_back(self, T: FlowDerivatives, R) -> FlowDerivatives:
-        vector = lambda x: self.back(x.reshape(R.shape)).reshape(x.shape)  # noqa: E731
+    def _conjugate_derivatives(self, T: FlowDerivatives, R) -> FlowDerivatives:
+        vector = lambda x: self.apply_inverse(x.reshape(R.shape)).reshape(x.shape)  # noqa: E731
         return T._replace(
-            zeta=self.back(T.zeta),
-            jacobian=self._both_back(T.jacobian, R.shape),
+            zeta=self.apply_inverse(T.zeta),
+            jacobian=self._conjugate(T.jacobian, R.shape),
             laplacian=vector(T.laplacian),
             grad_log_det=vector(T.grad_log_det),
         )
 
-    def _both_back(self, J, shape):
+    def _conjugate(self, J, shape):
         N, dim = shape
-        g = self.turn.astype(J.dtype)
+        g = self.g.astype(J.dtype)
         return jnp.einsum("ba,ibjc,cd->iajd", g, J.reshape(N, dim, N, dim), g).reshape(J.shape)
 
 
-class OrderedAxes(eqx.Module):
+class WedgeFlow(eqx.Module):
     """P -> T_P, from one flow for all ordered momenta."""
 
     flow: Callable
-    order: "AxisOrder" = eqx.field(static=True)
+    order: "WedgeMap" = eqx.field(static=True)
 
     def __call__(self, P: Float[Array, " dim"]) -> Callable:
         """The flow of the states of total momentum P, as `quantum_numbers` of the orbitals gives it."""
-        return Turned(self.flow, self.order(P)) if self.order.reflections else self.flow
+        return Conjugated(self.flow, self.order(P)) if self.order.reflections else self.flow
 
 
-def in_ordered_axes(table: PlaneWaves, make: Callable[[Array], Callable]) -> Callable[[Array], OrderedAxes]:
-    """A function key -> OrderedAxes for this table, from a function key -> flow such as `ferminet(cell)`.
+def in_irreducible_wedge(table: PlaneWaves, make: Callable[[Array], Callable]) -> Callable[[Array], WedgeFlow]:
+    """A function key -> WedgeFlow for this table, from a function key -> flow such as `ferminet(cell)`.
 
     Without reflections, where the flow would do as well as it is, it stays so.
     """
-    order = axis_order(table)
-    return lambda key: OrderedAxes(make(key), order)
+    order = wedge_map(table)
+    return lambda key: WedgeFlow(make(key), order)

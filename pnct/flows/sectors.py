@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.irreducible_wedge import Turned
+from pnct.flows.irreducible_wedge import Conjugated
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.symmetry import AxisOrder, axis_order
+from pnct.orbitals.symmetry import WedgeMap, wedge_map
 from pnct.space import Space
 from pnct.states.superposition import table_of
 
@@ -35,7 +35,7 @@ class SectorFlows(eqx.Module):
     flow: Callable
     slopes: Callable
     space: Space = eqx.field(static=True)
-    order: AxisOrder | None = eqx.field(static=True)
+    order: WedgeMap | None = eqx.field(static=True)
 
     def __call__(self, Q: Float[Array, " q"]) -> Callable:
         """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals gives them."""
@@ -43,7 +43,7 @@ class SectorFlows(eqx.Module):
             return self._at(Q)
         dim = self.space.dim
         turn = self.order(Q[:dim])
-        return Turned(self._at(jnp.concatenate([turn @ Q[:dim], Q[dim:]])), turn)
+        return Conjugated(self._at(jnp.concatenate([turn @ Q[:dim], Q[dim:]])), turn)
 
     def _at(self, Q):
         c = self.space.sector(Q)
@@ -56,7 +56,7 @@ def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], 
     """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
     space = orbitals.cell
     table = table_of(orbitals)
-    order = axis_order(table) if isinstance(table, PlaneWaves) else None
+    order = wedge_map(table) if isinstance(table, PlaneWaves) else None
     C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))
 
     def make_flows(key: Array) -> SectorFlows:

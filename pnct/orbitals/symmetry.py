@@ -17,7 +17,7 @@ from pnct.orbitals.plane_waves import PlaneWaves
 ROUNDING = 1e-4  # in units of 2 pi/L: momenta that differ by less are equal
 
 
-class AxisOrder(NamedTuple):
+class WedgeMap(NamedTuple):
     """P -> g, with which gP is ordered. exchanges, reflections: which symmetries there are."""
 
     exchanges: bool
@@ -34,8 +34,8 @@ class AxisOrder(NamedTuple):
         return (jnp.eye(len(p), dtype=int) * signs)[order]
 
 
-def axis_order(table: PlaneWaves) -> AxisOrder:
+def wedge_map(table: PlaneWaves) -> WedgeMap:
     """For the symmetries of this table."""
     twist = np.mod(np.round(table.indices[0], 9), 1)
     even = bool(np.all(np.isin(twist, (0, 0.5))))
-    return AxisOrder(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.cell.L, table.cell.N)
+    return WedgeMap(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.cell.L, table.cell.N)

@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.symmetry import axis_order
+from pnct.orbitals.symmetry import wedge_map
 from pnct.states.lowest_configurations import lowest_configurations
-from pnct.states.spin_adapted import turned_states
+from pnct.states.spin_adapted import image_states
 from pnct.states.superposition import Superposition, table_of
 from pnct.validation import whole
 
@@ -139,12 +139,12 @@ def images(
         return whole
     with jax.ensure_compile_time_eval():
         P = jax.vmap(table.quantum_numbers)(jnp.asarray(states[[block[0] for block in blocks]]))
-        turns = np.asarray(jax.vmap(axis_order(table))(P))
+        turns = np.asarray(jax.vmap(wedge_map(table))(P))
     row_of, block_of = {tuple(K): row for row, K in enumerate(states)}, np.zeros(len(states), int)
     for q, block in enumerate(blocks):
         block_of[block] = q
     for q, (block, turn) in enumerate(zip(blocks, turns, strict=True)):
-        turned, sign = turned_states(base, states[block], turn)
+        turned, sign = image_states(base, states[block], turn)
         rows = np.array([row_of[tuple(K)] for K in turned])
         order = np.argsort(rows)
         whole[q] = int(block_of[rows[0]]), block[order], sign[order]

@@ -53,7 +53,7 @@ class SpinAdapted(Superposition):
         return jnp.concatenate(jnp.split(jnp.asarray(x), 2)[::-1])
 
 
-def turned_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]):
+def image_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]):
     """The names K' (S, N) and the signs (S,) of the images under a symmetry g of the table:  Phi_K(R) = +- Phi_K'(g R)."""
     table = table_of(base)
     number = {tuple(n): m for m, n in enumerate(np.round(table.indices, 6) + 0.0)}

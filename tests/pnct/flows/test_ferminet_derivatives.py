@@ -13,7 +13,7 @@ from pnct.flows import Composed, backflow, forward_and_log_det
 from pnct.flows.base import automatic_derivatives
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.ferminet.network import ferminet
-from pnct.flows.irreducible_wedge import Turned
+from pnct.flows.irreducible_wedge import Conjugated
 from pnct.systems.electron_gas import ElectronGas
 
 CASES = [((2, 0), 3, 1), ((3, 0), 2, 2), ((1, 2), 3, 2), ((2, 1), 2, 3)]
@@ -46,7 +46,7 @@ def test_one_flow_after_another(num_electrons, dim):
     cell = ElectronGas(num_electrons, dim, cutoff=4.0).cell
     makers = ferminet(cell, 1, width=3), ferminet(cell, 2, width=2), backflow(cell, 1, width=2)
     flows = [jax.tree.map(lambda x: 0.8 * x, random_weights(make(jax.random.key(0)), i)) for i, make in enumerate(makers)]
-    flows[1] = Turned(flows[1], np.eye(dim, dtype=int)[::-1])
+    flows[1] = Conjugated(flows[1], np.eye(dim, dtype=int)[::-1])
     flow, R = Composed(tuple(flows)), random_positions(cell)
     found = jax.jit(lambda flow, R: flow.derivatives(R))(flow, R)
     expected = jax.jit(lambda flow, R: automatic_derivatives(flow.__call__, R))(flow, R)

@@ -8,11 +8,11 @@ from jax import random
 from small_flow import random_positions, small_flow
 
 from pnct.distributions import Born
-from pnct.flows import by_sector, ferminet, forward_and_log_det, in_ordered_axes, invert, jacobian
+from pnct.flows import by_sector, ferminet, forward_and_log_det, in_irreducible_wedge, invert, jacobian
 from pnct.flows.base import automatic_derivatives, flow_derivatives
-from pnct.flows.irreducible_wedge import Turned
+from pnct.flows.irreducible_wedge import Conjugated
 from pnct.hamiltonian import hamiltonian
-from pnct.orbitals.symmetry import axis_order
+from pnct.orbitals.symmetry import wedge_map
 from pnct.systems.electron_gas import ElectronGas
 
 TURN = jnp.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -20,7 +20,7 @@ CELL = ElectronGas((2, 1), 3).cell
 
 
 def test_derivatives_and_inverse():
-    flow, R = Turned(small_flow(CELL), TURN), random_positions(CELL)
+    flow, R = Conjugated(small_flow(CELL), TURN), random_positions(CELL)
     plain = lambda R: small_flow(CELL)(R @ TURN.T) @ TURN  # noqa: E731
     expected = jax.jit(lambda R: automatic_derivatives(plain, R))(R)
     for name, x in jax.jit(lambda R: flow_derivatives(flow, R))(R)._asdict().items():
@@ -38,19 +38,19 @@ def test_derivatives_and_inverse():
 def test_ordered_momenta(twist):
     """Momenta that the table's symmetries relate, up to N reciprocal-lattice vectors, become one; g is such a symmetry."""
     gas = ElectronGas((3, 0), 2, twist=twist, cutoff=4.0)
-    table, order, unit = gas.orbitals, axis_order(gas.orbitals), 2 * np.pi / gas.L
+    table, order, unit = gas.orbitals, wedge_map(gas.orbitals), 2 * np.pi / gas.L
     assert (order.exchanges, order.reflections) == (not isinstance(twist, tuple), twist in (0.0, 0.5))
     P = unit * (3 * np.broadcast_to(twist, 2) + np.stack(np.meshgrid(*[np.arange(-4, 5)] * 2), axis=-1).reshape(-1, 2))
     g = np.asarray(jax.vmap(order)(jnp.asarray(P)))
     np.testing.assert_allclose(g @ np.swapaxes(g, 1, 2), np.broadcast_to(np.eye(2), g.shape))
     listed = {tuple(k) for k in np.round(table.indices, 6) + 0.0}
-    assert all({tuple(k) for k in np.round(table.indices @ turn.T, 6) + 0.0} == listed for turn in g)
+    assert all({tuple(k) for k in np.round(table.indices @ g.T, 6) + 0.0} == listed for g in g)
     ordered = np.einsum("pab,pb->pa", g, P) / unit
     classes = np.unique(np.round(ordered - 3 * np.round(ordered / 3 - 1e-4), 4), axis=0)
     assert len(classes) == {0.0: 3, 0.25: 6, 0.5: 3}.get(twist, 9)
 
 
-@pytest.mark.parametrize(("make", "twist"), [(by_sector, 0.0), (by_sector, 0.25), (in_ordered_axes, 0.0)])
+@pytest.mark.parametrize(("make", "twist"), [(by_sector, 0.0), (by_sector, 0.25), (in_irreducible_wedge, 0.0)])
 def test_images_have_equal_energies(make, twist):
     """E_loc of a state and R is that of its image and R turned, where no symmetry but 1 leaves its momentum as it is."""
     gas = ElectronGas((5, 0), 2, rs=2.0, twist=twist, cutoff=6.0)
@@ -59,15 +59,15 @@ def test_images_have_equal_energies(make, twist):
     flows = jax.tree.map(lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape)) if isinstance(x, jax.Array) else x, flows)
     n = np.round(gas.orbitals.indices - twist).astype(int)
     place = {tuple(k): i for i, k in enumerate(n.tolist())}
-    turn = np.array([[0, 1], [1, 0]] if twist else [[0, -1], [1, 0]])
+    g = np.array([[0, 1], [1, 0]] if twist else [[0, -1], [1, 0]])
     K = sorted(place[k] for k in ((0, 0), (1, 0), (-1, 0), (0, 1), (2, 0)))
-    image, R = sorted(place[tuple(turn @ n[k])] for k in K), random_positions(gas.cell)
+    image, R = sorted(place[tuple(g @ n[k])] for k in K), random_positions(gas.cell)
 
     @jax.jit
     def energy(K, R):
         return hamiltonian(gas)(Born(gas.orbitals, K, flows(gas.orbitals.quantum_numbers(K))), R).total
 
-    found = [complex(energy(jnp.array(k), x)) for k, x in ((K, R), (image, R @ turn.T), (image, R))]
+    found = [complex(energy(jnp.array(k), x)) for k, x in ((K, R), (image, R @ g.T), (image, R))]
     assert found[1] == pytest.approx(found[0], rel=1e-9)
     assert abs(found[2] - found[0]) > 1e-3
 
@@ -76,7 +76,7 @@ def test_one_flow_stays_as_it_is_where_there_are_no_reflections_and_keeps_its_pr
     P = jnp.array([0.5, -1.5])
     for twist, turned in ((0.0, True), (0.25, False)):
         gas = ElectronGas((5, 0), 2, twist=twist, cutoff=6.0)
-        flow = in_ordered_axes(gas.orbitals, ferminet(gas.cell, depth=1, width=4))(random.key(0))(P)
-        assert isinstance(flow, Turned) == turned
+        flow = in_irreducible_wedge(gas.orbitals, ferminet(gas.cell, depth=1, width=4))(random.key(0))(P)
+        assert isinstance(flow, Conjugated) == turned
         single = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, flow)
         assert Born(gas.orbitals, gas.ground_state, single).dtype == jnp.float32

@@ -8,7 +8,7 @@ from jax import random
 
 from pnct.distributions import Born
 from pnct.flows import by_sector, continuous, ferminet, separated_centres
-from pnct.flows.irreducible_wedge import Turned
+from pnct.flows.irreducible_wedge import Conjugated
 from pnct.states.spin_adapted import spin_adapted
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.harmonic_trap import HarmonicTrap
@@ -46,7 +46,7 @@ def test_one_flow_at_first(system):
     flows, flow = by_sector(system.orbitals, make)(random.key(3)), make(random.key(3))
     for K in OF_TRAP:
         ours = flows(system.orbitals.quantum_numbers(jnp.array(K)))
-        ours = ours.flow if isinstance(ours, Turned) else ours
+        ours = ours.flow if isinstance(ours, Conjugated) else ours
         assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, ours, flow)))
 
 

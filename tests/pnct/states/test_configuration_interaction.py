@@ -11,7 +11,7 @@ from jax import random
 from small_flow import random_positions
 
 from pnct.distributions.determinantal import Determinantal, sample_superposition
-from pnct.orbitals.symmetry import axis_order
+from pnct.orbitals.symmetry import wedge_map
 from pnct.states import slater
 from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.electron_by_electron import few_enough_sets, sample_electron_by_electron
@@ -93,7 +93,7 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
 def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
     """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or not."""
     base, zeta = MORE[name], random_positions(MORE[name].cell)
-    states, order, turned = mixed(base), axis_order(table_of(base)), 0
+    states, order, turned = mixed(base), wedge_map(table_of(base)), 0
     mixing = states.mixing
 
     @jax.jit
