@@ -11,7 +11,7 @@ interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^
 
 that is complex sums of the products with n_x + n_y = q, and positions are proposed from rings (pnct.orbitals.radial_envelope). In three dimensions
 they are the products themselves, and positions are proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, along
-each axis, whose distribution functions are piecewise linear (`Steps`).
+each axis, whose distribution functions are piecewise linear (`StepEnvelope`).
 """
 
 import math
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Num
 
-from pnct.orbitals.radial_envelope import rings_above
+from pnct.orbitals.radial_envelope import radial_envelope
 from pnct.space import OpenSpace
 
 STEPS = 256  # of the functions that positions are proposed from
@@ -85,8 +85,8 @@ class Oscillators(eqx.Module):
         """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l |phi_l|^2, shares 1."""
         shares = jnp.ones(len(K), u.dtype) if shares is None else shares
         if self.angular_momenta is None:
-            return steps_above(self.highest).propose(jnp.asarray(self.quanta)[K, 0], shares, u)
-        rings = rings_above(tuple(self.levels.tolist()), tuple(self.angular_momenta.tolist()))
+            return step_envelope(self.highest).propose(jnp.asarray(self.quanta)[K, 0], shares, u)
+        rings = radial_envelope(tuple(self.levels.tolist()), tuple(self.angular_momenta.tolist()))
         return rings.propose(shares @ jnp.asarray(rings.heights, u.dtype)[K], u)
 
     def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
@@ -109,7 +109,7 @@ def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "
     return jnp.stack(phi)
 
 
-class Steps(NamedTuple):
+class StepEnvelope(NamedTuple):
     """Step functions g_n >= phi_n^2 for n = 0 ... highest, on B equal steps of [-edge, edge].
 
     The density beyond the edge is below exp(-81). heights: (M, B).  cumulative: (M, B) of g_n at the end of each step, 1 at last.
@@ -147,8 +147,8 @@ class Steps(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def steps_above(highest: int) -> Steps:
-    """Steps for phi_0 ... phi_highest: the highest of some points of each, and what phi^2 may rise to between two of these."""
+def step_envelope(highest: int) -> StepEnvelope:
+    """StepEnvelope for phi_0 ... phi_highest: the highest of some points of each, and what phi^2 may rise to between two of these."""
     edge = math.sqrt(2 * highest + 1) + 9.0
     x = np.linspace(-edge, edge, STEPS * POINTS + 1)
     with jax.ensure_compile_time_eval():
@@ -158,7 +158,7 @@ def steps_above(highest: int) -> Steps:
     parts = [density[:, k : STEPS * POINTS + 1 : POINTS][:, :STEPS] for k in range(POINTS)]
     heights = np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between
     cumulative = np.cumsum(heights, axis=1)
-    return Steps(edge, heights, cumulative / cumulative[:, -1:], cumulative[:, -1] * 2 * edge / STEPS)
+    return StepEnvelope(edge, heights, cumulative / cumulative[:, -1:], cumulative[:, -1] * 2 * edge / STEPS)
 
 
 def oscillators(cell: OpenSpace, cutoff: float) -> Oscillators:

@@ -20,7 +20,7 @@ RINGS = 256
 POINTS = 32  # in each, at which the density is taken
 
 
-class Rings(NamedTuple):
+class RadialEnvelope(NamedTuple):
     """heights: (M, B) of orbitals, on B rings of equal width out to `edge`, beyond which their densities are below exp(-81)."""
 
     edge: float
@@ -40,8 +40,8 @@ class Rings(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def rings_above(quanta: tuple[int, ...], angular_momenta: tuple[int, ...]) -> Rings:
-    """Rings for the orbitals with these quanta and angular momenta."""
+def radial_envelope(quanta: tuple[int, ...], angular_momenta: tuple[int, ...]) -> RadialEnvelope:
+    """RadialEnvelope for the orbitals with these quanta and angular momenta."""
     edge = math.sqrt(2 * max(quanta) + 2) + 9.0
     r = np.linspace(0, edge, RINGS * POINTS + 1)
     radial = {m: laguerre_functions(r**2, m, max(quanta) // 2) for m in {abs(m) for m in angular_momenta}}
@@ -49,7 +49,7 @@ def rings_above(quanta: tuple[int, ...], angular_momenta: tuple[int, ...]) -> Ri
     # Between two points a function rises above both by an eighth of its second difference; this one is smooth at their distance.
     between = np.max(np.abs(np.diff(density, 2, axis=1)), axis=1, keepdims=True) / 4
     parts = [density[:, k : RINGS * POINTS + 1 : POINTS][:, :RINGS] for k in range(POINTS)]
-    return Rings(edge, np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between)
+    return RadialEnvelope(edge, np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between)
 
 
 def laguerre_functions(s: Float[np.ndarray, " p"], m: int, highest: int) -> Float[np.ndarray, "n p"]:

@@ -9,7 +9,7 @@ import pytest
 from jax import random
 from scipy.special import eval_hermite
 
-from pnct.orbitals.oscillator import fermi_quanta, hermite_functions, oscillators, steps_above
+from pnct.orbitals.oscillator import fermi_quanta, hermite_functions, oscillators, step_envelope
 from pnct.space import OpenSpace
 from pnct.systems.harmonic_trap import HarmonicTrap
 
@@ -29,7 +29,7 @@ def test_recursion_gives_the_hermite_functions():
 
 @pytest.mark.parametrize("highest", [0, 5, 14])
 def test_steps_lie_above_the_density_but_not_far(highest):
-    steps = steps_above(highest)
+    steps = step_envelope(highest)
     x = np.linspace(-steps.edge, steps.edge, 200_001)
     step = np.minimum((x + steps.edge) / (2 * steps.edge) * steps.heights.shape[1], steps.heights.shape[1] - 1).astype(int)
     density = np.asarray(hermite_functions(jnp.asarray(x), highest)) ** 2
@@ -42,7 +42,7 @@ def test_steps_lie_above_the_density_but_not_far(highest):
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 def test_inverse_of_the_distribution_of_the_steps(dtype):
     """Beside the sum of the heights up to x."""
-    steps, n = steps_above(12), jnp.asarray([0, 0, 1, 5, 12, 12, 3, 3])
+    steps, n = step_envelope(12), jnp.asarray([0, 0, 1, 5, 12, 12, 3, 3])
     u = jnp.asarray([0.5, 1e-3, 0.3, 0.999, 0.01, 0.77, 0.0, 1.0], dtype)
     x, step = jax.jit(steps.invert)(n, u)
     assert x.dtype == dtype

@@ -1,4 +1,4 @@
-"""Rings above the densities of oscillator orbitals: the densities themselves, bounds, and the distribution of proposals."""
+"""RadialEnvelope above the densities of oscillator orbitals: the densities themselves, bounds, and the distribution of proposals."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ import pytest
 from jax import random
 from scipy.special import eval_genlaguerre, gammaln
 
-from pnct.orbitals.radial_envelope import laguerre_functions, rings_above
+from pnct.orbitals.radial_envelope import laguerre_functions, radial_envelope
 from pnct.systems.harmonic_trap import HarmonicTrap
 
 
 def table(cutoff):
     orbitals = HarmonicTrap((1, 0), cutoff=cutoff).orbitals
-    return orbitals, rings_above(tuple(orbitals.levels.tolist()), tuple(orbitals.angular_momenta.tolist()))
+    return orbitals, radial_envelope(tuple(orbitals.levels.tolist()), tuple(orbitals.angular_momenta.tolist()))
 
 
 def test_recursion_gives_the_laguerre_functions():
