@@ -18,7 +18,7 @@ from pnct.backend import check_cpu_pool
 from pnct.inference.optimisation.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.fingerprint import describe_run
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.batch import Layout, draw_ensemble
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
@@ -60,10 +60,10 @@ class VariationalFreeEnergy(eqx.Module):
         """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be right."""
         init_key, key = jax.random.split(checked_key(key))
         check_hamiltonian(self.hamiltonian, args)
-        law.check_observed(self.model, args)
+        program.check_observed(self.model, args)
         params = _init_params(self.model, init_key, as_arrays(args))
-        laws = law.read_laws(self.model, params, args)
-        check_flow(self.model, laws, params, as_arrays(args))
+        sites = program.read_sites(self.model, params, args)
+        check_flow(self.model, sites, params, as_arrays(args))
         none, still = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params)
         state = TrainState(params, params, self.optim.init(params), key, none, still, none)
         return replicated(state, self.sharding)
@@ -74,23 +74,23 @@ class VariationalFreeEnergy(eqx.Module):
 
     @eqx.filter_jit
     def _update(self, state, *args):
-        structure = law.read_laws(self.model, state.params, args)
+        sites = program.read_sites(self.model, state.params, args)
         key, subkey = jax.random.split(state.key)
-        layout = self.layout(structure)
-        walkers = draw_ensemble(self.model, structure, self.hamiltonian, state.params, args, subkey, layout, scores=True)
+        layout = self.layout(sites)
+        walkers = draw_ensemble(self.model, sites, self.hamiltonian, state.params, args, subkey, layout, scores=True)
         temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
         energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
-        stage = faults.first_failures(structure, walkers)
+        stage = faults.first_failures(sites, walkers)
         valid = stage == faults.SOUND
         weight = jnp.where(valid, walkers.weight, 0.0)
         scores = {}
-        if structure.classical_params:
+        if sites.classical_params:
             rows = walkers.scores["classical"]
             thermal = temperature / unit
-            scores["classical"] = classical_scores(rows, log_prob, energy / unit, thermal, weight, structure.num_electrons)
-        if structure.quantum_params:
+            scores["classical"] = classical_scores(rows, log_prob, energy / unit, thermal, weight, sites.num_electrons)
+        if sites.quantum_params:
             rows = walkers.scores["quantum"]
-            scores["quantum"] = quantum_scores(rows, log_prob, energy / unit, 1.0 * valid, structure.num_electrons)
+            scores["quantum"] = quantum_scores(rows, log_prob, energy / unit, 1.0 * valid, sites.num_electrons)
 
         grads = jax.tree.map(jnp.zeros_like, state.params)
         for block in scores.values():
@@ -98,9 +98,9 @@ class VariationalFreeEnergy(eqx.Module):
             grads |= {name: jax.tree.map(add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
-        folded = faults.folded(structure, walkers, stage)
-        state, taken_back = advance(state, updates, opt_state, key, structure.quantum_params, finite, folded)
-        return gathered((state, _info(walkers, structure, temperature, stage, taken_back, finite | taken_back)), self.sharding)
+        folded = faults.folded(sites, walkers, stage)
+        state, taken_back = advance(state, updates, opt_state, key, sites.quantum_params, finite, folded)
+        return gathered((state, _info(walkers, sites, temperature, stage, taken_back, finite | taken_back)), self.sharding)
 
     def run(
         self,
@@ -124,9 +124,9 @@ class VariationalFreeEnergy(eqx.Module):
         num_steps = whole("num_steps", num_steps, 0)
         start = self.init(key, *args) if init_state is None else init_state
         run = describe_run(self.model, self.hamiltonian, self.num_walkers, start, args)
-        laws = law.read_laws(self.model, start.params, args)
+        sites = program.read_sites(self.model, start.params, args)
         update = lambda state: self.update(state, *args)  # noqa: E731
-        return train(update, start, num_steps, self.num_walkers, laws, run, progress_bar, checkpoint, callback, self._unit)
+        return train(update, start, num_steps, self.num_walkers, sites, run, progress_bar, checkpoint, callback, self._unit)
 
     def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays.
@@ -141,9 +141,9 @@ class VariationalFreeEnergy(eqx.Module):
             drawn += self.num_walkers
             if standard_error is not None and _error_of(batches, self.hamiltonian.temperature) <= standard_error:
                 break
-        structure, walker = law.read_laws(self.model, params, args), _concatenate(batches)
+        sites, walker = program.read_sites(self.model, params, args), _concatenate(batches)
         walker = jax.tree.map(lambda x: x[:num_samples], walker)
-        faults.warn_of_draws(structure, walker)
+        faults.warn_of_draws(sites, walker)
         return Draws(
             samples=walker.values,
             log_prob=walker.log_prob,
@@ -152,29 +152,29 @@ class VariationalFreeEnergy(eqx.Module):
             log_det_jacobian=walker.log_det_jacobian,
             det_sign=walker.det_sign,
             temperature=float(self.hamiltonian.temperature),
-            num_electrons=structure.num_electrons,
-            born_site=structure.born,
+            num_electrons=sites.num_electrons,
+            born_site=sites.born,
             exact=walker.exact,
             unit=self._unit,
         )
 
     @eqx.filter_jit
     def _draw(self, params, key, *args):
-        structure = law.read_laws(self.model, params, args)
-        walkers = draw_ensemble(self.model, structure, self.hamiltonian, params, args, key, self.layout(structure))
+        sites = program.read_sites(self.model, params, args)
+        walkers = draw_ensemble(self.model, sites, self.hamiltonian, params, args, key, self.layout(sites))
         return gathered(walkers, self.sharding)
 
     @property
     def _unit(self) -> str:
         return getattr(self.hamiltonian, "unit", "hartree")
 
-    def layout(self, laws: law.Laws) -> Layout:
+    def layout(self, sites: program.Sites) -> Layout:
         """How the walkers go through the program."""
-        chunk_size = self.chunk_size or default_chunk_size(laws.num_electrons)
+        chunk_size = self.chunk_size or default_chunk_size(sites.num_electrons)
         return Layout(self.num_walkers, chunk_size, self.sharding)
 
 
-def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:
+def _info(walker, sites, temperature, stage, taken_back, updated) -> Info:
     valid = stage == faults.SOUND
     energy = (walker.kinetic + walker.potential).real
     free_energy = temperature * walker.log_prob + energy
@@ -182,7 +182,7 @@ def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:
     mean = weighted_mean(free_energy, weight)
     count = jnp.maximum(jnp.sum(valid), 2)
     variance = jnp.sum(jnp.where(valid, (weight * (free_energy - mean)) ** 2, 0.0)) / total(weight) ** 2
-    where, replaced = faults.first_faults(structure, walker, stage)
+    where, replaced = faults.first_faults(sites, walker, stage)
     first = jnp.argmax(where != faults.SOUND)
     return Info(
         free_energy=mean,
@@ -206,7 +206,7 @@ def _info(walker, structure, temperature, stage, taken_back, updated) -> Info:
 
 @eqx.filter_jit
 def _init_params(model, key, args):
-    return law.init_params(model, key, args)
+    return program.init_params(model, key, args)
 
 
 def _concatenate(batches):

@@ -34,7 +34,7 @@ from pnct.distributions import TabulatedOccupation
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.traced import Params
 
 FOLDS = 20  # of the jackknife
 LEAST = 40  # samples of either kind, below which nothing is moved

@@ -26,11 +26,11 @@ from jaxtyping import Array, Complex, Float, Int
 from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import level_occupations
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.batch import Layout
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.traced import Params
 from pnct.states.configuration_interaction import ConfigurationInteraction, CIStates
 from pnct.validation import whole
 
@@ -60,17 +60,17 @@ def diagonalised(
     Raises ValueError where the model has no such module.
     """
     num_samples = whole("num_samples", num_samples, 1)
-    structure = law.read_laws(vfe.model, params, args)
-    sites = law.sites_at_zero(vfe.model, structure, params, site, args)
-    orbitals = sites[structure.born]["fn"].distribution.orbitals
+    sites = program.read_sites(vfe.model, params, args)
+    traced = program.trace_at_zero(vfe.model, sites, params, site, args)
+    orbitals = traced[sites.born]["fn"].distribution.orbitals
     if name not in params or not isinstance(orbitals, CIStates):
         raise ValueError(f"Expected a module '{name}' of configuration_interaction in the states; got {', '.join(params)}.")
     mixing, blocks = orbitals.mixing, orbitals.mixing.blocks
     first = first_entries(mixing, blocks)
-    p_K, T = law.distribution(sites[site]), float(vfe.hamiltonian.temperature)
+    p_K, T = program.distribution(traced[site]), float(vfe.hamiltonian.temperature)
     thermal = T > 0 and isinstance(p_K, TabulatedOccupation)
     counts = shared_among_blocks(num_samples, mixing, np.asarray(p_K.log_levels() + mixing.log_weights) if thermal else None)
-    sums = sampled_elements(vfe, key, params, counts, args, structure, site, mixing)
+    sums = sampled_elements(vfe, key, params, counts, args, sites, site, mixing)
 
     coefficients, energies = np.array(mixing.coefficients, float), np.full(len(mixing.states), np.nan)
     for entry, found in sums.items():
@@ -110,12 +110,12 @@ def shared_among_blocks(
     return np.maximum(counts.astype(int), -(-LEAST * sizes // shared))
 
 
-def sampled_elements(vfe, key, params: Params, counts, args, structure, site: str, mixing) -> dict[int, "Elements"]:
+def sampled_elements(vfe, key, params: Params, counts, args, sites, site: str, mixing) -> dict[int, "Elements"]:
     """S and H of every distinct U, by its first entry, from so many samples of each block."""
     blocks = mixing.blocks
     first, sizes = first_entries(mixing, blocks), np.array([len(block) for block in blocks])
     sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
-    keys, laid_out, layout = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.layout(structure)
+    keys, laid_out, layout = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.layout(sites)
     for some in alike(sizes):
         widest = sizes[some].max()
         members = np.array([np.resize(blocks[i], widest) for i in some])
@@ -126,7 +126,7 @@ def sampled_elements(vfe, key, params: Params, counts, args, structure, site: st
             batch = which[start : start + BATCH]
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
-            psi, energy = jax.device_get(_amplitudes(vfe.model, structure, vfe.hamiltonian, site, laid_out, walkers, layout))
+            psi, energy = jax.device_get(_amplitudes(vfe.model, sites, vfe.hamiltonian, site, laid_out, walkers, layout))
             psi, energy, entries = psi[: len(batch)] * signs[batch], energy[: len(batch)], first[some][batch]
             for entry in np.unique(entries):
                 n, here = len(sums[entry].S[0]), entries == entry
@@ -216,25 +216,25 @@ def thermal_weights(
 
 
 @eqx.filter_jit
-def _amplitudes(model, structure, hamiltonian, site, shared, walkers, layout: Layout):
+def _amplitudes(model, sites, hamiltonian, site, shared, walkers, layout: Layout):
     """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the block's size."""
-    one = partial(_sample, model, structure, hamiltonian, site)
+    one = partial(_sample, model, sites, hamiltonian, site)
     return gathered(map_walkers(one, shared, walkers, layout.chunk_size, layout.mesh), layout.mesh)
 
 
-def _sample(model, structure, hamiltonian, site, shared, walker) -> tuple[Array, Array]:
+def _sample(model, sites, hamiltonian, site, shared, walker) -> tuple[Array, Array]:
     (params, args), (key, members, size) = shared, walker
     choose, draw = jax.random.split(key)
-    first = _born(model, structure, params, site, jnp.zeros(structure.num_electrons, int), args).orbitals
+    first = _born(model, sites, params, site, jnp.zeros(sites.num_electrons, int), args).orbitals
     base, Ks = first.base, jnp.asarray(first.mixing.states)[members]
     K = Ks[jax.random.randint(choose, (), 0, size)]
-    flow = _born(model, structure, params, site, K, args).flow  # the same for the whole block
+    flow = _born(model, sites, params, site, K, args).flow  # the same for the whole block
     drawn = Born(base, K, flow).draw(draw)
     R = jnp.where(drawn.converged, drawn.R, jnp.nan)
 
     def at(K):
         born = Born(base, K, flow)
-        return born.log_psi(R), local_energy(hamiltonian, born, R, structure.born)
+        return born.log_psi(R), local_energy(hamiltonian, born, R, sites.born)
 
     log_psi, energy = jax.vmap(at)(Ks)
     inside = jnp.arange(len(Ks)) < size
@@ -243,6 +243,6 @@ def _sample(model, structure, hamiltonian, site, shared, walker) -> tuple[Array,
     return psi / root_rho, jnp.where(inside, energy.kinetic + energy.potential, 0)
 
 
-def _born(model, structure, params, site, K, args) -> Born:
-    values = {site: jnp.asarray(K), structure.born: jnp.zeros(structure.shape)}
-    return law.sites_of(model, params, values, args)[structure.born]["fn"].distribution
+def _born(model, sites, params, site, K, args) -> Born:
+    values = {site: jnp.asarray(K), sites.born: jnp.zeros(sites.shape)}
+    return program.trace_sites(model, params, values, args)[sites.born]["fn"].distribution

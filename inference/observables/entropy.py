@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_mesh, gathered, map_walkers
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.traced import Params
 from pnct.validation import whole
 
 BATCH = 65_536  # states that are drawn together
@@ -26,21 +26,21 @@ def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Es
     Raises ValueError where every site but that of the electrons is conditioned: then there is no law to have one.
     """
     num_samples, key = whole("num_samples", num_samples, 2), checked_key(key)
-    laws, mesh = law.read_laws(model, params, args), default_mesh()
-    if not laws.classical:
+    sites, mesh = program.read_sites(model, params, args), default_mesh()
+    if not sites.classical:
         raise ValueError("Expected a model with an unobserved site before that of the electrons; got none.")
     log_prob, batch = [], min(BATCH, num_samples)
     for i, start in enumerate(range(0, num_samples, batch)):
-        drawn = _log_prob(model, laws, mesh, params, jax.random.fold_in(key, i), as_arrays(args), batch)
+        drawn = _log_prob(model, sites, mesh, params, jax.random.fold_in(key, i), as_arrays(args), batch)
         log_prob.append(np.asarray(drawn, float)[: num_samples - start])
     return mean_of_independent(-np.concatenate(log_prob))
 
 
 @eqx.filter_jit
-def _log_prob(model, laws, mesh, params, key, args, number):
+def _log_prob(model, sites, mesh, params, key, args, number):
     def one(shared, key):
         params, args = shared
-        values = law.draw_classical(model, laws, params, key, args)
-        return law.log_prob(model, laws, params, values, args)
+        values = program.draw_classical(model, sites, params, key, args)
+        return program.log_prob(model, sites, params, values, args)
 
     return gathered(map_walkers(one, (params, args), jax.random.split(key, number), CHUNK, mesh), mesh)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.draws import Draws
 from pnct.states.superposition import table_of
 
@@ -42,25 +42,25 @@ def momentum_distribution(
     values = {name: jnp.asarray(np.asarray(x)[sound]) for name, x in draws.samples.items()}
     if np.sum(sound) < 2:
         raise ValueError(f"Expected at least two finite samples; got {np.sum(sound)}.")
-    structure = law.read_laws(model, params, args)
+    sites = program.read_sites(model, params, args)
     keys = jax.random.split(key, int(np.sum(sound)))
-    n = np.asarray(_estimates(model, structure, params, args, values, keys, displacements, chunk_size))
-    orbitals = table_of(_born(model, structure, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
+    n = np.asarray(_estimates(model, sites, params, args, values, keys, displacements, chunk_size))
+    orbitals = table_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
     mean, error = n.mean(axis=0), n.std(axis=0, ddof=1) / np.sqrt(len(n))
     present = [name for name, count in zip(("up", "down"), orbitals.cell.num_electrons, strict=True) if count]
     by_name = lambda x: dict(zip(present, x, strict=True))  # noqa: E731
     return MomentumDistribution(orbitals.wavevectors, by_name(mean), by_name(error))
 
 
-def _born(model, structure, params, values, args):
-    return law.sites_of(model, params, values, args)[structure.born]["fn"].distribution
+def _born(model, sites, params, values, args):
+    return program.trace_sites(model, params, values, args)[sites.born]["fn"].distribution
 
 
 @eqx.filter_jit
-def _estimates(model, structure, params, args, values, keys, displacements, chunk_size):
+def _estimates(model, sites, params, args, values, keys, displacements, chunk_size):
     def one(x):
         values, key = x
-        R, born = values[structure.born], _born(model, structure, params, values, args)
+        R, born = values[sites.born], _born(model, sites, params, values, args)
         cell, k = born.orbitals.cell, jnp.asarray(table_of(born.orbitals).wavevectors, R.dtype)
         here = born.log_psi(R)
 

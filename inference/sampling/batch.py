@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.metropolis_fallback import electrons
 from pnct.inference.sampling.parallel import map_walkers
@@ -57,18 +57,18 @@ class Layout(NamedTuple):
 
 
 def draw_ensemble(
-    model: Callable, laws: law.Laws, hamiltonian, params: law.Params, args: tuple, key, layout: Layout, scores: bool = False
+    model: Callable, sites: program.Sites, hamiltonian, params: program.Params, args: tuple, key, layout: Layout, scores: bool = False
 ) -> Ensemble:
     """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
     keys = jax.random.split(key, (3, layout.num_walkers))
     shared = (hamiltonian, params, args)
-    powers = ladder(layout.num_walkers) if scores and laws.classical else np.ones(layout.num_walkers)
-    one = partial(_classical, model, laws, powers, scores)
+    powers = ladder(layout.num_walkers) if scores and sites.classical else np.ones(layout.num_walkers)
+    one = partial(_classical, model, sites, powers, scores)
     chunk_size = max(layout.chunk_size, CLASSICAL_CHUNK)
     values, log_prob, weight, classical = map_walkers(one, shared, (keys[0], jnp.asarray(powers)), chunk_size, layout.mesh)
-    one = partial(_quantum, model, laws, scores)
+    one = partial(_quantum, model, sites, scores)
     R, energy, quantum, *rest = map_walkers(one, shared, (keys[1], keys[2], values), layout.chunk_size, layout.mesh)
-    return Ensemble(values | {laws.born: R}, log_prob, weight, *energy, classical | quantum, *rest)
+    return Ensemble(values | {sites.born: R}, log_prob, weight, *energy, classical | quantum, *rest)
 
 
 def ladder(num_walkers: int) -> np.ndarray:
@@ -77,35 +77,35 @@ def ladder(num_walkers: int) -> np.ndarray:
     return np.concatenate([np.ones(num_walkers - hot), np.resize(HOT, hot)])
 
 
-def _classical(model, laws, powers, scores, shared, walker):
+def _classical(model, sites, powers, scores, shared, walker):
     (_, params, args), (key, power) = shared, walker
-    values = law.draw_classical(law.tempered(model, power), laws, params, key, args)
-    log_prob = law.log_prob(model, laws, params, values, args)
-    weight = jnp.exp(log_prob - _log_mixture(model, laws, powers, params, values, args))
-    if not (scores and laws.classical_params):
+    values = program.draw_classical(program.tempered(model, power), sites, params, key, args)
+    log_prob = program.log_prob(model, sites, params, values, args)
+    weight = jnp.exp(log_prob - _log_mixture(model, sites, powers, params, values, args))
+    if not (scores and sites.classical_params):
         return values, log_prob, weight, {}
-    own = {name: params[name] for name in laws.classical_params}
-    rows = real_score(lambda p: law.log_prob(model, laws, params | p, values, args), own)
+    own = {name: params[name] for name in sites.classical_params}
+    rows = real_score(lambda p: program.log_prob(model, sites, params | p, values, args), own)
     return values, log_prob, weight, {"classical": rows}
 
 
-def _log_mixture(model, laws, powers, params, values, args):
+def _log_mixture(model, sites, powers, params, values, args):
     """ln q of the law that all walkers together are drawn from."""
     rungs, counts = np.unique(powers, return_counts=True)
-    log_p = jax.vmap(lambda s: law.log_prob(law.tempered(model, s), laws, params, values, args))(jnp.asarray(rungs))
+    log_p = jax.vmap(lambda s: program.log_prob(program.tempered(model, s), sites, params, values, args))(jnp.asarray(rungs))
     return jax.nn.logsumexp(log_p, b=counts / len(powers))
 
 
-def _quantum(model, laws, scores, shared, walker):
+def _quantum(model, sites, scores, shared, walker):
     (hamiltonian, params, args), (key, fallback_key, values) = shared, walker
-    born, inversion = law.draw_electrons(model, laws, params, values, key, args)
+    born, inversion = program.draw_electrons(model, sites, params, values, key, args)
     R = electrons(fallback_key, born, inversion)
-    energy = local_energy(hamiltonian, born, R, laws.born)
+    energy = local_energy(hamiltonian, born, R, sites.born)
     rest = jnp.asarray(born.K), smallest_distance(R, born.orbitals.cell), inversion.converged
-    if not (scores and laws.quantum_params):
+    if not (scores and sites.quantum_params):
         return R, energy, {}, *rest
-    own = {name: params[name] for name in laws.quantum_params}
-    rows = complex_score(lambda p: law.log_psi(model, laws, params | p, values | {laws.born: R}, args), own)
+    own = {name: params[name] for name in sites.quantum_params}
+    rows = complex_score(lambda p: program.log_psi(model, sites, params | p, values | {sites.born: R}, args), own)
     return R, energy, {"quantum": rows}, *rest
 
 

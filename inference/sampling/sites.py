@@ -32,7 +32,7 @@ class tempered(Messenger):
             msg["fn"] = DistraxSite(distribution(msg).tempered(self.power))
 
 
-class Laws(NamedTuple):
+class Sites(NamedTuple):
     """The structure of a model. Names of sites and of parameters, as static tuples."""
 
     born: str  # the site of the electrons
@@ -47,7 +47,7 @@ class Laws(NamedTuple):
         return self.shape[0]
 
 
-def sites_of(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
+def trace_sites(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
     """The trace of the model with these parameters and values substituted."""
     program = substitute(model, data={**params, **values})
     return trace(program if key is None else seed(program, key)).get_trace(*args)
@@ -55,59 +55,59 @@ def sites_of(model: Callable, params: Params, values: dict, args: tuple, key=Non
 
 def init_params(model: Callable, key, args: tuple) -> Params:
     """The initial parameters of every param and module site."""
-    sites = trace(seed(model, key)).get_trace(*args)
-    return {name: site["value"] for name, site in sites.items() if site["type"] == "param"}
+    traced = trace(seed(model, key)).get_trace(*args)
+    return {name: site["value"] for name, site in traced.items() if site["type"] == "param"}
 
 
-def draw_classical(model: Callable, laws: Laws, params: Params, key, args: tuple) -> dict[str, Any]:
+def draw_classical(model: Callable, sites: Sites, params: Params, key, args: tuple) -> dict[str, Any]:
     """One independent sample of the classical sites, exact and ancestral: their values."""
-    sites = _sites_before(model, laws, params, {}, args, key)
-    return {name: sites[name]["value"] for name in laws.classical}
+    traced = _sites_before(model, sites, params, {}, args, key)
+    return {name: traced[name]["value"] for name in sites.classical}
 
 
-def draw_electrons(model: Callable, laws: Laws, params: Params, values: dict, key, args: tuple) -> tuple[Born, Inversion]:
+def draw_electrons(model: Callable, sites: Sites, params: Params, values: dict, key, args: tuple) -> tuple[Born, Inversion]:
     """The Born law at these classical values, and one independent exact sample R of it. The key is not that of the values."""
-    site = sites_of(model, params, values, args, key)[laws.born]
+    site = trace_sites(model, params, values, args, key)[sites.born]
     born = site["fn"].distribution
     return born, born.draw(site["kwargs"]["rng_key"])
 
 
-def log_prob(model: Callable, laws: Laws, params: Params, values: dict, args: tuple):
+def log_prob(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
     """ln p of the classical sites at these values."""
-    return _sum_log_prob(_sites_before(model, laws, params, values, args), laws.classical)
+    return _sum_log_prob(_sites_before(model, sites, params, values, args), sites.classical)
 
 
-def log_psi(model: Callable, laws: Laws, params: Params, values: dict, args: tuple):
+def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
     """ln Psi_K(R), complex."""
-    return sites_of(model, params, values, args)[laws.born]["fn"].log_psi(values[laws.born])
+    return trace_sites(model, params, values, args)[sites.born]["fn"].log_psi(values[sites.born])
 
 
-def read_laws(model: Callable, params: Params, args: tuple) -> Laws:
+def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density matrix."""
-    sites = {}
+    traced = {}
 
     def record(key):
-        traced = sites_of(model, params, {}, args, key)
-        sites.update({name: (type(distribution(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
-        return {name: traced[name]["value"] for name in sites}
+        traced = trace_sites(model, params, {}, args, key)
+        traced.update({name: (type(distribution(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
+        return {name: traced[name]["value"] for name in traced}
 
     values = jax.eval_shape(record, jax.random.key(0))
-    born = [name for name, (kind, _) in sites.items() if issubclass(kind, Born)]
+    born = [name for name, (kind, _) in traced.items() if issubclass(kind, Born)]
     if len(born) != 1:
-        found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in sites.items()) or "no sample site"
+        found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in traced.items()) or "no sample site"
         raise ValueError(f"Expected exactly one Born site in the model; got {len(born)} ({found}).")
-    if sites[born[0]][1]:
+    if traced[born[0]][1]:
         raise ValueError(f"Expected an unobserved Born site; got '{born[0]}' conditioned on a value.")
-    later = list(sites)[list(sites).index(born[0]) + 1 :]
+    later = list(traced)[list(traced).index(born[0]) + 1 :]
     if later:
         raise ValueError(f"Expected every sample site of the model before the Born site '{born[0]}'; got '{later[0]}' after it.")
-    observed = tuple(name for name, (_, seen) in sites.items() if seen)
-    classical = tuple(name for name in sites if name != born[0] and name not in observed)
-    laws = Laws(born[0], classical, observed, (), (), values[born[0]].shape)
+    observed = tuple(name for name, (_, seen) in traced.items() if seen)
+    classical = tuple(name for name in traced if name != born[0] and name not in observed)
+    sites = Sites(born[0], classical, observed, (), (), values[born[0]].shape)
     values = {name: jnp.zeros(v.shape, v.dtype) for name, v in values.items() if name not in observed}
-    return laws._replace(
-        classical_params=_dependencies(lambda p: log_prob(model, laws, p, values, args), params),
-        quantum_params=_dependencies(lambda p: log_psi(model, laws, p, values, args), params),
+    return sites._replace(
+        classical_params=_dependencies(lambda p: log_prob(model, sites, p, values, args), params),
+        quantum_params=_dependencies(lambda p: log_psi(model, sites, p, values, args), params),
     )
 
 
@@ -130,18 +130,18 @@ def distribution(site: dict):
     return site["fn"].distribution if isinstance(site["fn"], DistraxSite) else site["fn"]
 
 
-def sites_at_zero(model: Callable, laws: Laws, params: Params, site: str, args: tuple) -> dict:
+def trace_at_zero(model: Callable, sites: Sites, params: Params, site: str, args: tuple) -> dict:
     """The trace of the model where that classical site, shape (N,), and the electrons are zero."""
-    return sites_of(model, params, {site: jnp.zeros(laws.num_electrons, int), laws.born: jnp.zeros(laws.shape)}, args)
+    return trace_sites(model, params, {site: jnp.zeros(sites.num_electrons, int), sites.born: jnp.zeros(sites.shape)}, args)
 
 
-def _sites_before(model, laws, params, values, args, key=None):
+def _sites_before(model, sites, params, values, args, key=None):
     # Electrons that are given are not drawn; no site before them depends on where they are.
-    return sites_of(model, params, {laws.born: jnp.zeros(laws.shape)} | values, args, key)
+    return trace_sites(model, params, {sites.born: jnp.zeros(sites.shape)} | values, args, key)
 
 
-def _sum_log_prob(sites, names):
-    return sum((jnp.sum(sites[name]["fn"].log_prob(sites[name]["value"])) for name in names), start=jnp.zeros(()))
+def _sum_log_prob(traced, names):
+    return sum((jnp.sum(traced[name]["fn"].log_prob(traced[name]["value"])) for name in names), start=jnp.zeros(()))
 
 
 def _dependencies(f: Callable, params: Params) -> tuple[str, ...]:

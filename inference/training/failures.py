@@ -30,45 +30,45 @@ class TrainingFailedError(FloatingPointError):
         self.result = result
 
 
-def stages(laws) -> tuple[str, ...]:
+def stages(sites) -> tuple[str, ...]:
     """The numbers of a walker in the order in which they come to be, in words. laws: `laws.Laws`."""
     return (
-        *(f"site '{name}'" for name in laws.classical),
-        f"ln p of {', '.join(repr(name) for name in laws.classical) or 'nothing'}",
-        f"site '{laws.born}' (no inverse of the flow found)",
-        f"the kinetic energy at site '{laws.born}' (or too few integration steps of a continuous flow)",
-        f"the potential energy at site '{laws.born}'",
-        f"the scores at site '{laws.born}'",
+        *(f"site '{name}'" for name in sites.classical),
+        f"ln p of {', '.join(repr(name) for name in sites.classical) or 'nothing'}",
+        f"site '{sites.born}' (no inverse of the flow found)",
+        f"the kinetic energy at site '{sites.born}' (or too few integration steps of a continuous flow)",
+        f"the potential energy at site '{sites.born}'",
+        f"the scores at site '{sites.born}'",
     )
 
 
-def folded(laws, walkers, stage) -> Bool[Array, ""]:
+def folded(sites, walkers, stage) -> Bool[Array, ""]:
     """Whether any walker shows that the flow is not one-to-one: no inverse, or det J <= 0. stage: of first_failures."""
-    return jnp.any(stage == inversion_stage(laws)) | jnp.any((stage == SOUND) & (~walkers.exact | (walkers.det_sign <= 0)))
+    return jnp.any(stage == inversion_stage(sites)) | jnp.any((stage == SOUND) & (~walkers.exact | (walkers.det_sign <= 0)))
 
 
-def inversion_stage(laws) -> int:
+def inversion_stage(sites) -> int:
     """The place among the stages of the inversion of the flow."""
-    return len(laws.classical) + 1
+    return len(sites.classical) + 1
 
 
-def first_failures(laws, walkers) -> Int[Array, " B"]:
+def first_failures(sites, walkers) -> Int[Array, " B"]:
     """For each walker of an `Ensemble` the first stage that is not finite, -1 where all are."""
 
     def finite(numbers):
         leaves = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(numbers)]
         return jnp.all(jnp.stack([jnp.ones(len(walkers.log_prob), bool), *leaves]), axis=0)
 
-    in_order = [walkers.values[name] for name in laws.classical]
-    in_order += [walkers.log_prob, walkers.values[laws.born], walkers.kinetic, walkers.potential, walkers.scores]
+    in_order = [walkers.values[name] for name in sites.classical]
+    in_order += [walkers.log_prob, walkers.values[sites.born], walkers.kinetic, walkers.potential, walkers.scores]
     failed = ~jnp.stack([finite(numbers) for numbers in in_order])
     return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
 
 
-def first_faults(laws, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
+def first_faults(sites, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
     """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing failed; and which."""
     replaced = (stage == SOUND) & ~walkers.exact
-    return jnp.where(replaced, inversion_stage(laws), stage), replaced
+    return jnp.where(replaced, inversion_stage(sites), stage), replaced
 
 
 def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
@@ -98,15 +98,15 @@ def named(walker, stage: str, K, distance) -> str:
     return f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, smallest pair distance {known}"
 
 
-def warn_of_draws(laws, walkers) -> None:
+def warn_of_draws(sites, walkers) -> None:
     """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `Ensemble` of host arrays."""
-    total, stage = len(walkers.log_prob), np.asarray(first_failures(laws, walkers))
-    where, replaced = (np.asarray(x) for x in first_faults(laws, walkers, stage))
+    total, stage = len(walkers.log_prob), np.asarray(first_failures(sites, walkers))
+    where, replaced = (np.asarray(x) for x in first_faults(sites, walkers, stage))
     folded = int(np.sum(walkers.det_sign <= 0))
     told = []
     if np.any(where != SOUND):
         i = np.flatnonzero(where != SOUND)[0]
-        first = named(i, stages(laws)[where[i]], walkers.K[i], walkers.smallest_distance[i])
+        first = named(i, stages(sites)[where[i]], walkers.K[i], walkers.smallest_distance[i])
         told.append(f"{_counted(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
     if folded:
         told.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")

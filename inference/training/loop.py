@@ -16,7 +16,7 @@ import optax
 
 from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 from pnct.inference.runs.signals import Interrupted, deferred_signals
-from pnct.inference.sampling.sites import Laws, Params
+from pnct.inference.sampling.traced import Sites, Params
 from pnct.inference.training import failures as faults
 from pnct.inference.training.progress import progress
 
@@ -96,7 +96,7 @@ def train(
     start: TrainState,
     num_steps: int,
     num_walkers: int,
-    laws: Laws,
+    sites: Sites,
     run: dict,
     progress_bar: bool,
     checkpoint: str | Path | None,
@@ -119,8 +119,8 @@ def train(
             raise ValueError(f"Expected num_steps >= {done}, the steps that {checkpoint} holds; got {num_steps}.")
 
         shown = progress_bar and done < num_steps and jax.process_index() == 0
-        report = stack.enter_context(progress(num_steps, shown, laws.num_electrons, done, unit))
-        warn = stack.enter_context(faults.fault_reports(faults.stages(laws), num_walkers))
+        report = stack.enter_context(progress(num_steps, shown, sites.num_electrons, done, unit))
+        warn = stack.enter_context(faults.fault_reports(faults.stages(sites), num_walkers))
         for step in range(done, num_steps):
             state, info = update(state)
             infos.append(jax.device_get(info))

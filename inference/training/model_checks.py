@@ -15,7 +15,7 @@ from pnct.flows.base import jacobian
 from pnct.hamiltonian import Hamiltonian
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.space import Cell
 from pnct.states.superposition import Superposition
 from pnct.systems.ewald import Coulomb, NoInteraction
@@ -27,13 +27,13 @@ POTENTIALS = (Coulomb, NoInteraction, TrapPotential)
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
 
-def check_flow(model, laws: law.Laws, params, args: tuple) -> None:
+def check_flow(model, sites: program.Sites, params, args: tuple) -> None:
     """Raises ValueError where the flow of the Born site breaks one of these laws, naming the site."""
     rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
     shaken = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), params)
-    places = rng.uniform(size=(SAMPLES, *laws.shape))
-    exchange, shift, unlike, motion, folds = (float(x) for x in _violations(model, laws, params, shaken, args, places))
-    at, difference = f"At site '{laws.born}': Expected", "got a difference of {:.2g} at a random R."
+    places = rng.uniform(size=(SAMPLES, *sites.shape))
+    exchange, shift, unlike, motion, folds = (float(x) for x in _violations(model, sites, params, shaken, args, places))
+    at, difference = f"At site '{sites.born}': Expected", "got a difference of {:.2g} at a random R."
     if exchange > 0:
         what = "an equivariant flow, which exchanges zeta where two electrons of one spin are exchanged"
         raise ValueError(f"{at} {what}; {difference.format(exchange)}")
@@ -68,9 +68,9 @@ def check_hamiltonian(hamiltonian, args: tuple) -> None:
 
 
 @eqx.filter_jit
-def _violations(model, laws, params, shaken, args, places):
+def _violations(model, sites, params, shaken, args, places):
     """How far the flow is from each law: 0 where it is obeyed to rounding, else the difference; and the number of folds."""
-    born = _born(model, laws, shaken, args)
+    born = _born(model, sites, shaken, args)
     space, dtype = born.orbitals.cell, born.dtype
     places = space.L * jnp.asarray(places, dtype)
     R = places[0]
@@ -86,7 +86,7 @@ def _violations(model, laws, params, shaken, args, places):
     motions = (space.moved, *own)
 
     def state(key):
-        born = _born(law.tempered(model, 0.0), laws, shaken, args, key)
+        born = _born(program.tempered(model, 0.0), sites, shaken, args, key)
         zeta = jax.vmap(born.flow)(jnp.stack([R, *(move(R) for move in motions)]))
         moved = jnp.stack([move(zeta[0]) for move in motions])
         return born.orbitals.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
@@ -97,7 +97,7 @@ def _violations(model, laws, params, shaken, args, places):
     unlike = jnp.max(jnp.where(same, apart, 0.0))
     motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(motion), 0.0)
 
-    flow = _born(model, laws, params, args).flow
+    flow = _born(model, sites, params, args).flow
 
     def one_to_one(R):
         zeta, J = jacobian(flow, R)
@@ -107,7 +107,7 @@ def _violations(model, laws, params, shaken, args, places):
     return *violations, jnp.sum(~jax.lax.map(one_to_one, places))
 
 
-def _born(model, laws, params, args, key=None):
+def _born(model, sites, params, args, key=None):
     """The Born law of one draw of the classical sites."""
-    values, key = {laws.born: jnp.zeros(laws.shape)}, jax.random.key(0) if key is None else key
-    return law.sites_of(model, params, values, args, key)[laws.born]["fn"].distribution
+    values, key = {sites.born: jnp.zeros(sites.shape)}, jax.random.key(0) if key is None else key
+    return program.trace_sites(model, params, values, args, key)[sites.born]["fn"].distribution

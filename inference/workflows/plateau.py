@@ -23,7 +23,7 @@ from pnct.inference.runs.checkpoint import PATTERN, Checkpoint, keep_only, newes
 from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.runs.run_directory import BEST, stacked, unstacked
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.traced import Params
 from pnct.inference.training.loop import Info, TrainState
 from pnct.validation import whole
 

@@ -14,7 +14,7 @@ from pnct.distributions import TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import settled, unlisted_settled
 from pnct.inference.closed_form.diagonalisation import diagonalised
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling.sites import Params, distribution, read_laws, sites_at_zero
+from pnct.inference.sampling.traced import Params, distribution, read_sites, trace_at_zero
 from pnct.inference.training.loop import Info, RunResult, TrainState
 from pnct.validation import whole
 
@@ -59,10 +59,10 @@ def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, ga
     mix, levels = jax.random.split(key)
     if "ci" in params:
         params = diagonalised(vfe, mix, params, num_samples, gas)
-    laws = read_laws(vfe.model, params, (gas,))
-    if "K" not in laws.classical or vfe.hamiltonian.temperature == 0:
+    sites = read_sites(vfe.model, params, (gas,))
+    if "K" not in sites.classical or vfe.hamiltonian.temperature == 0:
         return params
-    p_K = distribution(sites_at_zero(vfe.model, laws, params, "K", (gas,))["K"])
+    p_K = distribution(trace_at_zero(vfe.model, sites, params, "K", (gas,))["K"])
     if isinstance(p_K, TabulatedOccupation):
         return unlisted_settled(vfe, levels, params, p_K, num_samples, gas)
     return settled(vfe, levels, params, num_samples, gas)

@@ -96,10 +96,10 @@ def make_case(name: str) -> Case:
 
 def shaken(network, key, size=0.02):
     """The network with random numbers added, so that none of its parameters is zero."""
-    leaves, structure = jax.tree.flatten(network)
+    leaves, sites = jax.tree.flatten(network)
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(
-        structure, [x + size * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]
+        sites, [x + size * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]
     )
 
 
@@ -122,14 +122,14 @@ def task(f, chunk_size, *batches) -> Task:
 def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
     """Yields (phase, our Task, the reference's Task). Slow tasks get fewer walkers."""
     gas, orbitals, occupation, flow = case.gas, case.gas.orbitals, case.occupation, case.flow
-    law = dist.Occupation(gas, occupation)
-    table = law._table()
+    program = dist.Occupation(gas, occupation)
+    table = program._table()
     keys = jax.random.split(jax.random.key(1), walkers)
     few = slice(max(1, walkers // 4))
     both = lambda ours, theirs: (task(f, chunk_size, *x) for f, *x in (ours, theirs))  # noqa: E731
 
-    draw_K = lambda key: law.sample(seed=key)  # noqa: E731
-    slow_draw_K = lambda key: published.draw_occupation(gas, occupation, law._table(), key)  # noqa: E731
+    draw_K = lambda key: program.sample(seed=key)  # noqa: E731
+    slow_draw_K = lambda key: published.draw_occupation(gas, occupation, program._table(), key)  # noqa: E731
     many = max(chunk_size, CLASSICAL_CHUNK)
     K_keys = jax.random.split(jax.random.key(2), batch)  # the table of the ideal gas is computed once for all of them
     yield "K", *(task(f, many, keys) for f, keys in ((draw_K, K_keys), (slow_draw_K, K_keys[: max(many, batch // 4)])))

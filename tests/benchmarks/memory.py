@@ -21,7 +21,7 @@ from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.correlations import momentum_distribution as momentum
 from pnct.inference.sampling.parallel import as_arrays
-from pnct.inference.sampling.sites import read_laws
+from pnct.inference.sampling.sites import read_sites
 from pnct.models import electron_gas
 from pnct.systems.electron_gas import ElectronGas
 
@@ -54,8 +54,8 @@ def measure(gas, walkers: int, chunk_size: int) -> dict:
     evaluate = memory_of(VariationalFreeEnergy._draw, vfe, state.params, jax.random.key(1), *args)
     draws = vfe.evaluate(jax.random.key(1), state.params, walkers, gas)
     values = {name: jax.numpy.asarray(x) for name, x in draws.samples.items()}
-    laws, keys = read_laws(electron_gas, state.params, args), jax.random.split(jax.random.key(2), walkers)
-    inputs = (electron_gas, laws, state.params, args, values, keys, 1, chunk_size)
+    sites, keys = read_sites(electron_gas, state.params, args), jax.random.split(jax.random.key(2), walkers)
+    inputs = (electron_gas, sites, state.params, args, values, keys, 1, chunk_size)
     return dict(zip(PROGRAMS, (step, evaluate, memory_of(momentum._estimates, *inputs)), strict=True))
 
 

@@ -49,8 +49,8 @@ def test_same_wave_function_and_exact_local_energy_and_an_unbiased_probe(case, K
 
     @jax.jit
     def both(K, R):
-        law = dist.Born(gas.orbitals, K, flow)
-        ours = law.log_psi(R), hamiltonian(gas)(law, R).kinetic
+        program = dist.Born(gas.orbitals, K, flow)
+        ours = program.log_psi(R), hamiltonian(gas)(program, R).kinetic
         re, im = published.ln_psi(flow, gas.orbitals, K, R)
         return ours, (re + 1j * im, published.kinetic(flow, gas.orbitals, K, R, gas.rs)), probed(keys)
 
@@ -72,14 +72,14 @@ def test_same_occupation_law(case, K):
 
 def test_the_slow_sampler_draws_from_the_same_law(case):
     """5 sigma, for every orbital."""
-    law, M = dist.Occupation(case.gas, case.occupation), len(case.gas.orbitals)
+    program, M = dist.Occupation(case.gas, case.occupation), len(case.gas.orbitals)
     occupied = lambda K: jnp.zeros(M).at[K].add(1.0)  # noqa: E731
 
     @jax.jit
     @jax.vmap
     def both(key):
         slow = published.draw_occupation(case.gas, case.occupation, table_of(case), key)
-        return occupied(law.sample(seed=key)), occupied(slow)
+        return occupied(program.sample(seed=key)), occupied(slow)
 
     keys = jax.random.split(jax.random.key(5), 4096)
     ours, reference = (np.asarray(x) for x in both(keys))

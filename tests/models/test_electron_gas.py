@@ -147,17 +147,17 @@ def test_a_plate_is_refused_with_a_reason():
 )
 def test_bad_coordinates_are_refused(draw, R, message):
     values, _, params = draw(electron_gas, random.key(0))
-    law = trace(substitute(electron_gas, {**params, **values})).get_trace(GAS)["R"]["fn"]
+    program = trace(substitute(electron_gas, {**params, **values})).get_trace(GAS)["R"]["fn"]
     with pytest.raises(ValueError, match=message):
-        law.log_psi(R)
+        program.log_psi(R)
     with pytest.raises(ValueError, match=message):
-        law.log_prob(R)
+        program.log_prob(R)
 
 
 @pytest.mark.parametrize("K", [[0, 0, 1], [1, 0, 0], [0, 99, 1], [-1, 2, 1]])
 def test_an_impossible_state_has_probability_zero(draw, K):
     values, _, params = draw(electron_gas, random.key(0))
-    law = trace(substitute(electron_gas, {**params, **values})).get_trace(GAS)["K"]["fn"]
-    assert float(law.log_prob(jnp.array(K))) == -np.inf
+    program = trace(substitute(electron_gas, {**params, **values})).get_trace(GAS)["K"]["fn"]
+    assert float(program.log_prob(jnp.array(K))) == -np.inf
     with pytest.raises(ValueError, match="Expected"):
-        law.check(K)
+        program.check(K)

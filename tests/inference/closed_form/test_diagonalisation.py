@@ -24,7 +24,7 @@ from pnct.inference.closed_form.diagonalisation import (
     shared_among_blocks,
     thermal_weights,
 )
-from pnct.inference.sampling.sites import read_laws
+from pnct.inference.sampling.traced import read_sites
 from pnct.inference.workflows.rounds import solved
 from pnct.models import electron_gas
 from pnct.states.configuration_interaction import configuration_interaction
@@ -154,8 +154,8 @@ def test_samples_go_where_they_make_the_entropy_sure():
 
 def test_coefficients_belong_to_no_law():
     """Their gradient is zero: rows of zeros for each of them would cost the natural gradient most of its time."""
-    laws = read_laws(mixed_gas, routine().init(random.key(0), GAS).params, (GAS,))
-    assert laws.classical_params == ("occupation",) and laws.quantum_params == ()
+    sites = read_sites(mixed_gas, routine().init(random.key(0), GAS).params, (GAS,))
+    assert sites.classical_params == ("occupation",) and sites.quantum_params == ()
 
 
 def test_free_electrons_stay_unmixed():
@@ -198,7 +198,7 @@ def test_tabulated_states_get_their_boltzmann_factors():
     vfe = routine(gas, model=tabulated_gas)
     params = diagonalised(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
     mixing = eqx.combine(params["ci"], configuration_interaction(gas.orbitals, 30)(random.key(0)))
-    law = dist.TabulatedOccupation(gas, params["occupation"], mixing)
+    program = dist.TabulatedOccupation(gas, params["occupation"], mixing)
     E = np.empty(len(mixing.states))
     for block in mixing.blocks:
         E[block] = np.linalg.eigvalsh(first_order_matrix(gas, mixing.states[block].tolist()))
@@ -206,9 +206,9 @@ def test_tabulated_states_get_their_boltzmann_factors():
     p = np.exp(E.min() - E) / np.sum(np.exp(E.min() - E))
     excess = lambda log_p: p @ (log_p + E - p @ (log_p + E)) ** 2  # noqa: E731
     ideal = -np.asarray(gas.reduced_energies[0])[mixing.states].sum(axis=1)
-    log_p = np.asarray(jax.jit(law.log_prob)(jnp.asarray(mixing.states)))
+    log_p = np.asarray(jax.jit(program.log_prob)(jnp.asarray(mixing.states)))
     assert excess(log_p) < 0.05 * excess(ideal)
-    first, whole = mixing.entries[:, 0], np.asarray(mixing.log_weights + law.log_levels())
+    first, whole = mixing.entries[:, 0], np.asarray(mixing.log_weights + program.log_levels())
     assert all(np.ptp(whole[first == entry]) < 1e-9 for entry in first[[block[0] for block in mixing.blocks]])
 
 
@@ -232,16 +232,16 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
 def test_what_is_one_body_goes_to_the_levels():
     """Boltzmann factors of other levels, known for half of the states: nothing is left for the listed, all is for the others."""
     mixing = configuration_interaction(GAS.orbitals, 60)(random.key(0))
-    law = dist.TabulatedOccupation(GAS, levels(GAS)(random.key(0)), mixing)
+    program = dist.TabulatedOccupation(GAS, levels(GAS)(random.key(0)), mixing)
     c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shells.max()) + 1]
     n = level_occupations(GAS, mixing.states)
-    y = np.asarray(-law.log_levels()) + n @ c + 7.0
+    y = np.asarray(-program.log_levels()) + n @ c + 7.0
     y[::2] = np.nan
-    s, shifts = thermal_weights(law, y)
+    s, shifts = thermal_weights(program, y)
     np.testing.assert_allclose(s, 0, atol=1e-4)
     occupied = n[1::2].max(axis=0) > 0
     np.testing.assert_allclose(np.ptp((shifts - c)[occupied]), 0, atol=1e-4)
-    nothing, none = thermal_weights(law, np.full(len(y), np.nan))
+    nothing, none = thermal_weights(program, np.full(len(y), np.nan))
     assert not nothing.any() and not none.any()
 
 

@@ -307,8 +307,8 @@ def test_free_energy_below_the_exact_one():
 def test_errors_cover_the_truth_at_the_stated_rate():
     """200 repeats of 500 draws of the ideal gas: 68 % and 95 % of the intervals hold E, to 3 binomial sigma."""
     gas = ElectronGas((3, 0), 2, 2.0, 0.5, 0.25)
-    law = Occupation(gas)
-    K = np.asarray(jax.jit(lambda key: law.sample(seed=key, sample_shape=(200 * 500,)))(jax.random.key(0)))
+    program = Occupation(gas)
+    K = np.asarray(jax.jit(lambda key: program.sample(seed=key, sample_shape=(200 * 500,)))(jax.random.key(0)))
     energy = np.sum(np.asarray(gas.orbital_energies)[K], axis=1)  # of entropy alike, for F is one number for all K
     found = [chain_estimate(part)[0] for part in energy.reshape(200, 4, 125)]
     assert_covered({"E": [(e.value - ideal_gas(gas).energy) / e.error for e in found]})

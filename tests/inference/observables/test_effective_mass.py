@@ -16,10 +16,10 @@ GAS = ElectronGas((5, 0), 2, 2.0, 0.3, 0.25)
 
 
 def draws_of(gas, samples=20_000, seed=0):
-    law = Occupation(gas)
-    K = jax.jit(lambda key: law.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
+    program = Occupation(gas)
+    K = jax.jit(lambda key: program.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
     zeros = np.zeros(samples)
-    log_p = np.asarray(jax.jit(law.log_prob)(K))
+    log_p = np.asarray(jax.jit(program.log_prob)(K))
     return Draws({"K": np.asarray(K)}, log_p, zeros, zeros, zeros, zeros, float(gas.temperature), gas.N, "R")
 
 

@@ -17,9 +17,9 @@ CLOSED = ElectronGas((5, 0), 2, 0.1, 0.4, 0.0, cutoff=4.0)
 
 def ideal_states(gas, samples, seed=0):
     """Independent K of the ideal gas and their ln p."""
-    law = Occupation(gas)
-    K = jax.jit(lambda key: law.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
-    return np.asarray(K), np.asarray(jax.jit(law.log_prob)(K))
+    program = Occupation(gas)
+    K = jax.jit(lambda key: program.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
+    return np.asarray(K), np.asarray(jax.jit(program.log_prob)(K))
 
 
 def all_states(gas):

@@ -47,11 +47,11 @@ def exact_heat_capacity(gas):
 
 
 def draws_of(gas, samples, seed=0):
-    law = Occupation(gas)
-    K = jax.jit(lambda key: law.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
+    program = Occupation(gas)
+    K = jax.jit(lambda key: program.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
     energy = np.sum(np.asarray(gas.orbital_energies)[np.asarray(K)], axis=1)
     zeros = np.zeros(samples)
-    log_p = np.asarray(jax.jit(law.log_prob)(K))
+    log_p = np.asarray(jax.jit(program.log_prob)(K))
     return Draws({"K": np.asarray(K)}, log_p, energy + 0j, zeros, zeros, zeros + 1, float(gas.temperature), gas.N, "R")
 
 

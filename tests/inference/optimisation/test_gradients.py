@@ -13,7 +13,7 @@ from pnct import ElectronGas
 from pnct.flows import backflow
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.gradients import classical_scores, detrended, gradient, quantum_scores, weighted_mean
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.networks.transformer import transformer
 
@@ -45,7 +45,7 @@ def energies(gas):
 @pytest.fixture(scope="module")
 def setting():
     """Randomised parameters, the laws, all K, and relative positions: everything depends on r_1 - r_2 alone."""
-    params = law.init_params(model, jax.random.key(1), (GAS,))
+    params = program.init_params(model, jax.random.key(1), (GAS,))
     flat, unravel = ravel_pytree(params)
     params = unravel(flat + 0.15 * jax.random.normal(jax.random.key(2), flat.shape))
     M = len(GAS.orbitals)
@@ -54,19 +54,19 @@ def setting():
     x, y = ((np.arange(GRID) + shift) * GAS.L / GRID for shift in (0.31, 0.57))
     r = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     R = jnp.stack([r, np.zeros_like(r)], axis=1)
-    return params, law.read_laws(model, params, (GAS,)), K, R
+    return params, program.read_sites(model, params, (GAS,)), K, R
 
 
-def exact_values(params, laws, K, R):
+def exact_values(params, sites, K, R):
     """ln p(K), |Psi_K(R)|^2 as a weight, E_loc: arrays (K,), (K, R), (K, R)."""
 
     def one(K, R):
         values = {"K": K, "R": R}
-        born = law.sites_of(model, params, values, (GAS,))["R"]["fn"].distribution
+        born = program.trace_sites(model, params, values, (GAS,))["R"]["fn"].distribution
         e = energies(GAS)(born, R)
         return jnp.exp(2 * born.log_psi(R).real), e.kinetic + e.potential
 
-    log_prob = jax.vmap(lambda K: law.log_prob(model, laws, params, {"K": K, "R": R[0]}, (GAS,)))(K)
+    log_prob = jax.vmap(lambda K: program.log_prob(model, sites, params, {"K": K, "R": R[0]}, (GAS,)))(K)
     weight, energy = jax.vmap(lambda K: jax.lax.map(lambda R: one(K, R), R, batch_size=64))(K)
     # r_1 runs over the cell on the grid, r_2 over its volume.
     return log_prob, weight * GAS.L**2 * (GAS.L / GRID) ** 2, energy
@@ -74,30 +74,30 @@ def exact_values(params, laws, K, R):
 
 @jax.jit
 def exact_free_energy(params, K, R):
-    laws = law.read_laws(model, params, (GAS,))
-    log_prob, weight, energy = exact_values(params, laws, K, R)
+    sites = program.read_sites(model, params, (GAS,))
+    log_prob, weight, energy = exact_values(params, sites, K, R)
     E_K = jnp.sum(weight * energy.real, axis=1) / jnp.sum(weight, axis=1)
     return jnp.sum(jnp.exp(log_prob) * (GAS.temperature * log_prob + E_K))
 
 
 def test_laws_are_read_off_the_model(setting):
-    _, laws, _, _ = setting
-    assert laws == law.Laws("R", ("K",), (), ("occupation",), ("flow",), (2, 2))
+    _, sites, _, _ = setting
+    assert sites == program.Sites("R", ("K",), (), ("occupation",), ("flow",), (2, 2))
 
 
 def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
-    params, laws, K, R = setting
+    params, sites, K, R = setting
 
     @jax.jit
     def score_gradient(params):
-        log_prob, weight, energy = exact_values(params, laws, K, R)
+        log_prob, weight, energy = exact_values(params, sites, K, R)
         p = jnp.exp(log_prob)
 
         def scores(K):
-            classical = jax.grad(lambda q: law.log_prob(model, laws, q, {"K": K, "R": R[0]}, (GAS,)))(params)
+            classical = jax.grad(lambda q: program.log_prob(model, sites, q, {"K": K, "R": R[0]}, (GAS,)))(params)
 
             def quantum(R):
-                f = lambda q: law.log_psi(model, laws, q, {"K": K, "R": R}, (GAS,))  # noqa: E731
+                f = lambda q: program.log_psi(model, sites, q, {"K": K, "R": R}, (GAS,))  # noqa: E731
                 return complex_score(f, params)
 
             return classical, jax.lax.map(quantum, R, batch_size=64)
@@ -116,24 +116,24 @@ def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
 
 def test_sampled_gradient_agrees_with_the_exact_one(setting):
     """Without clipping, the mean of many walkers' gradients is the exact gradient within 5 sigma."""
-    params, laws, K, R = setting
+    params, sites, K, R = setting
     expected, unravel = ravel_pytree(jax.grad(exact_free_energy)(params, K, R))
 
     @jax.jit
     def batch(key):
         def walker(key):
             K_key, R_key = jax.random.split(key)
-            values = law.draw_classical(model, laws, params, K_key, (GAS,))
-            log_prob = law.log_prob(model, laws, params, values, (GAS,))
-            born, (R, *_) = law.draw_electrons(model, laws, params, values, R_key, (GAS,))
+            values = program.draw_classical(model, sites, params, K_key, (GAS,))
+            log_prob = program.log_prob(model, sites, params, values, (GAS,))
+            born, (R, *_) = program.draw_electrons(model, sites, params, values, R_key, (GAS,))
             values, e = values | {"R": R}, energies(GAS)(born, R)
             classical = {"occupation": params["occupation"]}
             quantum = {"flow": params["flow"]}
             return (
                 log_prob,
                 e.kinetic + e.potential,
-                real_score(lambda p: law.log_prob(model, laws, params | p, values, (GAS,)), classical),
-                complex_score(lambda p: law.log_psi(model, laws, params | p, values, (GAS,)), quantum),
+                real_score(lambda p: program.log_prob(model, sites, params | p, values, (GAS,)), classical),
+                complex_score(lambda p: program.log_psi(model, sites, params | p, values, (GAS,)), quantum),
             )
 
         log_prob, energy, rows_c, rows_q = jax.vmap(walker)(jax.random.split(key, 512))

@@ -55,8 +55,8 @@ def test_a_law_of_few_parameters_is_solved_with_the_mean_metric_of_the_steps():
     optim = natural_gradient(learning_rate=1.0, damping=0.1, max_norm=np.inf)
     state = optim.init(params)
     for step, block in enumerate((first, second)):
-        laws = {"quantum": block, "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0))}
-        updates, state = optim.update(params, state, params, scores=laws)
+        sites = {"quantum": block, "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0))}
+        updates, state = optim.update(params, state, params, scores=sites)
     flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
     metric = (O1.T @ O1 + O2.T @ O2) / 2 / 20
     expected = -np.linalg.solve(metric + 0.1 * np.eye(9), O2.T @ second.residual / 20)
@@ -144,7 +144,7 @@ def test_any_optimiser_takes_scores(optim):
     params = jax.tree.map(lambda leaf: leaf[0], block.rows)
     wrapped = as_optax(optim)
     updates, _ = wrapped.update(gradient(block), wrapped.init(params), params, scores={"classical": block})
-    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    assert jax.tree.sites(updates) == jax.tree.sites(params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
 
 

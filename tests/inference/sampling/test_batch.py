@@ -13,7 +13,7 @@ import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.distributions import transformer
 from pnct.inference.free_energy import _init_params
-from pnct.inference.sampling import sites as law
+from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.batch import HOT_SHARE, Layout, draw_ensemble, ladder
 
 GAS = ElectronGas((3, 0), dim=2, rs=2.0, theta=0.15, twist=0.25)
@@ -27,8 +27,8 @@ def model(gas):
 
 def batch(model, scores, size=B):
     params = _init_params(model, random.key(0), (GAS,))
-    laws = law.read_laws(model, params, (GAS,))
-    draw = jax.jit(lambda key: draw_ensemble(model, laws, hamiltonian(GAS), params, (GAS,), key, Layout(size, 8, None), scores))
+    sites = program.read_sites(model, params, (GAS,))
+    draw = jax.jit(lambda key: draw_ensemble(model, sites, hamiltonian(GAS), params, (GAS,), key, Layout(size, 8, None), scores))
     return draw(random.key(1))
 
 

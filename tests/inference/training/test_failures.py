@@ -18,7 +18,7 @@ from pnct.flows.inverse import Inversion
 from pnct.inference import NumericalWarning, TrainingFailedError
 from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Layout, draw_ensemble
-from pnct.inference.sampling.sites import read_laws
+from pnct.inference.sampling.traced import read_sites
 from pnct.inference.training import failures as faults
 from pnct.inference.training.loop import HALVINGS
 from pnct.space import Cell, OpenSpace
@@ -48,8 +48,8 @@ def broken():
 
 def redrawn(vfe, state):
     """The walkers of the step that starts from `state`, drawn once more."""
-    laws = read_laws(vfe.model, state.params, (GAS,))
-    draw = lambda params, key: draw_ensemble(vfe.model, laws, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)  # noqa: E731
+    sites = read_sites(vfe.model, state.params, (GAS,))
+    draw = lambda params, key: draw_ensemble(vfe.model, sites, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)  # noqa: E731
     return jax.device_get(jax.jit(draw)(state.params, jax.random.split(state.key)[1]))
 
 
@@ -235,8 +235,8 @@ def test_a_skipped_update_does_not_count_once_one_is_made():
 
 def test_the_first_stage_that_fails_is_the_one_that_is_named():
     """Walker i has nan in everything from stage i on; the last walker is sound."""
-    laws = SimpleNamespace(classical=("X", "K"), born="R")
-    names = faults.stages(laws)
+    sites = SimpleNamespace(classical=("X", "K"), born="R")
+    names = faults.stages(sites)
     B = len(names) + 1
     column = lambda stage, *shape: np.where(np.arange(B).reshape(-1, *[1] * len(shape)) > stage, np.ones((B, *shape)), np.nan)  # noqa: E731
     walkers = SimpleNamespace(
@@ -246,8 +246,8 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
         potential=column(5),
         scores={"classical": {"w": column(6, 1, 4)}, "quantum": {"v": column(6, 2)}},
     )
-    np.testing.assert_array_equal(faults.first_failures(laws, walkers), [*range(B - 1), faults.SOUND])
-    assert names[faults.inversion_stage(laws)] == "site 'R' (no inverse of the flow found)"
+    np.testing.assert_array_equal(faults.first_failures(sites, walkers), [*range(B - 1), faults.SOUND])
+    assert names[faults.inversion_stage(sites)] == "site 'R' (no inverse of the flow found)"
     assert (names[0], names[2], names[6]) == ("site 'X'", "ln p of 'X', 'K'", "the scores at site 'R'")
 
 

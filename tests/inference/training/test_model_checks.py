@@ -13,7 +13,7 @@ from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.flows import backflow, continuous, ferminet
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.sampling.sites import init_params, read_laws
+from pnct.inference.sampling.traced import init_params, read_sites
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.states.spin_adapted import spin_adapted
 
@@ -182,7 +182,7 @@ def test_flows_that_are_right_pass(system, make, dtype):
         return pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
     params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))
-    check_flow(program, read_laws(program, params, (system,)), params, (system,))
+    check_flow(program, read_sites(program, params, (system,)), params, (system,))
 
 
 class OfUp(eqx.Module):
