@@ -19,7 +19,7 @@ from pnct.inference.optimisation.gradients import classical_scores, gradient, qu
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.sampling import traced as program
-from pnct.inference.sampling.batch import Layout, draw_ensemble
+from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
 from pnct.inference.training import failures as faults
@@ -76,8 +76,8 @@ class VariationalFreeEnergy(eqx.Module):
     def _update(self, state, *args):
         sites = program.read_sites(self.model, state.params, args)
         key, subkey = jax.random.split(state.key)
-        layout = self.layout(sites)
-        walkers = draw_ensemble(self.model, sites, self.hamiltonian, state.params, args, subkey, layout, scores=True)
+        batching = self.batching(sites)
+        walkers = draw_batch(self.model, sites, self.hamiltonian, state.params, args, subkey, batching, scores=True)
         temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
         energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
         stage = faults.first_failures(sites, walkers)
@@ -161,17 +161,17 @@ class VariationalFreeEnergy(eqx.Module):
     @eqx.filter_jit
     def _draw(self, params, key, *args):
         sites = program.read_sites(self.model, params, args)
-        walkers = draw_ensemble(self.model, sites, self.hamiltonian, params, args, key, self.layout(sites))
+        walkers = draw_batch(self.model, sites, self.hamiltonian, params, args, key, self.batching(sites))
         return gathered(walkers, self.sharding)
 
     @property
     def _unit(self) -> str:
         return getattr(self.hamiltonian, "unit", "hartree")
 
-    def layout(self, sites: program.Sites) -> Layout:
+    def batching(self, sites: program.Sites) -> Batching:
         """How the walkers go through the program."""
         chunk_size = self.chunk_size or default_chunk_size(sites.num_electrons)
-        return Layout(self.num_walkers, chunk_size, self.sharding)
+        return Batching(self.num_walkers, chunk_size, self.sharding)
 
 
 def _info(walker, sites, temperature, stage, taken_back, updated) -> Info:

@@ -27,7 +27,7 @@ from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import level_occupations
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling import traced as program
-from pnct.inference.sampling.batch import Layout
+from pnct.inference.sampling.batch import Batching
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.traced import Params
@@ -115,7 +115,7 @@ def sampled_elements(vfe, key, params: Params, counts, args, sites, site: str, m
     blocks = mixing.blocks
     first, sizes = first_entries(mixing, blocks), np.array([len(block) for block in blocks])
     sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
-    keys, laid_out, layout = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.layout(sites)
+    keys, laid_out, batching = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.batching(sites)
     for some in alike(sizes):
         widest = sizes[some].max()
         members = np.array([np.resize(blocks[i], widest) for i in some])
@@ -126,7 +126,7 @@ def sampled_elements(vfe, key, params: Params, counts, args, sites, site: str, m
             batch = which[start : start + BATCH]
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
-            psi, energy = jax.device_get(_amplitudes(vfe.model, sites, vfe.hamiltonian, site, laid_out, walkers, layout))
+            psi, energy = jax.device_get(_amplitudes(vfe.model, sites, vfe.hamiltonian, site, laid_out, walkers, batching))
             psi, energy, entries = psi[: len(batch)] * signs[batch], energy[: len(batch)], first[some][batch]
             for entry in np.unique(entries):
                 n, here = len(sums[entry].S[0]), entries == entry
@@ -216,10 +216,10 @@ def thermal_weights(
 
 
 @eqx.filter_jit
-def _amplitudes(model, sites, hamiltonian, site, shared, walkers, layout: Layout):
+def _amplitudes(model, sites, hamiltonian, site, shared, walkers, batching: Batching):
     """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the block's size."""
     one = partial(_sample, model, sites, hamiltonian, site)
-    return gathered(map_walkers(one, shared, walkers, layout.chunk_size, layout.mesh), layout.mesh)
+    return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)
 
 
 def _sample(model, sites, hamiltonian, site, shared, walker) -> tuple[Array, Array]:

@@ -32,7 +32,7 @@ HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of 
 CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
-class Ensemble(NamedTuple):
+class WalkerBatch(NamedTuple):
     """B walkers; each leaf has a leading axis (B,). Energies are totals, hartree."""
 
     values: dict[str, Any]  # of all unobserved sites
@@ -48,7 +48,7 @@ class Ensemble(NamedTuple):
     exact: jax.Array  # False where no inverse of the flow was found and R comes from Metropolis, see fallback
 
 
-class Layout(NamedTuple):
+class Batching(NamedTuple):
     """How many walkers, how many of them at once on a device, on which devices."""
 
     num_walkers: int
@@ -56,19 +56,19 @@ class Layout(NamedTuple):
     mesh: Mesh | None
 
 
-def draw_ensemble(
-    model: Callable, sites: program.Sites, hamiltonian, params: program.Params, args: tuple, key, layout: Layout, scores: bool = False
-) -> Ensemble:
+def draw_batch(
+    model: Callable, sites: program.Sites, hamiltonian, params: program.Params, args: tuple, key, batching: Batching, scores: bool = False
+) -> WalkerBatch:
     """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
-    keys = jax.random.split(key, (3, layout.num_walkers))
+    keys = jax.random.split(key, (3, batching.num_walkers))
     shared = (hamiltonian, params, args)
-    powers = ladder(layout.num_walkers) if scores and sites.classical else np.ones(layout.num_walkers)
+    powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
     one = partial(_classical, model, sites, powers, scores)
-    chunk_size = max(layout.chunk_size, CLASSICAL_CHUNK)
-    values, log_prob, weight, classical = map_walkers(one, shared, (keys[0], jnp.asarray(powers)), chunk_size, layout.mesh)
+    chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
+    values, log_prob, weight, classical = map_walkers(one, shared, (keys[0], jnp.asarray(powers)), chunk_size, batching.mesh)
     one = partial(_quantum, model, sites, scores)
-    R, energy, quantum, *rest = map_walkers(one, shared, (keys[1], keys[2], values), layout.chunk_size, layout.mesh)
-    return Ensemble(values | {sites.born: R}, log_prob, weight, *energy, classical | quantum, *rest)
+    R, energy, quantum, *rest = map_walkers(one, shared, (keys[1], keys[2], values), batching.chunk_size, batching.mesh)
+    return WalkerBatch(values | {sites.born: R}, log_prob, weight, *energy, classical | quantum, *rest)
 
 
 def ladder(num_walkers: int) -> np.ndarray:

@@ -53,7 +53,7 @@ def inversion_stage(sites) -> int:
 
 
 def first_failures(sites, walkers) -> Int[Array, " B"]:
-    """For each walker of an `Ensemble` the first stage that is not finite, -1 where all are."""
+    """For each walker of an `WalkerBatch` the first stage that is not finite, -1 where all are."""
 
     def finite(numbers):
         leaves = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(numbers)]
@@ -99,7 +99,7 @@ def named(walker, stage: str, K, distance) -> str:
 
 
 def warn_of_draws(sites, walkers) -> None:
-    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `Ensemble` of host arrays."""
+    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `WalkerBatch` of host arrays."""
     total, stage = len(walkers.log_prob), np.asarray(first_failures(sites, walkers))
     where, replaced = (np.asarray(x) for x in first_faults(sites, walkers, stage))
     folded = int(np.sum(walkers.det_sign <= 0))

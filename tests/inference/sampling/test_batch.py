@@ -14,7 +14,7 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.distributions import transformer
 from pnct.inference.free_energy import _init_params
 from pnct.inference.sampling import traced as program
-from pnct.inference.sampling.batch import HOT_SHARE, Layout, draw_ensemble, ladder
+from pnct.inference.sampling.batch import HOT_SHARE, Batching, draw_batch, ladder
 
 GAS = ElectronGas((3, 0), dim=2, rs=2.0, theta=0.15, twist=0.25)
 B = 2048
@@ -28,7 +28,7 @@ def model(gas):
 def batch(model, scores, size=B):
     params = _init_params(model, random.key(0), (GAS,))
     sites = program.read_sites(model, params, (GAS,))
-    draw = jax.jit(lambda key: draw_ensemble(model, sites, hamiltonian(GAS), params, (GAS,), key, Layout(size, 8, None), scores))
+    draw = jax.jit(lambda key: draw_batch(model, sites, hamiltonian(GAS), params, (GAS,), key, Batching(size, 8, None), scores))
     return draw(random.key(1))
 
 

@@ -17,7 +17,7 @@ from pnct.distributions import Born
 from pnct.flows.inverse import Inversion
 from pnct.inference import NumericalWarning, TrainingFailedError
 from pnct.inference.sampling import metropolis_fallback as fallback
-from pnct.inference.sampling.batch import Layout, draw_ensemble
+from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.traced import read_sites
 from pnct.inference.training import failures as faults
 from pnct.inference.training.loop import HALVINGS
@@ -38,7 +38,7 @@ class Breaks(MadeUpEnergy):
         return energy._replace(potential=jnp.where(R[0, 0] % GAS.L < self.edge, jnp.nan, energy.potential))
 
 
-LAYOUT = Layout(WALKERS, 1, None)  # chunks change no number
+LAYOUT = Batching(WALKERS, 1, None)  # chunks change no number
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def broken():
 def redrawn(vfe, state):
     """The walkers of the step that starts from `state`, drawn once more."""
     sites = read_sites(vfe.model, state.params, (GAS,))
-    draw = lambda params, key: draw_ensemble(vfe.model, sites, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)  # noqa: E731
+    draw = lambda params, key: draw_batch(vfe.model, sites, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)  # noqa: E731
     return jax.device_get(jax.jit(draw)(state.params, jax.random.split(state.key)[1]))
 
 
