@@ -54,7 +54,7 @@ def occupation_optimum(gas, draws: Draws) -> OccupationOptimum:
     Raises ValueError at T = 0 and where there are fewer than 40 samples.
     """
     K, log_p, y = reduced_free_energies(draws)
-    n = level_occupations(gas, K)
+    n = shell_occupations(gas, K)
     change = mean_of_independent((log_p - log_p.mean()) * (y - y.mean()))
     fold = np.arange(len(y)) % FOLDS
     excess = lambda kept: draws.temperature / 2 * _explained_variance(n[kept], y[kept])  # noqa: E731
@@ -63,21 +63,21 @@ def occupation_optimum(gas, draws: Draws) -> OccupationOptimum:
     return OccupationOptimum(change, Estimate(float(excess(fold >= 0)), float(error), float(len(y))))
 
 
-def level_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
+def shell_energy_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
     """c_s, in units of T: what to add to the `energy_shifts` of p(K). The better, the more draws there are.
 
     Raises ValueError as occupation_optimum does.
     """
     K, _, y = reduced_free_energies(draws)
-    n = level_occupations(gas, K)
+    n = shell_occupations(gas, K)
     n, y = n - n.mean(axis=0), y - y.mean()
     noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
     shifts = np.linalg.solve(n.T @ n + max(noise.var(), TINY) * np.eye(n.shape[1]), n.T @ y)
     return shifts - shifts.mean()
 
 
-def settled(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation") -> Params:
-    """The parameters with p(K) moved by `level_shifts` of num_samples fresh draws, if F or S would change by twice its error.
+def fit_shell_energies(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation") -> Params:
+    """The parameters with p(K) moved by `shell_energy_shifts` of num_samples fresh draws, if F or S would change by twice its error.
 
     At low temperature S changes where F hardly does. name: the module of p(K), with `energy_shifts`, one number per level of
     the gas. The flow stays as it is.
@@ -88,7 +88,7 @@ def settled(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, g
     if all(abs(change.value) < 2 * change.error for change in occupation_optimum(gas, draws)):
         return params
     old = params[name].energy_shifts
-    new = old + jnp.asarray(level_shifts(gas, draws), old.dtype)
+    new = old + jnp.asarray(shell_energy_shifts(gas, draws), old.dtype)
     return params | {name: eqx.tree_at(lambda occupation: occupation.energy_shifts, params[name], new)}
 
 
@@ -112,7 +112,7 @@ def _explained_variance(n, y) -> float:
     return float(np.mean(fit(half) * fit(~half)))
 
 
-def level_occupations(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
+def shell_occupations(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
     """n_s(K): how many electrons of either spin each level holds."""
     shells = np.asarray(gas.shells)
     n = np.zeros((len(K), shells.max() + 1))
@@ -121,7 +121,7 @@ def level_occupations(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"
     return n
 
 
-def unlisted_settled(
+def fit_untabulated(
     vfe: VariationalFreeEnergy,
     key,
     params: Params,
@@ -135,10 +135,10 @@ def unlisted_settled(
 
     p_K: the law at these parameters.  mixing, levels: the modules with its s_K and its levels. All else stays as it is.
     """
-    c = unlisted_shifts(gas, vfe.evaluate(key, params, num_samples, gas), p_K)
+    c = untabulated_shifts(gas, vfe.evaluate(key, params, num_samples, gas), p_K)
     if not np.any(c):
         return params
-    s = np.asarray(p_K.mixing.log_weights, float) + level_occupations(gas, p_K.mixing.states) @ c
+    s = np.asarray(p_K.mixing.log_weights, float) + shell_occupations(gas, p_K.mixing.states) @ c
     like = lambda x, old: jnp.asarray(x, old.dtype)  # noqa: E731
     old, shifts = params[mixing].log_weights, params[levels].energy_shifts
     return params | {
@@ -147,12 +147,12 @@ def unlisted_settled(
     }
 
 
-def unlisted_shifts(gas, draws: Draws, p_K: TabulatedOccupation) -> Float[np.ndarray, " levels"]:
+def untabulated_shifts(gas, draws: Draws, p_K: TabulatedOccupation) -> Float[np.ndarray, " levels"]:
     """c_s, in units of T; zero where fewer than 40 of the sound draws are listed, or are not."""
     K, _, y = reduced_free_energies(draws)
     number = lambda K: np.ravel_multi_index(tuple(np.asarray(K).T), (len(gas.orbitals),) * gas.N)  # noqa: E731
     listed = np.isin(number(K), number(p_K.mixing.states))
-    n, y = level_occupations(gas, K[~listed]), y[~listed] - np.mean(y, where=listed)
+    n, y = shell_occupations(gas, K[~listed]), y[~listed] - np.mean(y, where=listed)
     if min(np.sum(listed), len(y)) < LEAST:
         return np.zeros(n.shape[1])
     noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from pnct.distributions import Born, TabulatedOccupation
-from pnct.inference.closed_form.boltzmann_weights import level_occupations
+from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.batch import Batching
@@ -204,7 +204,7 @@ def thermal_weights(
     known = np.isfinite(reduced_energies)
     if not np.any(known):
         return np.zeros(len(known)), np.zeros(int(p_K.gas.shells.max()) + 1)
-    y, n = reduced_energies[known], level_occupations(p_K.gas, p_K.mixing.states[known])
+    y, n = reduced_energies[known], shell_occupations(p_K.gas, p_K.mixing.states[known])
     p = np.exp(y.min() - y)
     p /= p.sum()
     wanted = -y - np.asarray(p_K.log_levels(), float)[known]  # of s, were the levels to stay

@@ -1,7 +1,7 @@
 """Training in rounds: steps of the optimiser, then what has an optimum in closed form: mixed states, and levels of p(K).
 
 Each helps the other: the flow is trained for the states as they are, and the best states depend on the flow. Before the first
-round the states are mixed without training: which combinations of degenerate determinants there are is settled then, and the
+round the states are mixed without training: which combinations of degenerate determinants there are is fit_shell_energies then, and the
 flow does not first learn to serve the wrong ones.
 """
 
@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from pnct.distributions import TabulatedOccupation
-from pnct.inference.closed_form.boltzmann_weights import settled, unlisted_settled
+from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit_untabulated
 from pnct.inference.closed_form.diagonalisation import diagonalised
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.traced import Params, distribution, read_sites, trace_at_zero
@@ -30,10 +30,10 @@ def run_in_rounds(
     progress_bar: bool = True,
     checkpoint: str | Path | None = None,
 ) -> RunResult:
-    """vfe.run with its num_steps parted into rounds, each followed by `diagonalised` and `settled` of num_samples fresh samples.
+    """vfe.run with its num_steps parted into rounds, each followed by `diagonalised` and `fit_shell_energies` of num_samples fresh samples.
 
     What the model does not have is left out: a module "ci" of configuration_interaction; p(K), where K is given. In place of
-    `settled`, a tabulated p(K) has `unlisted_settled`: its listed states are at their optimum already.
+    `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at their optimum already.
     The parameters returned are those after the last round; history has all steps.
     checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood, with the same numbers.
     """
@@ -64,5 +64,5 @@ def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, ga
         return params
     p_K = distribution(trace_at_zero(vfe.model, sites, params, "K", (gas,))["K"])
     if isinstance(p_K, TabulatedOccupation):
-        return unlisted_settled(vfe, levels, params, p_K, num_samples, gas)
-    return settled(vfe, levels, params, num_samples, gas)
+        return fit_untabulated(vfe, levels, params, p_K, num_samples, gas)
+    return fit_shell_energies(vfe, levels, params, num_samples, gas)

@@ -1,7 +1,7 @@
 r"""Configuration mixing:  Phi_n = sum_t U_nt D_t,  an orthogonal U for each set of low determinants of equal quantum numbers.
 
 A change of coordinates makes the same correlation hole in every state, but it cannot mix determinants. Interaction does, most
-of all those that are degenerate: which combinations are eigenstates to lowest order is settled by it alone. So the lowest
+of all those that are degenerate: which combinations are eigenstates to lowest order is fit_shell_energies by it alone. So the lowest
 determinants of the table, whole levels of the ideal energy, are sorted into blocks of equal quantum numbers (momentum,
 angular momentum, parity), outside of which it mixes nothing, and each block has its U. The n-th of a block's states, from low
 to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta

@@ -13,7 +13,7 @@ import pytest
 from pnct import ElectronGas
 from pnct.distributions import Occupation, transformer
 from pnct.inference import Draws
-from pnct.inference.closed_form.boltzmann_weights import level_shifts, occupation_optimum, settled
+from pnct.inference.closed_form.boltzmann_weights import shell_energy_shifts, occupation_optimum, fit_shell_energies
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.5, twist=0.1, cutoff=2.0)
 LEVELS = int(GAS.shells.max()) + 1
@@ -84,10 +84,10 @@ def test_the_errors_are_those_of_repeated_runs():
 
 
 def test_the_step_takes_wrong_levels_back():
-    steps = level_shifts(GAS, draws(WRONG, 4000, 0.0))
+    steps = shell_energy_shifts(GAS, draws(WRONG, 4000, 0.0))
     wrong = exact(WRONG)[2] - exact(0 * WRONG)[2]
     assert exact(WRONG + steps)[2] - exact(0 * WRONG)[2] < 1e-6 * wrong
-    noisy = level_shifts(GAS, draws(WRONG, 40_000, 5.0))
+    noisy = shell_energy_shifts(GAS, draws(WRONG, 40_000, 5.0))
     assert exact(WRONG + noisy)[2] - exact(0 * WRONG)[2] < 0.2 * wrong
 
 
@@ -95,7 +95,7 @@ def test_a_level_that_no_sample_occupies_moves_with_the_others():
     some = draws(WRONG, 4000, 1.0)
     low = np.all(GAS.shells[some.samples["K"]] < LEVELS - 1, axis=1)
     columns = {name: getattr(some, name)[low] for name in ("log_prob", "kinetic", "potential")}
-    steps = level_shifts(GAS, some._replace(samples={"K": some.samples["K"][low]}, **columns))
+    steps = shell_energy_shifts(GAS, some._replace(samples={"K": some.samples["K"][low]}, **columns))
     assert abs(steps[-1]) < np.max(np.abs(steps[:-1]))
 
 
@@ -104,11 +104,11 @@ def test_settled_parameters_have_a_lower_free_energy_and_the_same_flow():
         return draws(np.asarray(params["occupation"].energy_shifts), num_samples, 5.0)
 
     vfe, params = SimpleNamespace(evaluate=evaluate), {"occupation": occupation(WRONG), "flow": jnp.ones(3)}
-    better = settled(vfe, jax.random.key(0), params, 40_000, GAS)
+    better = fit_shell_energies(vfe, jax.random.key(0), params, 40_000, GAS)
     F = [exact(np.asarray(p["occupation"].energy_shifts))[2] for p in (params, better)]
     assert F[1] < F[0] and better["flow"] is params["flow"]
     best = {"occupation": occupation(0 * WRONG), "flow": jnp.ones(3)}
-    assert settled(vfe, jax.random.key(0), best, 40_000, GAS) is best  # nothing that these samples could tell
+    assert fit_shell_energies(vfe, jax.random.key(0), best, 40_000, GAS) is best  # nothing that these samples could tell
 
 
 def test_it_says_what_it_needs():
@@ -116,6 +116,6 @@ def test_it_says_what_it_needs():
     with pytest.raises(ValueError, match="Expected 40 sound samples or more; got 30"):
         occupation_optimum(GAS, few)
     with pytest.raises(ValueError, match="Expected draws at a temperature > 0"):
-        level_shifts(GAS, draws(WRONG, 60, 0.0)._replace(temperature=0.0))
+        shell_energy_shifts(GAS, draws(WRONG, 60, 0.0)._replace(temperature=0.0))
     with pytest.raises(ValueError, match="Expected a module 'levels' with energy_shifts"):
-        settled(None, jax.random.key(0), {"flow": jnp.ones(3)}, 100, GAS, name="levels")
+        fit_shell_energies(None, jax.random.key(0), {"flow": jnp.ones(3)}, 100, GAS, name="levels")

@@ -15,7 +15,7 @@ import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.distributions import levels, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
-from pnct.inference.closed_form.boltzmann_weights import level_occupations
+from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.closed_form.diagonalisation import (
     Elements,
     alike,
@@ -234,7 +234,7 @@ def test_what_is_one_body_goes_to_the_levels():
     mixing = configuration_interaction(GAS.orbitals, 60)(random.key(0))
     program = dist.TabulatedOccupation(GAS, levels(GAS)(random.key(0)), mixing)
     c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shells.max()) + 1]
-    n = level_occupations(GAS, mixing.states)
+    n = shell_occupations(GAS, mixing.states)
     y = np.asarray(-program.log_levels()) + n @ c + 7.0
     y[::2] = np.nan
     s, shifts = thermal_weights(program, y)

@@ -12,7 +12,7 @@ import pytest
 from pnct import ElectronGas
 from pnct.distributions import TabulatedOccupation, levels
 from pnct.inference import Draws
-from pnct.inference.closed_form.boltzmann_weights import level_occupations, unlisted_settled, unlisted_shifts
+from pnct.inference.closed_form.boltzmann_weights import shell_occupations, fit_untabulated, untabulated_shifts
 from pnct.states.configuration_interaction import configuration_interaction
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
@@ -27,7 +27,7 @@ LOWEST = 60  # states are listed at least
 def parameters(wrong=WRONG):
     """Listed states at their optimum, up to their share in all; the levels of the others off by `wrong`."""
     mixing = configuration_interaction(GAS.orbitals, LOWEST)(jax.random.key(0))
-    s = level_occupations(GAS, mixing.states) @ wrong
+    s = shell_occupations(GAS, mixing.states) @ wrong
     mixing = eqx.tree_at(lambda m: m.log_weights, mixing, jnp.asarray(s))
     return {"ci": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, levels(GAS)(None), jnp.asarray(wrong))}
 
@@ -54,7 +54,7 @@ def draws(params, num_samples, noise):
 
 def moved(params, num_samples, noise):
     vfe = SimpleNamespace(evaluate=lambda key, params, num_samples, gas: draws(params, num_samples, noise))
-    return unlisted_settled(vfe, jax.random.key(0), params, law_of(params), num_samples, GAS)
+    return fit_untabulated(vfe, jax.random.key(0), params, law_of(params), num_samples, GAS)
 
 
 @pytest.mark.parametrize(("noise", "left"), [(0.0, 1e-6), (2.0, 0.15)])
@@ -76,5 +76,5 @@ def test_few_draws_of_either_kind_move_nothing():
         kept = np.sort(np.concatenate([np.nonzero(kind)[0], np.nonzero(~kind)[0][:39]]))
         columns = {name: getattr(some, name)[kept] for name in ("log_prob", "kinetic", "potential")}
         few = some._replace(samples={"K": some.samples["K"][kept]}, **columns)
-        assert not np.any(unlisted_shifts(GAS, few, law_of(params)))
+        assert not np.any(untabulated_shifts(GAS, few, law_of(params)))
     assert moved(params, 45, 0.0) is params

@@ -62,12 +62,12 @@ def test_each_starts_where_the_last_ended():
 def test_settling_moves_the_levels_alone():
     settings = {"num_steps": 0, "num_samples": 4096, "num_walkers": 8, "progress_bar": False}
     solve = lambda rounds: next(sweep(random.key(0), model, [gas(5.0, 0.2)], natural_gradient(), rounds=rounds, **settings))  # noqa: E731
-    plain, settled = solve(0), solve(1)
+    plain, fit_shell_energies = solve(0), solve(1)
     shifts = lambda solution: solution.params["occupation"].energy_shifts  # noqa: E731
-    assert not np.any(shifts(plain)) and np.any(shifts(settled))
-    put = eqx.tree_at(lambda params: params["occupation"].energy_shifts, settled.params, shifts(plain))
+    assert not np.any(shifts(plain)) and np.any(shifts(fit_shell_energies))
+    put = eqx.tree_at(lambda params: params["occupation"].energy_shifts, fit_shell_energies.params, shifts(plain))
     assert jax.tree.all(jax.tree.map(np.array_equal, put, plain.params))
-    assert np.any(settled.draws.log_prob != plain.draws.log_prob)
+    assert np.any(fit_shell_energies.draws.log_prob != plain.draws.log_prob)
 
 
 def test_other_tables_are_refused():
