@@ -13,7 +13,7 @@ in y_K.
 The same fit is a step towards the optimum in closed form: the levels in the table of p(K) move by c_s, in units of T. Its
 penalty, the variance of the noise times sum_s c_s^2, keeps a level that is hardly ever occupied where it is.
 
-A tabulated p(K) has the Boltzmann factors of its listed states from `diagonalised`. Of the others there are too many to have energies of their own;
+A tabulated p(K) has the Boltzmann factors of its listed states from `diagonalise`. Of the others there are too many to have energies of their own;
 their levels are continued from the listed ones. What this misses is seen in samples, with y = ln p(K) + Re E_loc/T, whose
 mean at K is the same for every K at the optimum: c is the least-squares fit of
 

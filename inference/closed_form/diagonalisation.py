@@ -42,7 +42,7 @@ SMALL = 32  # states of a block: smaller ones are padded to the largest of these
 LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
-def diagonalised(
+def diagonalise(
     vfe: VariationalFreeEnergy,
     key,
     params: Params,

@@ -12,7 +12,7 @@ import numpy as np
 
 from pnct.distributions import TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit_untabulated
-from pnct.inference.closed_form.diagonalisation import diagonalised
+from pnct.inference.closed_form.diagonalisation import diagonalise
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.traced import Params, distribution, read_sites, trace_at_zero
 from pnct.inference.training.loop import Info, RunResult, TrainState
@@ -30,7 +30,7 @@ def run_in_rounds(
     progress_bar: bool = True,
     checkpoint: str | Path | None = None,
 ) -> RunResult:
-    """vfe.run with its num_steps parted into rounds, each followed by `diagonalised` and `fit_shell_energies` of num_samples fresh samples.
+    """vfe.run with its num_steps parted into rounds, each followed by `diagonalise` and `fit_shell_energies` of num_samples fresh samples.
 
     What the model does not have is left out: a module "ci" of configuration_interaction; p(K), where K is given. In place of
     `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at their optimum already.
@@ -41,24 +41,24 @@ def run_in_rounds(
     state = vfe.init(key, gas) if init_state is None else init_state
     parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
     if "ci" in state.params:
-        params = diagonalised(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, gas)
+        params = diagonalise(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, gas)
         state = state._replace(params=params, average=params)
     histories = []
     for i, steps in enumerate(parts):
         directory = None if checkpoint is None else Path(checkpoint) / f"round_{i}"
         result = vfe.run(key, int(steps), gas, init_state=state, progress_bar=progress_bar, checkpoint=directory)
-        params = solved(vfe, jax.random.fold_in(key, i), result.params, num_samples, gas)
+        params = closed_form_step(vfe, jax.random.fold_in(key, i), result.params, num_samples, gas)
         state = result.state._replace(params=params, average=params)
         histories.append(result.history)
     told = [history for history in histories if len(history.free_energy)] or histories[:1]  # an empty one has no shapes
     return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*told, strict=True))))
 
 
-def solved(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:
+def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:
     """The parameters after both closed-form steps, with fresh samples for each; those that the model has a use for."""
     mix, levels = jax.random.split(key)
     if "ci" in params:
-        params = diagonalised(vfe, mix, params, num_samples, gas)
+        params = diagonalise(vfe, mix, params, num_samples, gas)
     sites = read_sites(vfe.model, params, (gas,))
     if "K" not in sites.classical or vfe.hamiltonian.temperature == 0:
         return params

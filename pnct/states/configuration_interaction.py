@@ -7,7 +7,7 @@ angular momentum, parity), outside of which it mixes nothing, and each block has
 to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta
 a symmetry of the cell turns into each other share their U, as they share their flow (pnct.flows.irreducible_wedge).
 
-At first U = 1. No gradient moves it: `pnct.inference.diagonalised` sets it to the eigenvectors of H in closed form, and their
+At first U = 1. No gradient moves it: `pnct.inference.diagonalise` sets it to the eigenvectors of H in closed form, and their
 eigenvalues give the states the weights that they have in thermal equilibrium (pnct.distributions.tabulated).
 """
 

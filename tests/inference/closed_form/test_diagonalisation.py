@@ -19,13 +19,13 @@ from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.closed_form.diagonalisation import (
     Elements,
     alike,
-    diagonalised,
+    diagonalise,
     eigenstates,
     shared_among_blocks,
     thermal_weights,
 )
 from pnct.inference.sampling.traced import read_sites
-from pnct.inference.workflows.rounds import solved
+from pnct.inference.workflows.rounds import closed_form_step
 from pnct.models import electron_gas
 from pnct.states.configuration_interaction import configuration_interaction
 
@@ -161,7 +161,7 @@ def test_coefficients_belong_to_no_law():
 def test_free_electrons_stay_unmixed():
     vfe = routine(coulomb=False)
     params = vfe.init(random.key(0), GAS).params
-    found = diagonalised(vfe, random.key(1), params, 1, GAS)
+    found = diagonalise(vfe, random.key(1), params, 1, GAS)
     size = np.abs(found["ci"].coefficients)  # equal energies may change places
     np.testing.assert_allclose(size * (1 - size), 0, atol=1e-9)
     assert all(found[name] is params[name] for name in params if name != "ci")
@@ -171,7 +171,7 @@ def test_without_flow_it_is_the_matrix_of_first_order():
     """Each block's states have the eigenvalues of <D_K|H|D_K'>, lowest first: with a p(K) that falls, F is lower."""
     vfe = routine()
     params = vfe.init(random.key(0), GAS).params
-    found = diagonalised(vfe, random.key(1), params, 8192, GAS)
+    found = diagonalise(vfe, random.key(1), params, 8192, GAS)
     mixing = configuration_interaction(GAS.orbitals, 30)(random.key(0))
     coefficients, checked = np.asarray(found["ci"].coefficients), 0
     for block in mixing.blocks:
@@ -196,7 +196,7 @@ def test_tabulated_states_get_their_boltzmann_factors():
     """Of the eigenvalues of the matrix of first order, image by image: ln p(K) + E_K/T is the same for all, but for noise."""
     gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
     vfe = routine(gas, model=tabulated_gas)
-    params = diagonalised(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
+    params = diagonalise(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
     mixing = eqx.combine(params["ci"], configuration_interaction(gas.orbitals, 30)(random.key(0)))
     program = dist.TabulatedOccupation(gas, params["occupation"], mixing)
     E = np.empty(len(mixing.states))
@@ -216,8 +216,8 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
     gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
     vfe, key = routine(gas, model=tabulated_gas), random.key(1)
     start = vfe.init(random.key(0), gas).params
-    first = diagonalised(vfe, random.split(key)[0], start, 2048, gas)
-    both = solved(vfe, key, start, 2048, gas)
+    first = diagonalise(vfe, random.split(key)[0], start, 2048, gas)
+    both = closed_form_step(vfe, key, start, 2048, gas)
     np.testing.assert_array_equal(both["ci"].coefficients, first["ci"].coefficients)
     static = configuration_interaction(gas.orbitals, 30)(random.key(0))
     law_of = lambda p: dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["ci"], static))  # noqa: E731
@@ -264,4 +264,4 @@ def test_other_models_are_refused():
     vfe = routine(model=electron_gas)
     params = vfe.init(random.key(0), GAS).params
     with pytest.raises(ValueError, match="Expected a module 'ci' of configuration_interaction"):
-        diagonalised(vfe, random.key(1), params, 100, GAS)
+        diagonalise(vfe, random.key(1), params, 100, GAS)

@@ -105,7 +105,7 @@ def test_two_electrons_are_those_of_the_reference(reference):
 
 @pytest.mark.parametrize("rs", [0.5, 1.0])
 def test_routes_on_the_exact_interacting_gas(reference, rs):
-    """Two and three electrons, diagonalised: they differ, and the size effect of first order is that difference to 2 % of T."""
+    """Two and three electrons, diagonalise: they differ, and the size effect of first order is that difference to 2 % of T."""
     gases = two_and_three(rs)
     mu = chemical_potential(gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1])))
     print(mu)
