@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.local_energy import local_energy
-from pnct.inference.sampling.metropolis_fallback import electrons
+from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_inverted
 from pnct.inference.sampling.parallel import map_walkers
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.space import Space

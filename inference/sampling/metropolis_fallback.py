@@ -21,7 +21,7 @@ MOVES = 200
 STEP_SIZE = 0.1  # of the first move, in the units of R
 
 
-def electrons(key: Key[Array, ""], born: Born, inversion: Inversion) -> Float[Array, "N dim"]:
+def metropolis_if_not_inverted(key: Key[Array, ""], born: Born, inversion: Inversion) -> Float[Array, "N dim"]:
     """R where the inversion converged, else the end of a chain that starts there; nan where that finds no |Psi_K|^2 > 0."""
     dtype = inversion.R.dtype
     log_prob = lambda R: born.log_prob(R).astype(dtype)  # noqa: E731
