@@ -23,7 +23,7 @@ from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
 from pnct.inference.training import failures as faults
-from pnct.inference.training.loop import Info, RunResult, TrainState, advance, train
+from pnct.inference.training.loop import Info, RunResult, TrainState, apply_update, train
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.validation import whole
 
@@ -99,8 +99,8 @@ class VariationalFreeEnergy(eqx.Module):
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
         folded = faults.folded(sites, walkers, stage)
-        state, taken_back = advance(state, updates, opt_state, key, sites.quantum_params, finite, folded)
-        return gathered((state, _info(walkers, sites, temperature, stage, taken_back, finite | taken_back)), self.sharding)
+        state, backtracked = apply_update(state, updates, opt_state, key, sites.quantum_params, finite, folded)
+        return gathered((state, _info(walkers, sites, temperature, stage, backtracked, finite | backtracked)), self.sharding)
 
     def run(
         self,
@@ -174,7 +174,7 @@ class VariationalFreeEnergy(eqx.Module):
         return Batching(self.num_walkers, chunk_size, self.sharding)
 
 
-def _info(walker, sites, temperature, stage, taken_back, updated) -> Info:
+def _info(walker, sites, temperature, stage, backtracked, updated) -> Info:
     valid = stage == faults.SOUND
     energy = (walker.kinetic + walker.potential).real
     free_energy = temperature * walker.log_prob + energy
@@ -199,7 +199,7 @@ def _info(walker, sites, temperature, stage, taken_back, updated) -> Info:
         failed_stage=where[first],
         failed_K=walker.K[first],
         failed_distance=walker.smallest_distance[first],
-        taken_back=taken_back,
+        backtracked=backtracked,
         updated=updated,
     )
 

@@ -92,7 +92,7 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
         exact=exact,
         drifts=_drifts(history, N),
         num_not_inverted_in_training=int(np.sum(history.get("num_not_inverted", 0))),
-        num_taken_back=int(np.sum(history.get("taken_back", 0))),
+        num_backtracked=int(np.sum(history.get("backtracked", 0))),
     )
     converged, text = verdict(evidence)
     log_det = column["log_det_jacobian"][np.isfinite(column["log_det_jacobian"])]

@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
     exact: Estimate | None
     drifts: dict[str, Estimate]  # of the means over training batches, from the third quarter of the steps to the last
     num_not_inverted_in_training: int
-    num_taken_back: int
+    num_backtracked: int
 
 
 def verdict(evidence: Evidence) -> tuple[bool, str]:
@@ -106,7 +106,7 @@ def remarks(evidence: Evidence) -> list[str]:
     if evidence.num_not_inverted_in_training:
         noted.append(
             f"in training {evidence.num_not_inverted_in_training} walkers had no inverse and came from Metropolis, "
-            f"{evidence.num_taken_back} updates were halved"
+            f"{evidence.num_backtracked} updates were halved"
         )
     return noted
 

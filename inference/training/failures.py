@@ -79,7 +79,7 @@ def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
         told.append(f"{_counted(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}")
     if info.num_negative_det:
         told.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
-    if info.taken_back:
+    if info.backtracked:
         told.append("half of the last update was taken back")
     if not info.updated:
         told.append("the update was not finite and not made")

@@ -21,7 +21,7 @@ from pnct.inference.training import failures as faults
 from pnct.inference.training.progress import progress
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
-HALVINGS = 4  # of an update that folds the flow
+MAX_BACKTRACKS = 4  # of an update that folds the flow
 
 
 class TrainState(NamedTuple):
@@ -36,8 +36,8 @@ class TrainState(NamedTuple):
     opt_state: Any
     key: jax.Array
     step: jax.Array
-    move: Params  # the last update of the parameters of ln Psi, as far as it stands
-    halvings: jax.Array  # how many more times half of it may be taken back; 0 where the flow was folded before it
+    last_update: Params  # the last update of the parameters of ln Psi, as far as it stands
+    backtracks_left: jax.Array  # how many more times half of it may be taken back; 0 where the flow was folded before it
 
 
 class Info(NamedTuple):
@@ -57,7 +57,7 @@ class Info(NamedTuple):
     failed_stage: jax.Array  # where it failed, see faults.stages
     failed_K: jax.Array  # (N,)
     failed_distance: jax.Array  # smallest pair distance
-    taken_back: jax.Array  # True where half of the last update was taken back, because it had folded the flow
+    backtracked: jax.Array  # True where half of the last update was taken back, because it had folded the flow
     updated: jax.Array  # False where the update was not finite and so not made
 
 
@@ -69,26 +69,26 @@ class RunResult(NamedTuple):
     history: Info
 
 
-def advance(state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded) -> tuple[TrainState, jax.Array]:
+def apply_update(state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded) -> tuple[TrainState, jax.Array]:
     """The next state, and whether half of the last update was taken back instead of making a new one. For use in jit.
 
     finite: whether the updates are; they are not made otherwise.  folded: whether a walker showed that the flow is not
     one-to-one. Then the walkers have another law, and a gradient from them leads further astray: where the flow was sound
     before the last update, half of that is taken back, up to HALVINGS times. Parameters of p(K) alone fold nothing.
     """
-    taken_back = folded & (state.halvings > 0)
+    backtracked = folded & (state.backtracks_left > 0)
     choose = lambda test, a, b: jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)  # noqa: E731
-    keep = lambda new, old: choose(finite & ~taken_back, new, old)  # noqa: E731
-    half = jax.tree.map(lambda m: 0.5 * m, state.move)
-    made = {name: keep(updates[name], old) if name in quantum_params else old for name, old in state.move.items()}
+    keep = lambda new, old: choose(finite & ~backtracked, new, old)  # noqa: E731
+    half = jax.tree.map(lambda m: 0.5 * m, state.last_update)
+    made = {name: keep(updates[name], old) if name in quantum_params else old for name, old in state.last_update.items()}
     params = keep(optax.apply_updates(state.params, updates), state.params)
-    params = choose(taken_back, jax.tree.map(jnp.subtract, params, half), params)
+    params = choose(backtracked, jax.tree.map(jnp.subtract, params, half), params)
 
     share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
     average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
-    halvings = jnp.where(folded, jnp.maximum(state.halvings - 1, 0), HALVINGS)
-    opt_state, move = keep(opt_state, state.opt_state), choose(taken_back, half, made)
-    return TrainState(params, average, opt_state, key, state.step + 1, move, halvings), taken_back
+    backtracks_left = jnp.where(folded, jnp.maximum(state.backtracks_left - 1, 0), MAX_BACKTRACKS)
+    opt_state, last_update = keep(opt_state, state.opt_state), choose(backtracked, half, made)
+    return TrainState(params, average, opt_state, key, state.step + 1, last_update, backtracks_left), backtracked
 
 
 def train(

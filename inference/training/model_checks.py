@@ -87,8 +87,8 @@ def _violations(model, sites, params, shaken, args, places):
 
     def state(key):
         born = _born(program.tempered(model, 0.0), sites, shaken, args, key)
-        zeta = jax.vmap(born.flow)(jnp.stack([R, *(move(R) for move in motions)]))
-        moved = jnp.stack([move(zeta[0]) for move in motions])
+        zeta = jax.vmap(born.flow)(jnp.stack([R, *(last_update(R) for last_update in motions)]))
+        moved = jnp.stack([last_update(zeta[0]) for last_update in motions])
         return born.orbitals.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
 
     Q, of_state, motion = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))

@@ -264,7 +264,7 @@ def test_samples_from_metropolis_are_counted_and_tolerated_up_to_a_share_of_the_
 
 
 def test_walkers_of_the_training_without_an_inverse_are_noted():
-    history = {"num_not_inverted": np.array([0, 3, 1]), "taken_back": np.array([False, True, True])}
+    history = {"num_not_inverted": np.array([0, 3, 1]), "backtracked": np.array([False, True, True])}
     report = diagnose(to_arviz(gaussian_draws(), history))
     assert report.converged and "in training 4 walkers had no inverse and came from Metropolis, 2 updates" in report.verdict
 

@@ -20,7 +20,7 @@ from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.traced import read_sites
 from pnct.inference.training import failures as faults
-from pnct.inference.training.loop import HALVINGS
+from pnct.inference.training.loop import MAX_BACKTRACKS
 from pnct.space import Cell, OpenSpace
 
 KEY = jax.random.key(0)
@@ -108,7 +108,7 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
     vfe = routine(model=leaping)
     state = vfe.init(KEY, GAS)
     shift = eqx.tree_at(lambda shift: shift.w, state.params["shift"], jnp.full(2, 2.0))
-    folded = state._replace(params=state.params | {"shift": shift}, halvings=jnp.zeros_like(state.halvings))
+    folded = state._replace(params=state.params | {"shift": shift}, backtracks_left=jnp.zeros_like(state.backtracks_left))
     infos = []
     for _ in range(4):
         folded, info = vfe.update(folded, GAS)
@@ -117,7 +117,7 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
     stuck = [info for info in infos if info.num_not_inverted]
     assert stuck
     assert not any(info.num_failed for info in infos)
-    assert not any(info.taken_back for info in infos)  # it was folded from the start, not by an update
+    assert not any(info.backtracked for info in infos)  # it was folded from the start, not by an update
     told = [faults.fault_of(info, faults.stages(LAWS), WALKERS) for info in infos]
     assert "det J <= 0 for" in "; ".join(told)
     first = told[infos.index(stuck[0])]
@@ -180,7 +180,7 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
         before = state
         state, info = vfe.update(before, GAS)
         assert bool(info.updated)
-        if info.taken_back:
+        if info.backtracked:
             halved += 1
             assert info.num_negative_det + info.num_not_inverted > 0
             assert "half of the last update was taken back" in faults.fault_of(jax.device_get(info), faults.stages(LAWS), WALKERS)
@@ -189,8 +189,8 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
             np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)
         else:
             assert step == 0 or halved
-    assert 1 <= halved <= HALVINGS
-    assert not info.taken_back and int(info.num_negative_det) == 0 and int(state.halvings) == HALVINGS
+    assert 1 <= halved <= MAX_BACKTRACKS
+    assert not info.backtracked and int(info.num_negative_det) == 0 and int(state.backtracks_left) == MAX_BACKTRACKS
     assert int(state.opt_state.count) == 7 - halved
 
 
