@@ -22,7 +22,7 @@ from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
-from pnct.inference.training import failures as faults
+from pnct.inference.training import failures as failures
 from pnct.inference.training.loop import Info, RunResult, TrainState, apply_update, train
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.validation import whole
@@ -80,8 +80,8 @@ class VariationalFreeEnergy(eqx.Module):
         walkers = draw_batch(self.model, sites, self.hamiltonian, state.params, args, subkey, batching, scores=True)
         temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
         energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
-        stage = faults.first_failures(sites, walkers)
-        valid = stage == faults.SOUND
+        stage = failures.first_failures(sites, walkers)
+        valid = stage == failures.SOUND
         weight = jnp.where(valid, walkers.weight, 0.0)
         scores = {}
         if sites.classical_params:
@@ -98,7 +98,7 @@ class VariationalFreeEnergy(eqx.Module):
             grads |= {name: jax.tree.map(add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
-        folded = faults.folded(sites, walkers, stage)
+        folded = failures.folded(sites, walkers, stage)
         state, backtracked = apply_update(state, updates, opt_state, key, sites.quantum_params, finite, folded)
         return gathered((state, _info(walkers, sites, temperature, stage, backtracked, finite | backtracked)), self.sharding)
 
@@ -143,7 +143,7 @@ class VariationalFreeEnergy(eqx.Module):
                 break
         sites, walker = program.read_sites(self.model, params, args), _concatenate(batches)
         walker = jax.tree.map(lambda x: x[:num_samples], walker)
-        faults.warn_of_draws(sites, walker)
+        failures.warn_of_draws(sites, walker)
         return Draws(
             samples=walker.values,
             log_prob=walker.log_prob,
@@ -175,15 +175,15 @@ class VariationalFreeEnergy(eqx.Module):
 
 
 def _info(walker, sites, temperature, stage, backtracked, updated) -> Info:
-    valid = stage == faults.SOUND
+    valid = stage == failures.SOUND
     energy = (walker.kinetic + walker.potential).real
     free_energy = temperature * walker.log_prob + energy
     weight = jnp.where(valid, walker.weight, 0.0)
     mean = weighted_mean(free_energy, weight)
     count = jnp.maximum(jnp.sum(valid), 2)
     variance = jnp.sum(jnp.where(valid, (weight * (free_energy - mean)) ** 2, 0.0)) / total(weight) ** 2
-    where, replaced = faults.first_faults(sites, walker, stage)
-    first = jnp.argmax(where != faults.SOUND)
+    where, replaced = failures.first_failures_or_replaced(sites, walker, stage)
+    first = jnp.argmax(where != failures.SOUND)
     return Info(
         free_energy=mean,
         free_energy_error=jnp.sqrt(variance * count / (count - 1)),
@@ -195,7 +195,7 @@ def _info(walker, sites, temperature, stage, backtracked, updated) -> Info:
         num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
         num_failed=jnp.sum(~valid),
         num_not_inverted=jnp.sum(replaced),
-        failed_walker=jnp.where(where[first] == faults.SOUND, -1, first),
+        failed_walker=jnp.where(where[first] == failures.SOUND, -1, first),
         failed_stage=where[first],
         failed_K=walker.K[first],
         failed_distance=walker.smallest_distance[first],

@@ -65,34 +65,34 @@ def first_failures(sites, walkers) -> Int[Array, " B"]:
     return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
 
 
-def first_faults(sites, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
+def first_failures_or_replaced(sites, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
     """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing failed; and which."""
     replaced = (stage == SOUND) & ~walkers.exact
     return jnp.where(replaced, inversion_stage(sites), stage), replaced
 
 
-def fault_of(info, names: tuple[str, ...], num_walkers: int) -> str:
+def describe_step(info, names: tuple[str, ...], num_walkers: int) -> str:
     """What went wrong in one step, in a sentence; empty where nothing did. info: Info of host numbers; names: the stages."""
-    told = []
+    messages = []
     if info.num_failed or info.num_not_inverted:
-        first = named(info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance)
-        told.append(f"{_counted(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}")
+        first = describe_walker(info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance)
+        messages.append(f"{_counted(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}")
     if info.num_negative_det:
-        told.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
+        messages.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
     if info.backtracked:
-        told.append("half of the last update was taken back")
+        messages.append("half of the last update was taken back")
     if not info.updated:
-        told.append("the update was not finite and not made")
-    return "; ".join(told)
+        messages.append("the update was not finite and not made")
+    return "; ".join(messages)
 
 
-def _counted(failed, replaced, all_of_them: str, failing: str) -> str:
+def _count_failures(failed, replaced, all_of_them: str, failing: str) -> str:
     """Failed, and drawn by Metropolis because there was no inverse: how many of each."""
     counts = {failing: int(failed), "drawn by Metropolis": int(replaced)}
     return ", ".join(f"{count} of {all_of_them} {what}" for what, count in counts.items() if count)
 
 
-def named(walker, stage: str, K, distance) -> str:
+def describe_walker(walker, stage: str, K, distance) -> str:
     """The first failed walker in words."""
     known = f"{float(distance):.3g} (in the units of R)" if np.isfinite(distance) else "unknown"
     return f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, smallest pair distance {known}"
@@ -101,27 +101,27 @@ def named(walker, stage: str, K, distance) -> str:
 def warn_of_draws(sites, walkers) -> None:
     """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `WalkerBatch` of host arrays."""
     total, stage = len(walkers.log_prob), np.asarray(first_failures(sites, walkers))
-    where, replaced = (np.asarray(x) for x in first_faults(sites, walkers, stage))
+    where, replaced = (np.asarray(x) for x in first_failures_or_replaced(sites, walkers, stage))
     folded = int(np.sum(walkers.det_sign <= 0))
-    told = []
+    messages = []
     if np.any(where != SOUND):
         i = np.flatnonzero(where != SOUND)[0]
-        first = named(i, stages(sites)[where[i]], walkers.K[i], walkers.smallest_distance[i])
-        told.append(f"{_counted(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
+        first = describe_walker(i, stages(sites)[where[i]], walkers.K[i], walkers.smallest_distance[i])
+        messages.append(f"{_counted(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
     if folded:
-        told.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
-    if told:
-        warnings.warn(f"Evaluation: {'; '.join(told)}.", NumericalWarning, stacklevel=3)
+        messages.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
+    if messages:
+        warnings.warn(f"Evaluation: {'; '.join(messages)}.", NumericalWarning, stacklevel=3)
 
 
 @contextmanager
-def fault_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callable[[int, Any], None]]:
+def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callable[[int, Any], None]]:
     """Gives `report(step, info)`: warns of the first faulty steps of a run one by one, and of the others' number at its end."""
     faulty = 0
 
     def report(step, info):
         nonlocal faulty
-        fault = fault_of(info, names, num_walkers)
+        fault = describe_step(info, names, num_walkers)
         faulty += bool(fault)
         if fault and faulty <= WARNED:
             warnings.warn(f"Step {step}: {fault}.", NumericalWarning, stacklevel=4)

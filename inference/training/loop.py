@@ -17,7 +17,7 @@ import optax
 from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 from pnct.inference.runs.signals import Interrupted, deferred_signals
 from pnct.inference.sampling.traced import Sites, Params
-from pnct.inference.training import failures as faults
+from pnct.inference.training import failures as failures
 from pnct.inference.training.progress import progress
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
@@ -120,7 +120,7 @@ def train(
 
         shown = progress_bar and done < num_steps and jax.process_index() == 0
         report = stack.enter_context(progress(num_steps, shown, sites.num_electrons, done, unit))
-        warn = stack.enter_context(faults.fault_reports(faults.stages(sites), num_walkers))
+        warn = stack.enter_context(failures.failure_reports(failures.stages(sites), num_walkers))
         for step in range(done, num_steps):
             state, info = update(state)
             infos.append(jax.device_get(info))
@@ -130,9 +130,9 @@ def train(
             if callback is not None:
                 callback(step + 1, infos[-1])
 
-            skipped = faults.skipped_in_a_row(infos)
-            if skipped and skipped % faults.STEPS_IN_A_ROW == 0:
-                raise faults.TrainingFailedError(_failure(step + 1, skipped, checkpoint), _result(state, infos))
+            skipped = failures.skipped_in_a_row(infos)
+            if skipped and skipped % failures.STEPS_IN_A_ROW == 0:
+                raise failures.TrainingFailedError(_failure(step + 1, skipped, checkpoint), _result(state, infos))
             if signalled() and step + 1 < num_steps:
                 raise Interrupted(signalled(), _farewell(signalled(), step + 1, num_steps, checkpoint))
     return _result(state, infos)

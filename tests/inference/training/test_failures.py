@@ -19,7 +19,7 @@ from pnct.inference import NumericalWarning, TrainingFailedError
 from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.traced import read_sites
-from pnct.inference.training import failures as faults
+from pnct.inference.training import failures as failures
 from pnct.inference.training.loop import MAX_BACKTRACKS
 from pnct.space import Cell, OpenSpace
 
@@ -74,19 +74,19 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
     np.testing.assert_array_equal(info.failed_K, walkers.values["K"][failed[0]])
     assert float(info.failed_distance) == pytest.approx(pair_distance(walkers.values["R"][failed[0]]), rel=1e-9)
 
-    told = faults.fault_of(jax.device_get(info), faults.stages(LAWS), WALKERS)
-    assert told.startswith(
+    messages = failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
+    assert messages.startswith(
         f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
     )
-    assert f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} (" in told
+    assert f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} (" in messages
 
 
 def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
-    with pytest.warns(NumericalWarning) as told:
+    with pytest.warns(NumericalWarning) as messages:
         result = broken.run(KEY, 8, GAS, progress_bar=False)
-    messages = [str(warning.message) for warning in told]
+    messages = [str(warning.message) for warning in messages]
     assert np.all(result.history.num_failed > 0) and np.all(result.history.updated)
-    assert len(messages) == faults.WARNED + 1
+    assert len(messages) == failures.WARNED + 1
     assert messages[0].startswith("Step 1: ") and "the potential energy at site 'R'" in messages[0]
     assert messages[-1].startswith("3 more steps")
 
@@ -118,9 +118,9 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
     assert stuck
     assert not any(info.num_failed for info in infos)
     assert not any(info.backtracked for info in infos)  # it was folded from the start, not by an update
-    told = [faults.fault_of(info, faults.stages(LAWS), WALKERS) for info in infos]
-    assert "det J <= 0 for" in "; ".join(told)
-    first = told[infos.index(stuck[0])]
+    messages = [failures.describe_step(info, failures.stages(LAWS), WALKERS) for info in infos]
+    assert "det J <= 0 for" in "; ".join(messages)
+    first = messages[infos.index(stuck[0])]
     count, walker = int(stuck[0].num_not_inverted), int(stuck[0].failed_walker)
     assert first.startswith(f"{count} of {WALKERS} walkers drawn by Metropolis, first walker {walker} at site 'R' (no inverse")
 
@@ -183,7 +183,7 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
         if info.backtracked:
             halved += 1
             assert info.num_negative_det + info.num_not_inverted > 0
-            assert "half of the last update was taken back" in faults.fault_of(jax.device_get(info), faults.stages(LAWS), WALKERS)
+            assert "half of the last update was taken back" in failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
             assert int(state.opt_state.count) == int(before.opt_state.count) == 1
             np.testing.assert_array_equal(state.params["levels"].logits, before.params["levels"].logits)
             np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)
@@ -207,13 +207,13 @@ def failing_from(step: int) -> optax.GradientTransformation:
 def test_updates_that_are_not_finite_stop_the_run_with_the_last_good_state(tmp_path):
     vfe = routine(optim=failing_from(3))
     good = vfe.run(KEY, 3, GAS, progress_bar=False)
-    last = 3 + faults.STEPS_IN_A_ROW
+    last = 3 + failures.STEPS_IN_A_ROW
     with (
         pytest.warns(NumericalWarning, match="the update was not finite and not made"),
         pytest.raises(TrainingFailedError, match=f"The last 5 updates, up to step {last}, .* are kept in {tmp_path}") as stop,
     ):
         vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
-    assert stop.value.result.history.updated.tolist() == [True] * 3 + [False] * faults.STEPS_IN_A_ROW
+    assert stop.value.result.history.updated.tolist() == [True] * 3 + [False] * failures.STEPS_IN_A_ROW
     same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
     assert same(stop.value.result.state.params, good.state.params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(stop.value.result.params))
@@ -227,16 +227,16 @@ def test_updates_that_are_not_finite_stop_the_run_with_the_last_good_state(tmp_p
 
 def test_a_skipped_update_does_not_count_once_one_is_made():
     infos = [SimpleNamespace(updated=made) for made in (False, False, True, False, False)]
-    assert faults.skipped_in_a_row(infos) == 2
-    assert faults.skipped_in_a_row(infos[:3]) == 0
-    assert faults.skipped_in_a_row(infos[:2]) == 2
-    assert faults.skipped_in_a_row([]) == 0
+    assert failures.skipped_in_a_row(infos) == 2
+    assert failures.skipped_in_a_row(infos[:3]) == 0
+    assert failures.skipped_in_a_row(infos[:2]) == 2
+    assert failures.skipped_in_a_row([]) == 0
 
 
 def test_the_first_stage_that_fails_is_the_one_that_is_named():
     """Walker i has nan in everything from stage i on; the last walker is sound."""
     sites = SimpleNamespace(classical=("X", "K"), born="R")
-    names = faults.stages(sites)
+    names = failures.stages(sites)
     B = len(names) + 1
     column = lambda stage, *shape: np.where(np.arange(B).reshape(-1, *[1] * len(shape)) > stage, np.ones((B, *shape)), np.nan)  # noqa: E731
     walkers = SimpleNamespace(
@@ -246,13 +246,13 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
         potential=column(5),
         scores={"classical": {"w": column(6, 1, 4)}, "quantum": {"v": column(6, 2)}},
     )
-    np.testing.assert_array_equal(faults.first_failures(sites, walkers), [*range(B - 1), faults.SOUND])
-    assert names[faults.inversion_stage(sites)] == "site 'R' (no inverse of the flow found)"
+    np.testing.assert_array_equal(failures.first_failures(sites, walkers), [*range(B - 1), failures.SOUND])
+    assert names[failures.inversion_stage(sites)] == "site 'R' (no inverse of the flow found)"
     assert (names[0], names[2], names[6]) == ("site 'X'", "ln p of 'X', 'K'", "the scores at site 'R'")
 
 
 def test_distances_without_a_cell_and_without_a_pair():
     R = jnp.array([[0.0, 0.0], [3.0, 4.0]])
-    assert float(faults.smallest_distance(R, OpenSpace((2, 0), 2))) == 5
-    assert float(faults.smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
-    assert float(faults.smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
+    assert float(failures.smallest_distance(R, OpenSpace((2, 0), 2))) == 5
+    assert float(failures.smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
+    assert float(failures.smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
