@@ -2,7 +2,7 @@
 
 import pnct
 import pnct.distributions as dist
-from pnct.distributions import levels
+from pnct.distributions import shell_energies
 from pnct.flows import by_sector, ferminet
 from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.spin_adapted import spin_adapted
@@ -12,7 +12,7 @@ def few_electrons(gas: pnct.ElectronGas):
     """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
     determinants = spin_adapted(gas.orbitals)
     mixing = pnct.module("ci", configuration_interaction(determinants, lowest=30_000))
-    states, occupation = mixing(determinants), pnct.module("occupation", levels(gas))
+    states, occupation = mixing(determinants), pnct.module("occupation", shell_energies(gas))
     flows = pnct.module("flows", by_sector(determinants, ferminet(gas.cell, depth=2, width=16)))
     K = pnct.sample("K", dist.TabulatedOccupation(gas, occupation, mixing))
     Q = states.quantum_numbers(K)  # the total momentum, and the parity under a flip of all spins

@@ -2,7 +2,7 @@
 
 import pnct
 import pnct.distributions as dist
-from pnct.distributions import levels, transformer
+from pnct.distributions import shell_energies, transformer
 from pnct.flows import by_sector, continuous, separated_centres, with_cusps
 from pnct.orbitals.rotated import rotated_orbitals
 from pnct.states.configuration_interaction import configuration_interaction
@@ -15,7 +15,7 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
         mixing = pnct.module("ci", configuration_interaction(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals))))
-        states, p_K = mixing(states), dist.TabulatedOccupation(trap, pnct.module("occupation", levels(trap)), mixing)
+        states, p_K = mixing(states), dist.TabulatedOccupation(trap, pnct.module("occupation", shell_energies(trap)), mixing)
     else:
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
     K = pnct.sample("K", p_K)

@@ -3,8 +3,8 @@
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.distributions.occupation import Occupation
-from pnct.distributions.shell_energies import levels, quasi_particles
+from pnct.distributions.shell_energies import shell_energies, quasi_particles
 from pnct.distributions.tabulated import TabulatedOccupation
 from pnct.networks.transformer import transformer
 
-__all__ = ["Born", "Determinantal", "Occupation", "TabulatedOccupation", "levels", "quasi_particles", "transformer"]
+__all__ = ["Born", "Determinantal", "Occupation", "TabulatedOccupation", "shell_energies", "quasi_particles", "transformer"]

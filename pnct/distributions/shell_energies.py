@@ -16,15 +16,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-class Levels(eqx.Module):
+class ShellEnergies(eqx.Module):
     """energy_shifts: one per level, in units of T."""
 
     energy_shifts: Float[Array, " levels"]
 
 
-def levels(gas) -> Callable[[Array], Levels]:
+def shell_energies(gas) -> Callable[[Array], ShellEnergies]:
     """A function key -> Levels of a system, at first those of the ideal gas."""
-    return lambda key: Levels(jnp.zeros(int(gas.shells.max()) + 1))
+    return lambda key: ShellEnergies(jnp.zeros(int(gas.shells.max()) + 1))
 
 
 class QuasiParticles(eqx.Module):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
-from pnct.distributions.shell_energies import Levels
+from pnct.distributions.shell_energies import ShellEnergies
 from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.systems.ideal_gas import conditional_table, log_partition
 
@@ -41,7 +41,7 @@ class TabulatedOccupation(Occupation):
     power: the power to which p is raised, and normalised again; below 1 is a hotter law.
     """
 
-    def __init__(self, gas, levels: Levels, mixing: ConfigurationInteraction, power: float = 1.0):
+    def __init__(self, gas, levels: ShellEnergies, mixing: ConfigurationInteraction, power: float = 1.0):
         super().__init__(gas, levels, power)
         if mixing.states.shape[1] != gas.N or mixing.states.max() >= len(gas.orbitals):
             raise ValueError(

@@ -47,14 +47,14 @@ class Oscillators(eqx.Module):
         return self.quanta.shape[0]
 
     @property
-    def levels(self) -> Int[np.ndarray, " M"]:
+    def num_quanta(self) -> Int[np.ndarray, " M"]:
         """The quanta of each orbital, in all."""
         return np.sum(self.quanta[:, 0], axis=-1)
 
     @property
     def energies(self) -> Float[np.ndarray, " M"]:
         """In units of hbar omega."""
-        return self.levels + self.cell.dim / 2
+        return self.num_quanta + self.cell.dim / 2
 
     @property
     def features(self) -> Float[np.ndarray, "M F"]:
@@ -62,7 +62,7 @@ class Oscillators(eqx.Module):
         m = self.angular_momenta
         numbers = self.quanta[:, 0] if m is None else np.stack([m, np.abs(m)], axis=-1)
         scale = max(1.0, fermi_quanta(self.cell.num_electrons, self.cell.dim))
-        return np.concatenate([numbers, self.levels[:, None]], axis=-1) / scale
+        return np.concatenate([numbers, self.num_quanta[:, None]], axis=-1) / scale
 
     def of_species(self, s: int) -> "Oscillators":
         """The orbitals of the s-th occupied species: all species have the same."""
@@ -86,7 +86,7 @@ class Oscillators(eqx.Module):
         shares = jnp.ones(len(K), u.dtype) if shares is None else shares
         if self.angular_momenta is None:
             return step_envelope(self.highest).propose(jnp.asarray(self.quanta)[K, 0], shares, u)
-        rings = radial_envelope(tuple(self.levels.tolist()), tuple(self.angular_momenta.tolist()))
+        rings = radial_envelope(tuple(self.num_quanta.tolist()), tuple(self.angular_momenta.tolist()))
         return rings.propose(shares @ jnp.asarray(rings.heights, u.dtype)[K], u)
 
     def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
@@ -163,13 +163,13 @@ def step_envelope(highest: int) -> StepEnvelope:
 
 def oscillators(cell: OpenSpace, cutoff: float) -> Oscillators:
     """All orbitals with up to `cutoff` quanta: by ascending quanta q, then, in 2D, by descending |m|, m > 0 before m < 0."""
-    levels = range(math.floor(cutoff) + 1)
+    num_quanta = range(math.floor(cutoff) + 1)
     if cell.dim == 3:
-        quanta = [[(i, j, q - i - j)] for q in levels for i in range(q + 1) for j in range(q + 1 - i)]
+        quanta = [[(i, j, q - i - j)] for q in num_quanta for i in range(q + 1) for j in range(q + 1 - i)]
         return Oscillators(np.array(quanta), np.ones((len(quanta), 1)), None, cell)
-    quanta = np.array([[(min(c, q), max(q - c, 0)) for c in range(len(levels))] for q in levels for _ in range(q + 1)])
-    states = [(q, m) for q in levels for m in sorted(range(-q, q + 1, 2), key=lambda m: (-abs(m), -m))]
-    rows = [np.pad(angular_momentum(q, m), (0, len(levels) - q - 1)) for q, m in states]
+    quanta = np.array([[(min(c, q), max(q - c, 0)) for c in range(len(num_quanta))] for q in num_quanta for _ in range(q + 1)])
+    states = [(q, m) for q in num_quanta for m in sorted(range(-q, q + 1, 2), key=lambda m: (-abs(m), -m))]
+    rows = [np.pad(angular_momentum(q, m), (0, len(num_quanta) - q - 1)) for q, m in states]
     return Oscillators(quanta, np.array(rows), np.array([m for _, m in states]), cell)
 
 

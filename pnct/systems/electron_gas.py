@@ -75,7 +75,7 @@ class ElectronGas(eqx.Module):
         return PlaneWaves(n + np.asarray(self.twist), self.cell)
 
     @property
-    def shells(self) -> Int[np.ndarray, " M"]:
+    def shell_index(self) -> Int[np.ndarray, " M"]:
         """For each orbital, the number of its energy level: degenerate orbitals share one."""
         q = squared_norms(_table(self.dim, self.twist, self.cutoff), self.twist)
         return np.unique(q, return_inverse=True)[1]

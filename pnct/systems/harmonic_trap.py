@@ -62,7 +62,7 @@ class HarmonicTrap(eqx.Module):
         return oscillators(self.cell, self.cutoff)
 
     @property
-    def shells(self) -> Int[np.ndarray, " M"]:
+    def shell_index(self) -> Int[np.ndarray, " M"]:
         """For each orbital, the number of its energy level: its quanta."""
         return self.orbitals.levels
 
@@ -98,7 +98,7 @@ class HarmonicTrap(eqx.Module):
     @property
     def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
         """beta (e_m - e_F) for up and for down, e_F the highest level that the ground state fills; bounded by +-200."""
-        return tuple(_reduced(self.shells, n, self.beta) for n in self.num_electrons)
+        return tuple(_reduced(self.shell_index, n, self.beta) for n in self.num_electrons)
 
     @property
     def ground_state(self) -> Int[np.ndarray, " N"]:
@@ -125,8 +125,8 @@ def default_cutoff(num_electrons: tuple[int, int], dim: int, beta: float) -> flo
     n = max(num_electrons)
     # Beyond 35 T above the Fermi level all orbitals together hold less than 1e-10 electrons.
     highest = fermi_quanta(num_electrons, dim)
-    shells = np.arange(highest + 2 + math.ceil(35 / beta))
-    quanta = np.repeat(shells, [math.comb(q + dim - 1, dim - 1) for q in shells])
+    shell_index = np.arange(highest + 2 + math.ceil(35 / beta))
+    quanta = np.repeat(shell_index, [math.comb(q + dim - 1, dim - 1) for q in shell_index])
     return max(converged_cutoff(quanta, _reduced(quanta, n, beta), n, ENTROPY_TOLERANCE), highest + 4.0)
 
 

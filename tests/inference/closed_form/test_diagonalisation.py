@@ -13,7 +13,7 @@ from jax import random
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
-from pnct.distributions import levels, transformer
+from pnct.distributions import shell_energies, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
 from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.closed_form.diagonalisation import (
@@ -188,7 +188,7 @@ def test_without_flow_it_is_the_matrix_of_first_order():
 def tabulated_gas(gas):
     """As mixed_gas, with a number for each listed state."""
     mixing = pnct.module("ci", configuration_interaction(gas.orbitals, 30))
-    K = pnct.sample("K", dist.TabulatedOccupation(gas, pnct.module("occupation", levels(gas)), mixing))
+    K = pnct.sample("K", dist.TabulatedOccupation(gas, pnct.module("occupation", shell_energies(gas)), mixing))
     return pnct.sample("R", dist.Born(mixing(gas.orbitals), K, pnct.module("flow", lambda key: Identity())))
 
 

@@ -53,8 +53,8 @@ def test_table_is_ordered_by_energy_then_by_integer_vector():
 
 def test_degenerate_orbitals_share_a_shell():
     gas = ElectronGas((7, 0), dim=3, cutoff=3.0)
-    np.testing.assert_array_equal(np.bincount(gas.shells), [1, 6, 12, 8])
-    assert np.all(np.diff(gas.shells) >= 0)
+    np.testing.assert_array_equal(np.bincount(gas.shell_index), [1, 6, 12, 8])
+    assert np.all(np.diff(gas.shell_index) >= 0)
 
 
 def test_ground_state():
@@ -127,7 +127,7 @@ def test_any_gas_has_a_sorted_table_that_holds_its_ground_state(dim, n, theta, t
     e, q = gas.orbital_energies, np.sum(gas.orbitals.indices**2, axis=1)
     assert np.all(np.diff(e) >= -1e-9)
     assert len(np.unique(gas.orbitals.indices, axis=0)) == len(e) >= max(n)
-    assert np.ptp(q[gas.shells == gas.shells[-1]]) < 1e-8
+    assert np.ptp(q[gas.shell_index == gas.shell_index[-1]]) < 1e-8
     assert all(np.isfinite(b).all() and b[k - 1] == 0 for b, k in zip(gas.reduced_energies, n, strict=True) if k)
     # no orbital of the last level was left out
     assert len(integer_vectors(dim, gas.twist, gas.cutoff)) == len(e)
