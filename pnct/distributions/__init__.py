@@ -7,4 +7,4 @@ from pnct.distributions.shell_energies import shell_energies, quasi_particles
 from pnct.distributions.tabulated import TabulatedOccupation
 from pnct.networks.transformer import transformer
 
-__all__ = ["Born", "Determinantal", "Occupation", "TabulatedOccupation", "shell_energies", "quasi_particles", "transformer"]
+__all__ = ["Born", "Determinantal", "Occupation", "TabulatedOccupation", "shell_energies", "smooth_dispersion", "transformer"]

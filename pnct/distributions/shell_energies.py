@@ -27,7 +27,7 @@ def shell_energies(gas) -> Callable[[Array], ShellEnergies]:
     return lambda key: ShellEnergies(jnp.zeros(int(gas.shells.max()) + 1))
 
 
-class QuasiParticles(eqx.Module):
+class SmoothDispersion(eqx.Module):
     """A network for `Occupation` that has learned levels and no correction beyond them."""
 
     coefficients: Float[Array, " 3"]
@@ -45,14 +45,14 @@ class QuasiParticles(eqx.Module):
         return jnp.zeros((len(x), self.num_orbitals), x.dtype), cache
 
 
-def quasi_particles(gas) -> Callable[[Array], QuasiParticles]:
-    """A function key -> QuasiParticles for the levels of an electron gas, at first those of the ideal gas."""
+def smooth_dispersion(gas) -> Callable[[Array], SmoothDispersion]:
+    """A function key -> SmoothDispersion for the levels of an electron gas, at first those of the ideal gas."""
     _, first = np.unique(gas.shells, return_index=True)
     k = np.linalg.norm(gas.orbitals.wavevectors[first], axis=1)
     d = (k / gas.fermi_wavevector) ** 2 - 1
     functions = np.stack([d, np.tanh(2 * d), d**2 / (1 + d**2)], axis=-1)
 
-    def make(key: Array) -> QuasiParticles:
-        return QuasiParticles(jnp.zeros(functions.shape[1]), functions, len(gas.orbitals))
+    def make(key: Array) -> SmoothDispersion:
+        return SmoothDispersion(jnp.zeros(functions.shape[1]), functions, len(gas.orbitals))
 
     return make

@@ -11,7 +11,7 @@ from pnct.distributions import Occupation, quasi_particles
 @pytest.mark.parametrize("twist", [0.0, (0.1, 0.3)])
 def test_levels_of_another_mass(twist):
     gas = ElectronGas((2, 1), 2, 2.0, 0.4, twist, cutoff=3.0)
-    network = quasi_particles(gas)(jax.random.key(0))
+    network = smooth_dispersion(gas)(jax.random.key(0))
     K = np.array([[0, 1, 0], [1, 3, 2], [0, 2, 1]])
     log_prob = jax.jit(lambda c: Occupation(gas, network.__class__(c, network.functions, network.num_orbitals)).log_prob(K))
     np.testing.assert_allclose(log_prob(np.zeros(3)), Occupation(gas).log_prob(K), atol=1e-12)
