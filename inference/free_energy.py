@@ -31,8 +31,8 @@ from pnct.validation import whole
 class VariationalFreeEnergy(eqx.Module):
     """The inference routine for a model with one Born site, under a Hamiltonian.
 
-    model: a NumPyro program of one walker.  hamiltonian: (born, R) -> LocalEnergy, with `temperature` and `energy_unit`, hartree.
-    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_unit, and `scores` if it asks for them.
+    model: a NumPyro program of one walker.  hamiltonian: (born, R) -> LocalEnergy, with `temperature` and `energy_scale`, hartree.
+    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_scale, and `scores` if it asks for them.
     num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device; any integer, by
     default what is fast.
     sharding: a mesh with one axis named "walkers"; by default all devices.
@@ -78,7 +78,7 @@ class VariationalFreeEnergy(eqx.Module):
         key, subkey = jax.random.split(state.key)
         batching = self.batching(sites)
         walkers = draw_batch(self.model, sites, self.hamiltonian, state.params, args, subkey, batching, scores=True)
-        temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_unit
+        temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_scale
         energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
         stage = failures.first_failures(sites, walkers)
         valid = stage == failures.SOUND

@@ -28,24 +28,24 @@ class LocalEnergy(NamedTuple):
 
 
 class Hamiltonian(eqx.Module):
-    """(law of R, R) -> LocalEnergy. `kinetic_scale`: c; `potential`: V.
+    """(law of R, R) -> LocalEnergy. `kinetic_prefactor`: c; `potential`: V.
 
-    `temperature`; `energy_unit`: the scale of energies in which an optimiser sees its gradients; `unit`: what energies are
+    `temperature`; `energy_scale`: the scale of energies in which an optimiser sees its gradients; `unit`: what energies are
     printed in.
     """
 
     temperature: float
-    energy_unit: float
-    kinetic_scale: float
+    energy_scale: float
+    kinetic_prefactor: float
     potential: Callable[[Float[Array, "N dim"]], Float[Array, ""]]
     unit: str = eqx.field(static=True, default="hartree")
 
     def __call__(self, born, R: Float[Array, "N dim"]) -> LocalEnergy:
         psi = local_kinetic(born.orbitals, born.K, born.flow, R)
-        kinetic = -self.kinetic_scale * (psi.laplacian + jnp.sum(psi.gradient**2))
+        kinetic = -self.kinetic_prefactor * (psi.laplacian + jnp.sum(psi.gradient**2))
         return LocalEnergy(kinetic, self.potential(R), psi.log_det_jacobian, psi.det_sign)
 
 
 def hamiltonian(system, coulomb: bool = True) -> Hamiltonian:
     """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction."""
-    return Hamiltonian(system.temperature, system.energy_unit, system.kinetic_scale, system.potential(coulomb), system.unit)
+    return Hamiltonian(system.temperature, system.energy_scale, system.kinetic_prefactor, system.potential(coulomb), system.unit)

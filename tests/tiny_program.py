@@ -50,7 +50,7 @@ class MadeUpEnergy(eqx.Module):
     """E(K, R) = sum_i cos(2 pi x_i/L) + K_0/10, in place of a Hamiltonian."""
 
     temperature: float = 0.5
-    energy_unit: float = 1.0
+    energy_scale: float = 1.0
 
     def __call__(self, born, R):
         energy = jnp.sum(jnp.cos(2 * np.pi / GAS.L * R[:, 0])) + born.K[0] / 10

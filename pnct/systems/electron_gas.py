@@ -111,12 +111,12 @@ class ElectronGas(eqx.Module):
         return "hartree"
 
     @property
-    def energy_unit(self):
+    def energy_scale(self):
         """The Fermi energy: the scale of the energies that change with the state."""
         return self.E_F
 
     @property
-    def kinetic_scale(self):
+    def kinetic_prefactor(self):
         """1/(2 r_s^2), the factor of -nabla^2, in hartree."""
         return 1 / (2 * self.rs**2)
 

@@ -82,12 +82,12 @@ class HarmonicTrap(eqx.Module):
         return "hbar omega"
 
     @property
-    def energy_unit(self) -> float:
+    def energy_scale(self) -> float:
         """hbar omega = 1: the scale of the energies that change with the state."""
         return 1.0
 
     @property
-    def kinetic_scale(self) -> float:
+    def kinetic_prefactor(self) -> float:
         """1/2, the factor of -nabla^2."""
         return 0.5
 

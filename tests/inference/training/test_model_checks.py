@@ -139,9 +139,9 @@ DOT = HarmonicTrap((1, 1), coupling=2.0, beta=1.0)
 @pytest.mark.parametrize(
     ("made_for", "given", "different"),
     [
-        (ElectronGas((3, 0), 2, 5.0, 0.4, 0.1, 2.0), POLARISED, r"kinetic_scale \(0.02 there, 0.03125 here\), 1 more"),
+        (ElectronGas((3, 0), 2, 5.0, 0.4, 0.1, 2.0), POLARISED, r"kinetic_prefactor \(0.02 there, 0.03125 here\), 1 more"),
         (ElectronGas((3, 0), 2, 4.0, 0.3, 0.1, 2.0), POLARISED, r"temperature \(0.0375 there, 0.05 here\)"),
-        (ElectronGas((2, 1), 2, 4.0, 0.4, 0.1, 2.0), POLARISED, r"energy_unit .* potential.ewald.cell.num_electrons\[0\]"),
+        (ElectronGas((2, 1), 2, 4.0, 0.4, 0.1, 2.0), POLARISED, r"energy_scale .* potential.ewald.cell.num_electrons\[0\]"),
         (HarmonicTrap((1, 1), coupling=8.0, beta=1.0), DOT, r"potential.coupling \(8.0 there, 2.0 here\)"),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_hamiltonian_of_another_kind_of_system_is_refused(made_for, given):
 
 @pytest.mark.parametrize("system", [POLARISED, DOT])
 def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_own(system):
-    own = Hamiltonian(temperature=1.0, energy_unit=1.0, kinetic_scale=1.0, potential=lambda R: jnp.sum(R))
+    own = Hamiltonian(temperature=1.0, energy_scale=1.0, kinetic_prefactor=1.0, potential=lambda R: jnp.sum(R))
     for energy in (hamiltonian(system), hamiltonian(system, coulomb=False), own, MadeUpEnergy()):
         for x64 in (True, False):
             with jax.enable_x64(x64):
