@@ -144,7 +144,7 @@ def plot_training(path: Path, gas, history, report, units: str) -> None:
 
 
 def plot_pair_correlation(path: Path, gas, draws) -> None:
-    pairs = pair_correlation(draws.samples[draws.born_site], gas.cell, bins=30)
+    pairs = pair_correlation(draws.samples[draws.born_site], gas.space, bins=30)
     r = np.linspace(0, gas.L / 2, 120)
     ideal = canonical_pair_correlation(gas, r)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")

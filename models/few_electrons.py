@@ -13,7 +13,7 @@ def few_electrons(gas: pnct.ElectronGas):
     determinants = spin_adapted(gas.orbitals)
     mixing = pnct.module("ci", configuration_interaction(determinants, lowest=30_000))
     states, occupation = mixing(determinants), pnct.module("occupation", shell_energies(gas))
-    flows = pnct.module("flows", by_sector(determinants, ferminet(gas.cell, depth=2, width=16)))
+    flows = pnct.module("flows", by_sector(determinants, ferminet(gas.space, depth=2, width=16)))
     K = pnct.sample("K", dist.TabulatedOccupation(gas, occupation, mixing))
     Q = states.quantum_numbers(K)  # the total momentum, and the parity under a flip of all spins
     R = pnct.sample("R", dist.Born(states, K, flows(Q)))

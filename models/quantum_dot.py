@@ -10,7 +10,7 @@ from pnct.states.configuration_interaction import configuration_interaction
 
 def quantum_dot(trap: pnct.HarmonicTrap):
     """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in oscillator lengths."""
-    flow = separated_centres(trap.cell, continuous(trap.cell, depth=2, width=16))
+    flow = separated_centres(trap.space, continuous(trap.space, depth=2, width=16))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state

@@ -65,7 +65,7 @@ class Space(Protocol):
         """All electrons moved as one, by the symmetry that conserves Q."""
 
 
-class Electrons(eqx.Module):
+class Particles(eqx.Module):
     """Who is there: electron numbers (up, down), and the dimension."""
 
     num_electrons: tuple[int, int] = eqx.field(static=True)
@@ -82,7 +82,7 @@ class Electrons(eqx.Module):
         return tuple(s for s in (slice(0, up), slice(up, up + down)) if s.stop > s.start)
 
 
-class Cell(Electrons):
+class Cell(Particles):
     """The periodic box and who is in it: electron numbers (up, down), dimension, and side length `L` in units of r_s a_0."""
 
     L: float = eqx.field(static=True)
@@ -131,7 +131,7 @@ class Cell(Electrons):
         return R + self.L / 10
 
 
-class OpenSpace(Electrons):
+class OpenSpace(Particles):
     """All space around one centre and who is in it: electron numbers (up, down), dimension, and the unit of length `L`."""
 
     L: float = eqx.field(static=True, default=1.0)

@@ -58,25 +58,25 @@ def trained_features(r, L):
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle), distance], axis=-1)
 
 
-def as_ferminet(trained: TrainedFlow, cell: Cell) -> FermiNet:
+def as_ferminet(trained: TrainedFlow, space: Cell) -> FermiNet:
     """The trained flow as ours, but for its shift `output.b` of all electrons alike, which changes Psi by a phase."""
-    d = cell.dim
+    d = space.dim
     W = trained.second.w.shape[1]
     # Our means leave out i = j, whose pair features are constant.
-    own_features = trained_features(np.zeros((1, d)), cell.L)
+    own_features = trained_features(np.zeros((1, d)), space.L)
     own_pair = jax.nn.softplus(trained.pair(own_features))
     first, second = trained.first.w[2 * d :], trained.second.w[2 * W :]
     single = (
-        SingleLayer(None, None, first[None], trained.first.b + (own_features @ first / cell.N)[0]),
+        SingleLayer(None, None, first[None], trained.first.b + (own_features @ first / space.N)[0]),
         SingleLayer(
             trained.second.w[:W],
             trained.second.w[None, W : 2 * W],
             second[None],
-            trained.second.b + (own_pair @ second / cell.N)[0],
+            trained.second.b + (own_pair @ second / space.N)[0],
         ),
     )
     pair = (PairLayer(trained.pair.w[None], trained.pair.b[None]),)
-    return jax.tree.map(jnp.asarray, FermiNet(single, pair, trained.output.w, cell, trained_features))
+    return jax.tree.map(jnp.asarray, FermiNet(single, pair, trained.output.w, space, trained_features))
 
 
 class TrainedOccupation(eqx.Module):
@@ -139,9 +139,9 @@ def load(reference, rs) -> Trained:
     """The network of N = 29 at this r_s (0.25, 0.5, 1.0, 3.0, 5.0, 10.0), with 64 of its walkers."""
     data = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
     linear = lambda name: Linear(data[f"flow/fermi_net/{name}/w"], data[f"flow/fermi_net/{name}/b"])  # noqa: E731
-    cell = Cell((int(data["meta/n"]), 0), int(data["meta/dim"]), float(data["meta/L"]))
-    flow = TrainedFlow(cell.L, linear("~/linear"), linear("~/linear_2"), linear("~/linear_1"), linear("linear"))
+    space = Cell((int(data["meta/n"]), 0), int(data["meta/dim"]), float(data["meta/L"]))
+    flow = TrainedFlow(space.L, linear("~/linear"), linear("~/linear_2"), linear("~/linear_1"), linear("linear"))
     head = "van/transformer/"
     van = {name.removeprefix(head): np.asarray(data[name], float) for name in data if name.startswith(head)}
-    occupation = TrainedOccupation(van, data["orbitals"], cell.N)
-    return Trained(flow, PlaneWaves(data["orbitals"], cell), occupation, float(rs), data["x"])
+    occupation = TrainedOccupation(van, data["orbitals"], space.N)
+    return Trained(flow, PlaneWaves(data["orbitals"], space), occupation, float(rs), data["x"])

@@ -130,7 +130,7 @@ settings_of_networks = st.one_of(st.integers(-1, 6), st.floats(0, 5), st.boolean
 def test_network_sizes_are_whole_numbers_or_refused(depth, width, heads):
     whole = lambda *xs: all(isinstance(x, int) and not isinstance(x, bool) and x >= 1 for x in xs)  # noqa: E731
     for make in (ferminet, backflow):
-        assert (outcome(make, GAS.cell, depth=depth, width=width) is not None) == whole(depth, width)
+        assert (outcome(make, GAS.space, depth=depth, width=width) is not None) == whole(depth, width)
     possible = whole(depth, width, heads) and width % heads == 0
     assert (outcome(transformer, GAS, layers=depth, width=width, heads=heads) is not None) == possible
 
@@ -157,9 +157,9 @@ HAMILTONIAN = hamiltonian(GAS)
 def test_observables_of_other_shapes_are_refused(shape, bins, finite):
     R = np.random.default_rng(0).uniform(0, GAS.L, shape) + (0 if finite else np.nan)
     good = shape[1:] == (3, 2) and len(shape) == 3 and shape[0] > 0 and finite
-    found = outcome(pair_correlation, R, GAS.cell, bins)
+    found = outcome(pair_correlation, R, GAS.space, bins)
     assert (found is not None) <= good
-    assert outcome(structure_factor, R, GAS.cell, np.zeros((1, 3))) is None
+    assert outcome(structure_factor, R, GAS.space, np.zeros((1, 3))) is None
     assert outcome(occupations, R, len(GAS.orbitals)) is None
 
 

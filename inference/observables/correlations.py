@@ -48,56 +48,56 @@ class Occupations(NamedTuple):
     error: Float[np.ndarray, " M"]
 
 
-def pair_correlation(R: Float[Array, "S N dim"], cell: Cell, bins: int = 50) -> PairCorrelation:
+def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) -> PairCorrelation:
     """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is exact.
 
     A bin in which no pair was found has the error of a single one.
     """
-    R = _finite_samples(R, cell)
+    R = _finite_samples(R, space)
     bins = whole("bins", bins, 1)
-    edges = np.linspace(0.0, cell.L / 2, bins + 1)
-    volumes = np.diff(edges**cell.dim) * (np.pi if cell.dim == 2 else 4 * np.pi / 3)
+    edges = np.linspace(0.0, space.L / 2, bins + 1)
+    volumes = np.diff(edges**space.dim) * (np.pi if space.dim == 2 else 4 * np.pi / 3)
 
     g, error = {}, {}
-    for name, i, j, weight in _spin_pairs(cell):
+    for name, i, j, weight in _spin_pairs(space):
         if len(i) == 0:  # a single electron has no partner
             g[name], error[name] = np.zeros(bins), np.zeros(bins)
             continue
 
         def count(chunk, i=i, j=j):
             d = chunk[:, i] - chunk[:, j]
-            d -= cell.L * np.round(d / cell.L)
+            d -= space.L * np.round(d / space.L)
             index = np.floor(np.sqrt(np.sum(d**2, axis=-1)) * (bins / edges[-1])).astype(int)
             # One extra bin takes what lies beyond L/2, in the corners of the cell.
             index = np.minimum(index, bins) + (bins + 1) * np.arange(len(chunk))[:, None]
             return np.bincount(index.ravel(), minlength=(bins + 1) * len(chunk)).reshape(-1, bins + 1)[:, :bins]
 
-        mean, deviation = _mean_and_error(count, R, len(i) * cell.dim)
+        mean, deviation = _mean_and_error(count, R, len(i) * space.dim)
         deviation = np.where(mean == 0, 1 / len(R), deviation)
-        scale = weight * cell.L**cell.dim / volumes
+        scale = weight * space.L**space.dim / volumes
         g[name], error[name] = mean * scale, deviation * scale
     return PairCorrelation((edges[1:] + edges[:-1]) / 2, g, error)
 
 
-def structure_factor(R: Float[Array, "S N dim"], cell: Cell, q: Float[Array, "Q dim"]) -> StructureFactor:
+def structure_factor(R: Float[Array, "S N dim"], space: Cell, q: Float[Array, "Q dim"]) -> StructureFactor:
     """S(q) = <|sum_i exp(i q.r_i)|^2>/N at wave vectors q, integer multiples of 2 pi/L along each axis."""
-    R, q = _finite_samples(R, cell), np.asarray(q, float)
-    if q.ndim != 2 or q.shape[1] != cell.dim:
-        raise ValueError(f"Expected q of shape (Q, {cell.dim}); got {q.shape}.")
-    n = q * cell.L / (2 * np.pi)
+    R, q = _finite_samples(R, space), np.asarray(q, float)
+    if q.ndim != 2 or q.shape[1] != space.dim:
+        raise ValueError(f"Expected q of shape (Q, {space.dim}); got {q.shape}.")
+    n = q * space.L / (2 * np.pi)
     if not np.allclose(n, np.round(n), atol=1e-4):
         raise ValueError("Expected q in multiples of 2 pi/L (the cell has no others); got one between them.")
 
-    named = list(combinations_with_replacement(named_species(cell), 2))
+    named = list(combinations_with_replacement(named_species(space), 2))
 
     def densities(chunk):
         phase = chunk @ q.T
         waves = np.cos(phase) + 1j * np.sin(phase)
-        rho = {name: np.sum(waves[:, electrons], axis=1) for name, electrons in named_species(cell)}
+        rho = {name: np.sum(waves[:, electrons], axis=1) for name, electrons in named_species(space)}
         parts = [np.real(rho[a] * rho[b].conj()) for (a, _), (b, _) in named]
-        return np.concatenate([np.abs(sum(rho.values())) ** 2, *parts], axis=1) / cell.N
+        return np.concatenate([np.abs(sum(rho.values())) ** 2, *parts], axis=1) / space.N
 
-    mean, error = _mean_and_error(densities, R, 2 * cell.N * len(q))
+    mean, error = _mean_and_error(densities, R, 2 * space.N * len(q))
     (S, *parts), (deviation, *deviations) = (np.split(x, 1 + len(named)) for x in (mean, error))
     names = [f"{a}-{b}" for (a, _), (b, _) in named]
     by_name = lambda x: dict(zip(names, x, strict=True))  # noqa: E731
@@ -129,10 +129,10 @@ def ideal_pair_correlation(
 
     g(r) = 1 - (1/n^2) sum_{k k'} <cos((k - k').r)>,  <cos(q.r)> = J_0(q r) in 2D and sin(q r)/(q r) in 3D.
     """
-    cell, r = orbitals.cell, np.asarray(r, float)
-    angular = j0 if cell.dim == 2 else lambda x: np.sinc(x / np.pi)
+    space, r = orbitals.space, np.asarray(r, float)
+    angular = j0 if space.dim == 2 else lambda x: np.sinc(x / np.pi)
     g = {}
-    for a, b in combinations_with_replacement(named_species(cell), 2):
+    for a, b in combinations_with_replacement(named_species(space), 2):
         name = f"{a[0]}-{b[0]}"
         if a is not b:
             g[name] = np.ones_like(r)
@@ -143,16 +143,16 @@ def ideal_pair_correlation(
     return g
 
 
-def named_species(cell: Cell) -> list[tuple[str, slice]]:
+def named_species(space: Cell) -> list[tuple[str, slice]]:
     """("up", where its electrons stand), and so for "down", where present."""
-    present = [name for name, n in zip(("up", "down"), cell.num_electrons, strict=True) if n]
-    return list(zip(present, cell.species, strict=True))
+    present = [name for name, n in zip(("up", "down"), space.num_electrons, strict=True) if n]
+    return list(zip(present, space.species, strict=True))
 
 
-def _spin_pairs(cell):
+def _spin_pairs(space):
     """(name, i, j, weight): each pair of electrons once, and what it adds to the sum over ordered pairs/(N_a N_b)."""
-    electrons = np.arange(cell.N)
-    for a, b in combinations_with_replacement(named_species(cell), 2):
+    electrons = np.arange(space.N)
+    for a, b in combinations_with_replacement(named_species(space), 2):
         ia, ib = electrons[a[1]], electrons[b[1]]
         i, j = (x.ravel() for x in np.meshgrid(ia, ib, indexing="ij"))
         if a is b:
@@ -161,10 +161,10 @@ def _spin_pairs(cell):
             yield f"{a[0]}-{b[0]}", i, j, 1 / (len(ia) * len(ib))
 
 
-def _finite_samples(R, cell):
+def _finite_samples(R, space):
     R = np.asarray(R)
-    if R.ndim != 3 or R.shape[1:] != (cell.N, cell.dim):
-        raise ValueError(f"Expected R of shape (samples, {cell.N}, {cell.dim}); got {R.shape}.")
+    if R.ndim != 3 or R.shape[1:] != (space.N, space.dim):
+        raise ValueError(f"Expected R of shape (samples, {space.N}, {space.dim}); got {R.shape}.")
     R = R[np.all(np.isfinite(R), axis=(1, 2))]
     if not len(R):
         raise ValueError("Expected at least one finite sample; got none.")

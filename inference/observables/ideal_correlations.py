@@ -48,6 +48,6 @@ def canonical_structure_factor(gas, q: Float[Array, "Q dim"]) -> StructureFactor
 
 def _pairs(gas):
     """(name, <n_m n_m'>, number of electrons) of each species that is there."""
-    for name, electrons in named_species(gas.cell):
+    for name, electrons in named_species(gas.space):
         spin, n = ("up", "down").index(name), electrons.stop - electrons.start
         yield name, pair_occupations(np.asarray(gas.reduced_energies[spin], float), n), n

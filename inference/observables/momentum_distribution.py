@@ -47,7 +47,7 @@ def momentum_distribution(
     n = np.asarray(_estimates(model, sites, params, args, values, keys, displacements, chunk_size))
     orbitals = table_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
     mean, error = n.mean(axis=0), n.std(axis=0, ddof=1) / np.sqrt(len(n))
-    present = [name for name, count in zip(("up", "down"), orbitals.cell.num_electrons, strict=True) if count]
+    present = [name for name, count in zip(("up", "down"), orbitals.space.num_electrons, strict=True) if count]
     by_name = lambda x: dict(zip(present, x, strict=True))  # noqa: E731
     return MomentumDistribution(orbitals.wavevectors, by_name(mean), by_name(error))
 
@@ -61,17 +61,17 @@ def _estimates(model, sites, params, args, values, keys, displacements, chunk_si
     def one(x):
         values, key = x
         R, born = values[sites.born], _born(model, sites, params, values, args)
-        cell, k = born.orbitals.cell, jnp.asarray(table_of(born.orbitals).wavevectors, R.dtype)
+        space, k = born.orbitals.space, jnp.asarray(table_of(born.orbitals).wavevectors, R.dtype)
         here = born.log_psi(R)
 
         def moved(s):
-            there = jax.lax.map(lambda i: born.log_psi(R.at[i].add(s)), jnp.arange(cell.N), batch_size=cell.N)
+            there = jax.lax.map(lambda i: born.log_psi(R.at[i].add(s)), jnp.arange(space.N), batch_size=space.N)
             phase = k @ s
             wave = jax.lax.complex(jnp.cos(phase), -jnp.sin(phase))
             ratio = jnp.exp(there - here)
-            return jnp.stack([jnp.real(jnp.sum(ratio[i]) * wave) for i in cell.species])
+            return jnp.stack([jnp.real(jnp.sum(ratio[i]) * wave) for i in space.species])
 
-        s = cell.L * jax.random.uniform(key, (displacements, cell.dim), R.dtype)
+        s = space.L * jax.random.uniform(key, (displacements, space.dim), R.dtype)
         return jnp.mean(jax.lax.map(moved, s), axis=0)
 
     return jax.lax.map(one, (values, keys), batch_size=chunk_size)

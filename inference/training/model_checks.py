@@ -71,7 +71,7 @@ def check_hamiltonian(hamiltonian, args: tuple) -> None:
 def _violations(model, sites, params, shaken, args, places):
     """How far the flow is from each law: 0 where it is obeyed to rounding, else the difference; and the number of folds."""
     born = _born(model, sites, shaken, args)
-    space, dtype = born.orbitals.cell, born.dtype
+    space, dtype = born.orbitals.space, born.dtype
     places = space.L * jnp.asarray(places, dtype)
     R = places[0]
     n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1

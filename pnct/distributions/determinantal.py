@@ -43,15 +43,15 @@ class Determinantal(distrax.Distribution):
     """
 
     def __init__(self, orbitals, K: Int[Array, " N"], dtype=None):
-        if jnp.shape(K) != (orbitals.cell.N,):
-            raise ValueError(f"Expected K of shape ({orbitals.cell.N},), one orbital per electron; got {jnp.shape(K)}.")
+        if jnp.shape(K) != (orbitals.space.N,):
+            raise ValueError(f"Expected K of shape ({orbitals.space.N},), one orbital per electron; got {jnp.shape(K)}.")
         self.orbitals = orbitals
         self.K = K
         self._dtype = dtype
 
     @property
     def event_shape(self) -> tuple[int, int]:
-        return (self.orbitals.cell.N, self.orbitals.cell.dim)
+        return (self.orbitals.space.N, self.orbitals.space.dim)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ class Determinantal(distrax.Distribution):
         with jax.default_matmul_precision("highest"):
             if isinstance(self.orbitals, Superposition):
                 c = jax.eval_shape(self.orbitals.determinants, self.K)[0]
-                few = few_enough_sets(len(c), self.orbitals.cell.num_electrons)
+                few = few_enough_sets(len(c), self.orbitals.space.num_electrons)
                 draw = sample_electron_by_electron if few else sample_superposition
                 return draw(key, self.orbitals, self.K, self.dtype)
             if isinstance(self.orbitals, SlaterJastrow):
@@ -109,14 +109,14 @@ def sample_superposition(key: Array, orbitals: Superposition, K: Int[Array, " N"
         accepted = jax.random.uniform(threshold, dtype=dtype) * bound < jnp.abs(jnp.sum(c * D)) ** 2
         return r, accepted, trials + 1
 
-    start = jnp.zeros((orbitals.cell.N, orbitals.cell.dim), dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    start = jnp.zeros((orbitals.space.N, orbitals.space.dim), dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     r, accepted, _ = jax.lax.while_loop(unfinished, attempt, start)
     return jnp.where(accepted, r, jnp.nan)
 
 
 def sample_species(key: Array, orbitals, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
     """One exact sample of |Phi_K|^2 of one determinant for each species. Shape (N, dim)."""
-    species = orbitals.cell.species
+    species = orbitals.space.species
     keys = jax.random.split(key, len(species))
     each = [orbitals.of_species(s) for s in range(len(species))]
     return jnp.concatenate([sample(*x, K[i], dtype) for *x, i in zip(keys, each, species, strict=True)])
@@ -124,7 +124,7 @@ def sample_species(key: Array, orbitals, K: Int[Array, " N"], dtype) -> Float[Ar
 
 def sample_jastrow(key: Array, orbitals: SlaterJastrow, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
     """One exact sample of a Slater-Jastrow state: the second species among the electrons of the first one. Shape (N, dim)."""
-    first, second = orbitals.cell.species
+    first, second = orbitals.space.species
     keys = jax.random.split(key)
     A = sample(keys[0], orbitals.table, K[first], dtype)
     return jnp.concatenate([A, sample(keys[1], orbitals.among(A), K[second], dtype, JASTROW_PROPOSALS)])
@@ -135,7 +135,7 @@ def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PR
 
     nan if the rounds are used up, which happens where an orbital is named twice.
     """
-    (n,), dim = jnp.shape(K), orbitals.cell.dim
+    (n,), dim = jnp.shape(K), orbitals.space.dim
     everyone = jnp.arange(n)
 
     def unfinished(state):

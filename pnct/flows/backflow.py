@@ -25,7 +25,7 @@ class Backflow(eqx.Module):
     """T: (N, dim) -> (N, dim), in the lengths of its space."""
 
     eta: EvenNetwork
-    cell: Space = eqx.field(static=True)
+    space: Space = eqx.field(static=True)
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         return R + jnp.sum(self.pair_displacement(displacements(R)), axis=1)
@@ -42,13 +42,13 @@ class Backflow(eqx.Module):
 
     def pair_displacement(self, r: Float[Array, "N N dim"]) -> Float[Array, "N N dim"]:
         """eta_g(r_ij) d(r_ij), zero for i = j."""
-        x = self.cell.even_features(r, self.cell.L)
-        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(related_pairs(self.cell)))
-        return eta[..., None] * self.cell.direction(r, self.cell.L)
+        x = self.space.even_features(r, self.space.L)
+        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(related_pairs(self.space)))
+        return eta[..., None] * self.space.direction(r, self.space.L)
 
 
-def backflow(cell: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
+def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
     """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of `width` numbers."""
     depth, width = whole("depth", depth, 1), whole("width", width, 1)
-    features = cell.even_features(np.zeros((1, cell.dim)), cell.L).shape[-1]
-    return lambda key: Backflow(even_network(key, len(relations(cell)), features, depth, width), cell)
+    features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]
+    return lambda key: Backflow(even_network(key, len(relations(space)), features, depth, width), space)

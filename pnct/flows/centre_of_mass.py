@@ -26,17 +26,17 @@ class SeparatedCentres(eqx.Module):
     """T: (N, dim) -> (N, dim), the flow and then A."""
 
     flow: Callable
-    cell: Space = eqx.field(static=True)
+    space: Space = eqx.field(static=True)
 
     @property
     def mixing(self) -> Float[np.ndarray, "N N"]:
         """A: orthogonal, between electrons, of determinant one."""
-        up, down = (np.sqrt(n / self.cell.N) for n in self.cell.num_electrons)
-        centres = np.zeros((2, self.cell.N))
-        for centre, species in zip(centres, self.cell.species, strict=True):
+        up, down = (np.sqrt(n / self.space.N) for n in self.space.num_electrons)
+        centres = np.zeros((2, self.space.N))
+        for centre, species in zip(centres, self.space.species, strict=True):
             centre[species] = 1 / np.sqrt(species.stop - species.start)
         turn = np.array([[up, down], [-down, up]])
-        return np.eye(self.cell.N) + centres.T @ (turn - np.eye(2)) @ centres
+        return np.eye(self.space.N) + centres.T @ (turn - np.eye(2)) @ centres
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         return self.mix(self.flow(R))
@@ -61,8 +61,8 @@ class SeparatedCentres(eqx.Module):
         return jnp.asarray(self.mixing, x.dtype) @ x
 
 
-def separated_centres(cell: Space, make: Callable) -> Callable[[Array], Callable]:
+def separated_centres(space: Space, make: Callable) -> Callable[[Array], Callable]:
     """A function key -> flow, from a function key -> flow. Electrons of one spin have no other centre: it is `make` itself."""
-    if len(cell.species) == 1:
+    if len(space.species) == 1:
         return make
-    return lambda key: SeparatedCentres(make(key), cell)
+    return lambda key: SeparatedCentres(make(key), space)

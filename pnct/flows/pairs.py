@@ -12,36 +12,36 @@ def displacements(R: Float[Array, "N dim"]) -> Float[Array, "N N dim"]:
     return R[:, None, :] - R[None, :, :]
 
 
-def members(cell: Space) -> Float[np.ndarray, "S N"]:
+def members(space: Space) -> Float[np.ndarray, "S N"]:
     """1 where electron i belongs to the occupied species s."""
-    return np.stack([np.isin(np.arange(cell.N), np.arange(cell.N)[s]) for s in cell.species]).astype(float)
+    return np.stack([np.isin(np.arange(space.N), np.arange(space.N)[s]) for s in space.species]).astype(float)
 
 
-def relations(cell: Space) -> Bool[np.ndarray, "G S S"]:
+def relations(space: Space) -> Bool[np.ndarray, "G S S"]:
     """Which species are related: by same spin, and by opposite spin, as far as the cell has such pairs (G = 1 or 2).
 
     The species enter alike, so what is built on relations does not change when up and down exchange their names.
     """
-    same = np.eye(len(cell.species), dtype=bool)
-    if cell.num_electrons == (1, 1):
+    same = np.eye(len(space.species), dtype=bool)
+    if space.num_electrons == (1, 1):
         return ~same[None]
     return same[None] if len(same) == 1 else np.stack([same, ~same])
 
 
-def equal_spins(cell: Space) -> Bool[np.ndarray, " G"]:
+def equal_spins(space: Space) -> Bool[np.ndarray, " G"]:
     """Which relations are those of the same spin."""
-    return relations(cell)[:, 0, 0]
+    return relations(space)[:, 0, 0]
 
 
-def related_pairs(cell: Space) -> Bool[np.ndarray, "G N N"]:
+def related_pairs(space: Space) -> Bool[np.ndarray, "G N N"]:
     """Which pairs of electrons i, j != i stand in each relation."""
-    species = np.argmax(members(cell), axis=0)
-    return relations(cell)[:, species[:, None], species] & ~np.eye(cell.N, dtype=bool)
+    species = np.argmax(members(space), axis=0)
+    return relations(space)[:, species[:, None], species] & ~np.eye(space.N, dtype=bool)
 
 
-def unique_pairs(cell: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
+def unique_pairs(space: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
     """The electrons i < j of every pair, in one entry per relation."""
-    return [np.nonzero(np.triu(related)) for related in related_pairs(cell)]
+    return [np.nonzero(np.triu(related)) for related in related_pairs(space)]
 
 
 def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:

@@ -54,7 +54,7 @@ class SectorFlows(eqx.Module):
 
 def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
     """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
-    space = orbitals.cell
+    space = orbitals.space
     table = table_of(orbitals)
     order = wedge_map(table) if isinstance(table, PlaneWaves) else None
     C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))

@@ -41,7 +41,7 @@ class Oscillators(eqx.Module):
     quanta: Int[np.ndarray, "M C dim"]
     coefficients: Num[np.ndarray, "M C"]
     angular_momenta: Int[np.ndarray, " M"] | None
-    cell: OpenSpace
+    space: OpenSpace
 
     def __len__(self) -> int:
         return self.quanta.shape[0]
@@ -54,14 +54,14 @@ class Oscillators(eqx.Module):
     @property
     def energies(self) -> Float[np.ndarray, " M"]:
         """In units of hbar omega."""
-        return self.num_quanta + self.cell.dim / 2
+        return self.num_quanta + self.space.dim / 2
 
     @property
     def features(self) -> Float[np.ndarray, "M F"]:
         """What a network is told of an orbital: m and |m|, or its quanta along each axis, and all of its quanta."""
         m = self.angular_momenta
         numbers = self.quanta[:, 0] if m is None else np.stack([m, np.abs(m)], axis=-1)
-        scale = max(1.0, fermi_quanta(self.cell.num_electrons, self.cell.dim))
+        scale = max(1.0, fermi_quanta(self.space.num_electrons, self.space.dim))
         return np.concatenate([numbers, self.num_quanta[:, None]], axis=-1) / scale
 
     def of_species(self, s: int) -> "Oscillators":
@@ -92,7 +92,7 @@ class Oscillators(eqx.Module):
     def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
         """phi_{n_1}(x) phi_{n_2}(y) ... at the positions r."""
         phi = hermite_functions(r, self.highest)
-        return math.prod(phi[quanta[..., b], :, b] for b in range(self.cell.dim))
+        return math.prod(phi[quanta[..., b], :, b] for b in range(self.space.dim))
 
     @property
     def highest(self) -> int:
@@ -161,16 +161,16 @@ def step_envelope(highest: int) -> StepEnvelope:
     return StepEnvelope(edge, heights, cumulative / cumulative[:, -1:], cumulative[:, -1] * 2 * edge / STEPS)
 
 
-def oscillators(cell: OpenSpace, cutoff: float) -> Oscillators:
+def oscillators(space: OpenSpace, cutoff: float) -> Oscillators:
     """All orbitals with up to `cutoff` quanta: by ascending quanta q, then, in 2D, by descending |m|, m > 0 before m < 0."""
     num_quanta = range(math.floor(cutoff) + 1)
-    if cell.dim == 3:
+    if space.dim == 3:
         quanta = [[(i, j, q - i - j)] for q in num_quanta for i in range(q + 1) for j in range(q + 1 - i)]
-        return Oscillators(np.array(quanta), np.ones((len(quanta), 1)), None, cell)
+        return Oscillators(np.array(quanta), np.ones((len(quanta), 1)), None, space)
     quanta = np.array([[(min(c, q), max(q - c, 0)) for c in range(len(num_quanta))] for q in num_quanta for _ in range(q + 1)])
     states = [(q, m) for q in num_quanta for m in sorted(range(-q, q + 1, 2), key=lambda m: (-abs(m), -m))]
     rows = [np.pad(angular_momentum(q, m), (0, len(num_quanta) - q - 1)) for q, m in states]
-    return Oscillators(quanta, np.array(rows), np.array([m for _, m in states]), cell)
+    return Oscillators(quanta, np.array(rows), np.array([m for _, m in states]), space)
 
 
 def angular_momentum(q: int, m: int) -> Complex[np.ndarray, " q+1"]:

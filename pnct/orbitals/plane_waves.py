@@ -20,7 +20,7 @@ class PlaneWaves(eqx.Module):
     """
 
     indices: Float[np.ndarray, "M dim"]
-    cell: Cell
+    space: Cell
 
     def __len__(self) -> int:
         return self.indices.shape[0]
@@ -28,17 +28,17 @@ class PlaneWaves(eqx.Module):
     @property
     def wavevectors(self) -> Float[np.ndarray, "M dim"]:
         """k_m in units of 1/(r_s a_0)."""
-        return (2 * np.pi / self.cell.L) * self.indices
+        return (2 * np.pi / self.space.L) * self.indices
 
     @property
     def levels(self) -> Float[np.ndarray, " M"]:
         """|n + twist|^2: the energies in units of (2 pi/L)^2/2 r_s^2, equal where orbitals are degenerate."""
-        return squared_norms(self.indices, (0.0,) * self.cell.dim)
+        return squared_norms(self.indices, (0.0,) * self.space.dim)
 
     @property
     def features(self) -> Float[np.ndarray, "M dim+1"]:
         """What a network is told of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and k^2."""
-        k = self.indices / max(self.cell.num_electrons) ** (1 / self.cell.dim)
+        k = self.indices / max(self.space.num_electrons) ** (1 / self.space.dim)
         return np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1)
 
     def of_species(self, s: int) -> "PlaneWaves":
@@ -56,14 +56,14 @@ class PlaneWaves(eqx.Module):
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "n dim"]) -> Complex[Array, "n n"]:
         """D_il = L^{-dim/2} exp(i k_l.r_i) for the orbitals K of one species, at the positions r."""
         phase = r @ self.occupied(K, r.dtype).T
-        return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.cell.L ** (-self.cell.dim / 2)
+        return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.space.L ** (-self.space.dim / 2)
 
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the density g/int g from points of the unit cube, and g = sum_l share_l |phi_l|^2, here uniform, shares 1."""
         total = len(K) if shares is None else jnp.sum(shares)
-        return self.cell.L * u, jnp.full(len(u), total * self.cell.L**-self.cell.dim, u.dtype)
+        return self.space.L * u, jnp.full(len(u), total * self.space.L**-self.space.dim, u.dtype)
 
 
 def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:

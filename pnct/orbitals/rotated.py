@@ -42,9 +42,9 @@ class OrbitalRotation(eqx.Module):
     place: Int[np.ndarray, " M"]
 
     @property
-    def cell(self) -> OpenSpace:
+    def space(self) -> OpenSpace:
         """Where the electrons live."""
-        return self.table.cell
+        return self.table.space
 
     def __len__(self) -> int:
         return len(self.table)
@@ -75,9 +75,9 @@ class RotatedOrbitals(eqx.Module):
         return len(self.table)
 
     @property
-    def cell(self) -> OpenSpace:
+    def space(self) -> OpenSpace:
         """Where the electrons live."""
-        return self.table.cell
+        return self.table.space
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
         """D_il = chi_l(r_i) for the orbitals K, at the positions r."""
@@ -117,6 +117,6 @@ def rotated_orbitals(table: Oscillators) -> Callable[[Array], OrbitalRotation | 
     count = len(angle_places(blocks, place)[0])
 
     def make(key: Array) -> OrbitalRotation:
-        return OrbitalRotation(jnp.zeros((len(table.cell.species), count)), table, partners, blocks, place)
+        return OrbitalRotation(jnp.zeros((len(table.space.species), count)), table, partners, blocks, place)
 
     return make

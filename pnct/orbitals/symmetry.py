@@ -38,4 +38,4 @@ def wedge_map(table: PlaneWaves) -> WedgeMap:
     """For the symmetries of this table."""
     twist = np.mod(np.round(table.indices[0], 9), 1)
     even = bool(np.all(np.isin(twist, (0, 0.5))))
-    return WedgeMap(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.cell.L, table.cell.N)
+    return WedgeMap(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.space.L, table.space.N)

@@ -102,9 +102,9 @@ def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Ar
     """
     num_determinants = whole("num_determinants", num_determinants, 1)
     table = table_of(base)
-    states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.cell.num_electrons, num_determinants)
+    states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.space.num_electrons, num_determinants)
     with jax.ensure_compile_time_eval():
-        Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.cell.L
+        Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.space.L
     _, sector = np.unique(np.round(Q, 3), axis=0, return_inverse=True)
     blocks = [np.nonzero(sector.ravel() == q)[0] for q in range(sector.max() + 1)]
     alike = images(base, states, blocks)

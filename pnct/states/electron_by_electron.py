@@ -52,12 +52,12 @@ def few_enough_sets(num_determinants: int, num_electrons: tuple[int, int]) -> bo
 
 def sample_electron_by_electron(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
     """One exact sample of |sum_t c_t D_t|^2. Shape (N, dim); nan if the rounds are used up."""
-    cell = orbitals.cell
+    space = orbitals.space
     c, Ks = orbitals.determinants(K)
     amplitudes, placed = c.astype(dtype)[:, None], []
-    for s, species in enumerate(cell.species):
+    for s, species in enumerate(space.species):
         of_species = orbitals.table.of_species(s)
-        for step in steps(species, cell.N):
+        for step in steps(species, space.N):
             r, amplitudes = next_electron(jax.random.fold_in(key, len(placed)), of_species, Ks, species, amplitudes, step, dtype)
             placed.append(r)
     R = jnp.stack(placed)
@@ -85,13 +85,13 @@ def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitud
 
     def attempt(state):
         _, _, iteration = state
-        u = jax.random.uniform(jax.random.fold_in(key, iteration), (PROPOSALS, orbitals.cell.dim + 1), dtype)
+        u = jax.random.uniform(jax.random.fold_in(key, iteration), (PROPOSALS, orbitals.space.dim + 1), dtype)
         proposed, envelope = orbitals.propose(listed, u[:, :-1], shares)
         f = jnp.sum(jnp.abs(jax.vmap(together)(terms(proposed))) ** 2, axis=1)
         accepted = u[:, -1] * envelope < f
         return proposed[jnp.argmax(accepted)], jnp.any(accepted), iteration + 1
 
-    start = jnp.zeros(orbitals.cell.dim, dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    start = jnp.zeros(orbitals.space.dim, dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     r, accepted, _ = jax.lax.while_loop(unfinished, attempt, start)
     new = terms(r[None])[0]
     new = jnp.zeros((len(Ks), len(step.after)), new.dtype).at[:, step.target].add(new)

@@ -42,17 +42,17 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     """
     _check_shapes(orbitals, K, zeta)
     if isinstance(orbitals, SlaterJastrow):
-        first, second = orbitals.cell.species
+        first, second = orbitals.space.species
         parts = [_log_det(orbitals.table.matrix(K[first], zeta[first]))]
         parts.append(_log_det(orbitals.among(zeta[first]).matrix(K[second], zeta[second])))
-        return sum(parts) - _log_norm(orbitals.cell)
+        return sum(parts) - _log_norm(orbitals.space)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        matrices = [matrix_of_all(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
+        matrices = [matrix_of_all(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)]
         parts = [jax.vmap(_log_det, in_axes=1)(D) for D in matrices]
-        return _log_sum(c, sum(parts) - _log_norm(orbitals.cell))
-    parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.cell.species)]
-    return sum(parts) - _log_norm(orbitals.cell)
+        return _log_sum(c, sum(parts) - _log_norm(orbitals.space))
+    parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.space.species)]
+    return sum(parts) - _log_norm(orbitals.space)
 
 
 def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> SlaterDerivatives:
@@ -62,16 +62,16 @@ def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> S
         return _slater_jastrow(orbitals, K, zeta)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        return _superposition(c, jax.vmap(partial(_of_determinant, orbitals.cell))(_all_matrices(orbitals.table, Ks, zeta)))
+        return _superposition(c, jax.vmap(partial(_of_determinant, orbitals.space))(_all_matrices(orbitals.table, Ks, zeta)))
     one = jax.tree.map(lambda x: x[0], _all_matrices(orbitals, K[None], zeta))
-    return _of_determinant(orbitals.cell, one)
+    return _of_determinant(orbitals.space, one)
 
 
 def _slater_jastrow(orbitals: SlaterJastrow, K, zeta) -> SlaterDerivatives:
     """Automatically, forward over reverse; where the table is filled, that of what is not a determinant of plane waves only."""
     value = log_det(orbitals, K, zeta)
     if orbitals.is_filled:
-        free, first = derivatives(orbitals.table, K, zeta), orbitals.cell.species[0]
+        free, first = derivatives(orbitals.table, K, zeta), orbitals.space.species[0]
         slope, slope_of_norm = jax.grad(orbitals.log_factor), jax.grad(orbitals.log_norm)
         gradient = (free.gradient + slope(zeta)).at[first].add(-slope_of_norm(zeta[first]))
         hessian = (free.hessian + jax.jacfwd(slope)(zeta)).at[first, :, first].add(-jax.jacfwd(slope_of_norm)(zeta[first]))
@@ -110,13 +110,13 @@ def _all_matrices(orbitals, Ks: Int[Array, "t N"], zeta) -> list[tuple[Array, Ar
         still = jnp.zeros(r.shape[1], r.dtype)
         return displaced(still), jax.jacfwd(displaced)(still), jax.jacfwd(jax.jacfwd(displaced))(still)
 
-    return [of_species(orbitals.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.cell.species)]
+    return [of_species(orbitals.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)]
 
 
-def _of_determinant(cell, matrices) -> SlaterDerivatives:
+def _of_determinant(space, matrices) -> SlaterDerivatives:
     """Of one product of determinants of the species."""
     parts = [_of_species(*species) for species in matrices]
-    value = sum(part.log_det for part in parts) - _log_norm(cell)
+    value = sum(part.log_det for part in parts) - _log_norm(space)
     gradient = jnp.concatenate([part.gradient for part in parts])
     flat = [part.hessian.reshape(part.gradient.size, part.gradient.size) for part in parts]
     hessian = jax.scipy.linalg.block_diag(*flat)
@@ -147,12 +147,12 @@ def _log_det_jvp(primals, tangents):
     return value, jnp.sum(jnp.linalg.inv(D).T * dD).astype(value.dtype)
 
 
-def _log_norm(cell) -> float:
-    return sum(0.5 * math.lgamma(n + 1) for n in cell.num_electrons)
+def _log_norm(space) -> float:
+    return sum(0.5 * math.lgamma(n + 1) for n in space.num_electrons)
 
 
 def _check_shapes(orbitals, K, zeta):
-    N, dim = orbitals.cell.N, orbitals.cell.dim
+    N, dim = orbitals.space.N, orbitals.space.dim
     if K.shape != (N,):
         raise ValueError(f"Expected K of shape ({N},), one orbital per electron; got {K.shape}.")
     if zeta.shape != (N, dim):

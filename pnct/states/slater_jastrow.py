@@ -38,13 +38,13 @@ class Jastrow(eqx.Module):
     """h by its coefficients, one for each length of q, in the order of the lengths. At zero g is 1."""
 
     coefficients: Float[Array, " shells"]
-    cell: Cell = eqx.field(static=True)
+    space: Cell = eqx.field(static=True)
     cutoff: float = eqx.field(static=True)
 
     @property
     def waves(self) -> Int[np.ndarray, "Q dim"]:
         """The integer vectors of the waves of h, one of q and -q."""
-        return half_of_the_waves(self.cell, self.cutoff)
+        return half_of_the_waves(self.space, self.cutoff)
 
     @property
     def largest_wave(self) -> int:
@@ -65,7 +65,7 @@ class Jastrow(eqx.Module):
 
     def on_grid(self, G: Complex[Array, " Q"], points: int) -> Float[Array, "*points"]:
         """g on a grid of so many points along every axis, from the origin."""
-        m, dim = self.largest_wave, self.cell.dim
+        m, dim = self.largest_wave, self.space.dim
         box = jnp.zeros((2 * m + 1,) * dim, G.dtype).at[(m,) * dim].set(1)
         box = box.at[tuple(m + self.waves.T)].set(G).at[tuple(m - self.waves.T)].set(G.conj())
         return along_every_axis(box, waves_on_axis(m, points).T).real
@@ -76,12 +76,12 @@ class Jastrow(eqx.Module):
         Ehlich, Zeller, Math. Z. 86, 41 (1964).
         """
         on_grid = jnp.max(jnp.abs(self.on_grid(G, OVERSAMPLING * self.largest_wave)))
-        beyond = math.cos(math.pi / OVERSAMPLING) ** -self.cell.dim
+        beyond = math.cos(math.pi / OVERSAMPLING) ** -self.space.dim
         return jnp.minimum(beyond * on_grid, 1 + 2 * jnp.sum(jnp.abs(G)))
 
     def phases(self, r: Float[Array, "p dim"]) -> Float[Array, "p Q"]:
         """q.r"""
-        return r @ jnp.asarray((2 * np.pi / self.cell.L) * self.waves.T, r.dtype)
+        return r @ jnp.asarray((2 * np.pi / self.space.L) * self.waves.T, r.dtype)
 
 
 class SlaterJastrow(eqx.Module):
@@ -96,9 +96,9 @@ class SlaterJastrow(eqx.Module):
             raise ValueError(f"Expected plane waves and a module that jastrow(cell) makes; got {got}.")
 
     @property
-    def cell(self) -> Cell:
+    def space(self) -> Cell:
         """Where the electrons live."""
-        return self.table.cell
+        return self.table.space
 
     def __len__(self) -> int:
         return len(self.table)
@@ -110,11 +110,11 @@ class SlaterJastrow(eqx.Module):
     @property
     def is_filled(self) -> bool:
         """Whether the second species fills the table: then Phi_K is that of free electrons times e^{log_factor - log_norm}."""
-        return len(self) == self.cell.num_electrons[1]
+        return len(self) == self.space.num_electrons[1]
 
     def log_factor(self, zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
         """sum_i ln|g(r_i; A)|"""
-        first, second = self.cell.species
+        first, second = self.space.species
         return jnp.sum(jnp.log(jnp.abs(self.jastrow.factor(self.jastrow.amplitudes(zeta[first]), zeta[second]))))
 
     def log_norm(self, A: Float[Array, "n dim"]) -> Float[Array, ""]:
@@ -148,9 +148,9 @@ class OrbitalsAmong(eqx.Module):
     mixing: Complex[Array, "M M"]  # C^-+
 
     @property
-    def cell(self) -> Cell:
+    def space(self) -> Cell:
         """Where the electrons live."""
-        return self.states.cell
+        return self.states.space
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Complex[Array, "p n"]:
         """chi_l(r_i) for the orbitals K."""
@@ -161,7 +161,7 @@ class OrbitalsAmong(eqx.Module):
         """Points of the unit cube scaled to the cell, and a bound of sum_l |chi_l|^2."""
         _, uniform = self.states.table.propose(jnp.arange(1), u)
         weight = jnp.sum(jnp.sum(jnp.abs(self.mixing[:, K]), axis=0) ** 2)
-        return self.cell.L * u, uniform * weight * self.states.jastrow.largest(self.amplitudes) ** 2
+        return self.space.L * u, uniform * weight * self.states.jastrow.largest(self.amplitudes) ** 2
 
 
 def waves_on_axis(m: int, points: int) -> Complex[np.ndarray, "points 2*m+1"]:
@@ -176,17 +176,17 @@ def along_every_axis(x: Complex[Array, "*before"], matrix: Complex[np.ndarray, "
     return x
 
 
-def half_of_the_waves(cell: Cell, cutoff: float) -> Int[np.ndarray, "Q dim"]:
+def half_of_the_waves(space: Cell, cutoff: float) -> Int[np.ndarray, "Q dim"]:
     """All integer vectors 0 < |n|^2 <= cutoff, one of n and -n, shortest first."""
-    n = integer_vectors(cell.dim, (0.0,) * cell.dim, cutoff).astype(int)
+    n = integer_vectors(space.dim, (0.0,) * space.dim, cutoff).astype(int)
     first = np.argmax(n != 0, axis=1)
     return n[n[np.arange(len(n)), first] > 0]
 
 
-def jastrow(cell: Cell, cutoff: float = 24.0) -> Callable[[Array], Jastrow]:
+def jastrow(space: Cell, cutoff: float = 24.0) -> Callable[[Array], Jastrow]:
     """A function key -> Jastrow, at first g = 1. cutoff: of (q L/2 pi)^2; the shortest wave has L/cutoff^(1/2)."""
-    if not isinstance(cell, Cell) or min(cell.num_electrons) == 0:
-        raise ValueError(f"Expected a periodic cell with electrons of both spins; got {cell!r}.")
+    if not isinstance(space, Cell) or min(space.num_electrons) == 0:
+        raise ValueError(f"Expected a periodic cell with electrons of both spins; got {space!r}.")
     cutoff = checked_number("cutoff", cutoff, lambda x: x >= 1, ">= 1")
-    shells = len(np.unique(np.sum(half_of_the_waves(cell, cutoff) ** 2, axis=1)))
-    return lambda key: Jastrow(jnp.zeros(shells), cell, cutoff)
+    shells = len(np.unique(np.sum(half_of_the_waves(space, cutoff) ** 2, axis=1)))
+    return lambda key: Jastrow(jnp.zeros(shells), space, cutoff)

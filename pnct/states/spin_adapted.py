@@ -59,7 +59,7 @@ def image_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], tur
     number = {tuple(n): m for m, n in enumerate(np.round(table.indices, 6) + 0.0)}
     image = np.array([number[tuple(n)] for n in np.round(table.indices @ turn.T, 6) + 0.0])[Ks]
     sign = np.ones(len(Ks))
-    for species in table.cell.species:
+    for species in table.space.species:
         part = image[:, species]
         for i, j in combinations(range(part.shape[1]), 2):
             sign *= np.where(part[:, i] > part[:, j], -1, 1)
@@ -75,5 +75,5 @@ def image_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], tur
 
 def spin_adapted(table: PlaneWaves) -> SpinAdapted | PlaneWaves:
     """SpinAdapted where there are as many up as down electrons; elsewhere the table itself."""
-    up, down = table.cell.num_electrons
+    up, down = table.space.num_electrons
     return SpinAdapted(table) if up == down else table

@@ -22,9 +22,9 @@ class Superposition(eqx.Module):
         """What the state conserves."""
 
     @property
-    def cell(self) -> Space:
+    def space(self) -> Space:
         """Where the electrons live."""
-        return self.table.cell
+        return self.table.space
 
     def __len__(self) -> int:
         return len(self.table)

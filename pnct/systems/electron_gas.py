@@ -65,14 +65,14 @@ class ElectronGas(eqx.Module):
         return _side(self.N, self.dim)
 
     @property
-    def cell(self) -> Cell:
+    def space(self) -> Cell:
         return Cell(self.num_electrons, self.dim, self.L)
 
     @property
     def orbitals(self) -> PlaneWaves:
         """The single-particle table, lowest energy first."""
         n = _table(self.dim, self.twist, self.cutoff)
-        return PlaneWaves(n + np.asarray(self.twist), self.cell)
+        return PlaneWaves(n + np.asarray(self.twist), self.space)
 
     @property
     def shell_index(self) -> Int[np.ndarray, " M"]:
@@ -122,7 +122,7 @@ class ElectronGas(eqx.Module):
 
     def potential(self, coulomb: bool = True) -> Coulomb | NoInteraction:
         """R -> V, in hartree."""
-        return Coulomb(self.rs, ewald(self.cell)) if coulomb else NoInteraction()
+        return Coulomb(self.rs, ewald(self.space)) if coulomb else NoInteraction()
 
     @property
     def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:

@@ -28,7 +28,7 @@ from pnct.space import Cell
 class Ewald(eqx.Module):
     """R -> potential energy of the electrons in units of hartree/r_s, Madelung term included."""
 
-    cell: Cell
+    space: Cell
     splitting: float = eqx.field(static=True)
     constant: float = eqx.field(static=True)
     images: Float[np.ndarray, "images dim"]
@@ -36,13 +36,13 @@ class Ewald(eqx.Module):
     weights: Float[np.ndarray, " waves"]
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
-        if R.shape != (self.cell.N, self.cell.dim):
-            raise ValueError(f"Expected R of shape ({self.cell.N}, {self.cell.dim}); got {R.shape}.")
-        s = R / self.cell.L
-        return (self._near(s) + self._far(s) + self.constant) / self.cell.L
+        if R.shape != (self.space.N, self.space.dim):
+            raise ValueError(f"Expected R of shape ({self.space.N}, {self.space.dim}); got {R.shape}.")
+        s = R / self.space.L
+        return (self._near(s) + self._far(s) + self.constant) / self.space.L
 
     def _near(self, s):
-        i, j = np.triu_indices(self.cell.N, 1)
+        i, j = np.triu_indices(self.space.N, 1)
         s_ij = s[i] - s[j]
         s_ij = s_ij - jnp.round(s_ij)
         distance = jnp.linalg.norm(s_ij[:, None, :] + jnp.asarray(self.images, s.dtype), axis=-1)
@@ -73,7 +73,7 @@ class NoInteraction(eqx.Module):
         return jnp.zeros((), R.dtype)
 
 
-def ewald(cell: Cell, splitting: float | None = None, accuracy: float = 1e-12) -> Ewald:
+def ewald(space: Cell, splitting: float | None = None, accuracy: float = 1e-12) -> Ewald:
     """The Ewald sum of `cell`, truncated where terms fall below `accuracy`.
 
     `splitting`: kappa in units of 1/L; by default the cheapest one.
@@ -82,11 +82,11 @@ def ewald(cell: Cell, splitting: float | None = None, accuracy: float = 1e-12) -
     if not 0 < accuracy < 1:
         raise ValueError(f"Expected 0 < accuracy < 1; got {accuracy}.")
     if splitting is None:
-        splitting = _cheapest_splitting(cell.N, cell.dim, accuracy)
+        splitting = _cheapest_splitting(space.N, space.dim, accuracy)
     if not splitting > 0:
         raise ValueError(f"Expected splitting > 0; got {splitting}.")
-    images, waves, weights = _terms(cell.dim, splitting, accuracy)
-    return Ewald(cell, splitting, _constant(cell.N, cell.dim, splitting, images), images, waves, weights)
+    images, waves, weights = _terms(space.dim, splitting, accuracy)
+    return Ewald(space, splitting, _constant(space.N, space.dim, splitting, images), images, waves, weights)
 
 
 @lru_cache

@@ -52,14 +52,14 @@ class HarmonicTrap(eqx.Module):
         return sum(self.num_electrons)
 
     @property
-    def cell(self) -> OpenSpace:
+    def space(self) -> OpenSpace:
         """Where the electrons live: open space, in oscillator lengths."""
         return OpenSpace(self.num_electrons, self.dim)
 
     @property
     def orbitals(self) -> Oscillators:
         """The single-particle table, lowest energy first."""
-        return oscillators(self.cell, self.cutoff)
+        return oscillators(self.space, self.cutoff)
 
     @property
     def shell_index(self) -> Int[np.ndarray, " M"]:

@@ -90,8 +90,8 @@ def make_case(name: str) -> Case:
     keys = jax.random.split(jax.random.key(0), 4)
     occupation = shaken(transformer(gas)(keys[0]), keys[1])
     if name == "2d29" and REFERENCE.is_dir():
-        return Case(name, "trained", gas, occupation, as_ferminet(load(REFERENCE, RS).flow, gas.cell))
-    return Case(name, "random", gas, occupation, shaken(ferminet(gas.cell)(keys[2]), keys[3]))
+        return Case(name, "trained", gas, occupation, as_ferminet(load(REFERENCE, RS).flow, gas.space))
+    return Case(name, "random", gas, occupation, shaken(ferminet(gas.space)(keys[2]), keys[3]))
 
 
 def shaken(network, key, size=0.02):
@@ -106,7 +106,7 @@ def shaken(network, key, size=0.02):
 def model(gas, features):
     """models/electron_gas.py with a choice of pair features."""
     occupation = pnct.module("occupation", transformer(gas))
-    flow = pnct.module("flow", ferminet(gas.cell, features=features))
+    flow = pnct.module("flow", ferminet(gas.space, features=features))
     K = pnct.sample("K", dist.Occupation(gas, occupation))
     return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
 
@@ -140,7 +140,7 @@ def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
     R = task(draw_R, chunk_size, K, keys).run()
     yield "R", *both((draw_R, K, keys), (move_R, K[few], R[few], keys[few]))
 
-    yield "Ewald", *both((ewald(gas.cell), R), (published.pair_ewald(gas.cell), R))
+    yield "Ewald", *both((ewald(gas.space), R), (published.pair_ewald(gas.space), R))
 
     kinetic = lambda K, R: local_kinetic(orbitals, K, flow, R)  # noqa: E731
     hutchinson = lambda K, R, key: published.kinetic(flow, orbitals, K, R, gas.rs, key)  # noqa: E731
@@ -198,8 +198,8 @@ def medians(*programs: Task, repeats: int) -> list[float]:
 def variance_ratio(chunk_size, walkers=128) -> float:
     """Variance of the local energy of the trained gas with one probe, over that of the exact one."""
     trained = load(REFERENCE, RS)
-    orbitals, cell = trained.orbitals, trained.orbitals.cell
-    flow, V = as_ferminet(trained.flow, cell), ewald(cell)
+    orbitals, space = trained.orbitals, trained.orbitals.space
+    flow, V = as_ferminet(trained.flow, space), ewald(space)
 
     def both(K, key):
         R_key, probe_key = jax.random.split(key)
@@ -215,7 +215,7 @@ def variance_ratio(chunk_size, walkers=128) -> float:
 
 def derivative_flops(flow, N: int, dim: int) -> int:
     """Multiplications and additions in the matrix products of pnct.flows.ferminet.derivatives, for one walker."""
-    D, layers, H, species = N * dim, len(flow.single), flow.out.shape[0], len(flow.cell.species)
+    D, layers, H, species = N * dim, len(flow.single), flow.out.shape[0], len(flow.space.species)
     dense = 2 * D**3 * H * (2 * layers - 1)  # the D Hessians from rank-one terms and from means
     products = 2 * D**4 + 2 * D**3  # X = M H, and T2
     means = sum(2 * D**2 * (2 * N * H + species * layer.mean.size) for layer in flow.single[1:])

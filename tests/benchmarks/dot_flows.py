@@ -25,10 +25,10 @@ from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to
 from pnct.orbitals.rotated import rotated_orbitals
 
 FLOWS = {
-    "continuous": (lambda cell: continuous(cell, depth=2, width=16), True),
-    "continuous, one for all states": (lambda cell: continuous(cell, depth=2, width=16), False),
-    "FermiNet, one for all states": (lambda cell: ferminet(cell, depth=2, width=16), False),
-    "backflow": (lambda cell: backflow(cell, width=16), True),
+    "continuous": (lambda space: continuous(space, depth=2, width=16), True),
+    "continuous, one for all states": (lambda space: continuous(space, depth=2, width=16), False),
+    "FermiNet, one for all states": (lambda space: ferminet(space, depth=2, width=16), False),
+    "backflow": (lambda space: backflow(space, width=16), True),
 }
 
 
@@ -39,9 +39,9 @@ def model(make, by_momentum: bool):
         states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
         K = pnct.sample("K", dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16))))
         if by_momentum:
-            flow = pnct.module("flows", by_sector(trap.orbitals, make(trap.cell)))(states.quantum_numbers(K))
+            flow = pnct.module("flows", by_sector(trap.orbitals, make(trap.space)))(states.quantum_numbers(K))
         else:
-            flow = pnct.module("flows", make(trap.cell))
+            flow = pnct.module("flows", make(trap.space))
         return pnct.sample("R", dist.Born(states, K, with_cusps(flow, trap.coupling)))
 
     return dot

@@ -66,9 +66,9 @@ def main(argv=None) -> None:
 
 def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict:
     """F/N, the same without averages over discs, V/N (Ry), S/N, and the distance from the nearest kink in units of L."""
-    orbitals, cell, rs = trained.orbitals, trained.orbitals.cell, trained.rs
-    flow, N = as_ferminet(trained.flow, cell), cell.N
-    energy = Hamiltonian(0.0, 1.0, 1 / (2 * rs**2), Coulomb(rs, ewald(cell)))
+    orbitals, space, rs = trained.orbitals, trained.orbitals.space, trained.rs
+    flow, N = as_ferminet(trained.flow, space), space.N
+    energy = Hamiltonian(0.0, 1.0, 1 / (2 * rs**2), Coulomb(rs, ewald(space)))
     i, j = (jnp.asarray(x) for x in np.triu_indices(N, 1))
 
     @jax.jit
@@ -79,7 +79,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
             born = Born(orbitals, K, flow)
             R = born.sample(seed=R_key)
             local = energy(born, R)
-            return K, log_p, R, local.kinetic.real + local.potential, local.potential, *nearest_kink(R[i] - R[j], cell.L)
+            return K, log_p, R, local.kinetic.real + local.potential, local.potential, *nearest_kink(R[i] - R[j], space.L)
 
         return jax.lax.map(one, keys, batch_size=8)
 
@@ -92,7 +92,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
             local = energy(born, moved)
             return local.kinetic.real + local.potential, born.log_prob(moved)
 
-        return average_over_disc(at, radius * cell.L)
+        return average_over_disc(at, radius * space.L)
 
     keys = jax.random.split(jax.random.key(seed), num_samples)
     parts = [jax.device_get(draw(keys[n : n + BATCH])) for n in range(0, num_samples, BATCH)]

@@ -31,14 +31,14 @@ METROPOLIS_STEPS = 50
 
 def transform(flow, R):
     """zeta = T(R) of a FermiNet: all inputs of a layer side by side, one matrix product."""
-    N, member = len(R), members(flow.cell)
+    N, member = len(R), members(flow.space)
     r = R[:, None] - R[None, :]
-    h, h_pair = jnp.zeros((N, 0), R.dtype), flow.features(r, flow.cell.L)
+    h, h_pair = jnp.zeros((N, 0), R.dtype), flow.features(r, flow.space.L)
     for level, layer in enumerate(flow.single):
-        pair_means = [jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in related_pairs(flow.cell)]
+        pair_means = [jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in related_pairs(flow.space)]
         inputs, weights = pair_means, [*layer.pair]
         if level > 0:
-            means = [member.T @ (g.astype(float) @ (member @ h)) / N for g in relations(flow.cell)]
+            means = [member.T @ (g.astype(float) @ (member @ h)) / N for g in relations(flow.space)]
             inputs, weights = [h, *means, *pair_means], [layer.own, *layer.mean, *layer.pair]
         z = jnp.concatenate(inputs, axis=-1) @ jnp.concatenate(weights) + layer.bias
         h = residual(h, jax.nn.softplus(z))
@@ -49,15 +49,15 @@ def transform(flow, R):
 
 def _pair_layer(flow, layer, h_pair):
     z = [h_pair @ weight + bias for weight, bias in zip(layer.weight, layer.bias, strict=True)]
-    return z[0] if len(z) == 1 else jnp.where(related_pairs(flow.cell)[0][:, :, None], *z)
+    return z[0] if len(z) == 1 else jnp.where(related_pairs(flow.space)[0][:, :, None], *z)
 
 
 def ln_phi(flow, orbitals, K, R):
     """The real and the imaginary part of ln Phi_K(T(R))."""
-    zeta, cell = transform(flow, R), flow.cell
+    zeta, space = transform(flow, R), flow.space
     parts = 0.0
-    for i in cell.species:
-        D = jnp.exp(1j * zeta[i] @ jnp.asarray(orbitals.wavevectors)[K[i]].T) * cell.L ** (-cell.dim / 2)
+    for i in space.species:
+        D = jnp.exp(1j * zeta[i] @ jnp.asarray(orbitals.wavevectors)[K[i]].T) * space.L ** (-space.dim / 2)
         sign, log = jnp.linalg.slogdet(D)
         parts += jnp.stack([log - math.lgamma(len(D) + 1) / 2, jnp.angle(sign)])
     return parts
@@ -139,11 +139,11 @@ class PairEwald(NamedTuple):
         return (near + far + self.constant) / self.L
 
 
-def pair_ewald(cell) -> PairEwald:
-    sums = [ewald(cell, splitting) for splitting in np.arange(2.0, 12.0, 0.5).tolist()]
+def pair_ewald(space) -> PairEwald:
+    sums = [ewald(space, splitting) for splitting in np.arange(2.0, 12.0, 0.5).tolist()]
     best = min(sums, key=lambda e: len(e.images) + len(e.waves))
-    constant = best.constant + cell.N * float(np.sum(best.weights))  # sum_m w_m |rho_m|^2 holds every i = j
-    return PairEwald(cell.L, best.splitting, constant, best.images, best.waves, best.weights)
+    constant = best.constant + space.N * float(np.sum(best.weights))  # sum_m w_m |rho_m|^2 holds every i = j
+    return PairEwald(space.L, best.splitting, constant, best.images, best.waves, best.weights)
 
 
 def logits(gas, network, table, K):

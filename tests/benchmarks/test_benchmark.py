@@ -24,7 +24,7 @@ from pnct.systems.ewald import ewald
 def case(request) -> Case:
     num_electrons, dim = request.param
     gas = ElectronGas(num_electrons, dim, rs=5.0, theta=0.5, twist=0.1, cutoff=3.0)
-    networks = transformer(gas)(jax.random.key(0)), ferminet(gas.cell)(jax.random.key(1))
+    networks = transformer(gas)(jax.random.key(0)), ferminet(gas.space)(jax.random.key(1))
     return Case("test", "random", gas, *(shaken(x, jax.random.key(2), 0.1) for x in networks))
 
 
@@ -62,7 +62,7 @@ def test_same_wave_function_and_exact_local_energy_and_an_unbiased_probe(case, K
 
 
 def test_same_ewald_energy(case, R):
-    np.testing.assert_allclose(published.pair_ewald(case.gas.cell)(R), ewald(case.gas.cell)(R), rtol=1e-9)
+    np.testing.assert_allclose(published.pair_ewald(case.gas.space)(R), ewald(case.gas.space)(R), rtol=1e-9)
 
 
 def test_same_occupation_law(case, K):
@@ -116,9 +116,9 @@ def test_metropolis_moves(case, K, R):
 def test_the_trained_network_is_a_ferminet(reference):
     """But for a shift of all electrons alike."""
     trained = load(reference, 10.0)
-    cell, R = trained.orbitals.cell, jnp.asarray(trained.R[:4])
+    space, R = trained.orbitals.space, jnp.asarray(trained.R[:4])
     expected = jax.jit(jax.vmap(trained.flow))(R) - trained.flow.output.b
-    flow = as_ferminet(trained.flow, cell)
+    flow = as_ferminet(trained.flow, space)
     np.testing.assert_allclose(jax.jit(jax.vmap(flow))(R), expected, rtol=1e-12)
     np.testing.assert_allclose(jax.jit(jax.vmap(lambda R: published.transform(flow, R)))(R), expected, rtol=1e-12)
     assert make_case("2d29").weights == "trained"

@@ -38,7 +38,7 @@ def test_an_integration_that_does_not_converge_is_named():
     """Every walker of a violent flow in one step is left out, and the warning says that the steps are too few."""
 
     def violent(key):
-        flow = continuous(trap.cell, width=4, steps=1)(key)
+        flow = continuous(trap.space, width=4, steps=1)(key)
         return jax.tree.map(lambda x: x + 0.4, flow)
 
     def model(trap):

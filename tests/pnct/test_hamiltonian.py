@@ -64,7 +64,7 @@ def test_eigenstates_have_no_variance():
     K = np.array([1, 4, 0, 2, 5])
     H = hamiltonian(gas, coulomb=False)
     for seed in range(3):
-        found = local_energy(H, Law(gas.orbitals, K, small_flow(gas.cell, size=0.0)), random_positions(gas.cell, seed))
+        found = local_energy(H, Law(gas.orbitals, K, small_flow(gas.space, size=0.0)), random_positions(gas.space, seed))
         assert np.isclose(found.total, np.sum(np.asarray(gas.orbital_energies)[K]), rtol=1e-9)
         assert found.potential == 0
 
@@ -72,7 +72,7 @@ def test_eigenstates_have_no_variance():
 def test_is_the_hamiltonian_applied_to_psi():
     """(H Psi)/Psi by finite differences of Psi, with H written out in hartree."""
     gas = ElectronGas((2, 1), 3, 2.5, 0.5, (0.1, 0.2, 0.3), cutoff=3.0)
-    K, R, flow, h = np.array([0, 3, 1]), random_positions(gas.cell), small_flow(gas.cell), 2e-3
+    K, R, flow, h = np.array([0, 3, 1]), random_positions(gas.space), small_flow(gas.space), 2e-3
 
     def psi(R):
         J = jax.jacfwd(flow)(R).reshape(R.size, R.size)
@@ -85,17 +85,17 @@ def test_is_the_hamiltonian_applied_to_psi():
 
     found = local_energy(hamiltonian(gas), Law(gas.orbitals, K, flow), R)
     assert np.isclose(found.kinetic, -laplacian / (2 * gas.rs**2) / psi(R), rtol=1e-6)
-    assert np.isclose(found.potential, ewald(gas.cell)(R) / gas.rs, rtol=1e-12)
+    assert np.isclose(found.potential, ewald(gas.space)(R) / gas.rs, rtol=1e-12)
     assert found.total == found.kinetic + found.potential
 
 
 def test_scaling_with_density():
     """At fixed R in units of r_s a_0 the kinetic energy scales as 1/r_s^2 and the potential as 1/r_s."""
-    R = random_positions(ElectronGas((3, 0), 2, cutoff=2.0).cell)
+    R = random_positions(ElectronGas((3, 0), 2, cutoff=2.0).space)
 
     @jax.jit
     def energy(gas):
-        return hamiltonian(gas)(Law(gas.orbitals, gas.ground_state, small_flow(gas.cell)), R)
+        return hamiltonian(gas)(Law(gas.orbitals, gas.ground_state, small_flow(gas.space)), R)
 
     near, far = (energy(ElectronGas((3, 0), 2, rs, 0.2, 0.25, cutoff=2.0)) for rs in (1.0, 4.0))
     np.testing.assert_allclose(16 * far.kinetic, near.kinetic, rtol=1e-12)
@@ -109,7 +109,7 @@ def test_temperature_is_in_hartree():
 
 def test_float32():
     gas = ElectronGas((2, 1), 3, 2.5, 0.5, (0.1, 0.2, 0.3), cutoff=3.0)
-    R, law = random_positions(gas.cell), Law(gas.orbitals, gas.ground_state, small_flow(gas.cell))
+    R, law = random_positions(gas.space), Law(gas.orbitals, gas.ground_state, small_flow(gas.space))
     exact, single = (local_energy(hamiltonian(gas), law, r) for r in (R, R.astype(np.float32)))
     assert {x.dtype.name for x in single} == {"complex64", "float32"}
     np.testing.assert_allclose(single.total, exact.total, rtol=1e-3)

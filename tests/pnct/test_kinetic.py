@@ -39,7 +39,7 @@ def wave(log):
 
 @pytest.mark.parametrize("gas", [GASES["2D"], GASES["3D"]], ids=["2D", "3D"])
 def test_automatic_derivatives_of_the_definition(gas):
-    K, R, flow = excited(gas), random_positions(gas.cell), small_flow(gas.cell)
+    K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
 
     @jax.jit
     def derivatives(R):
@@ -57,7 +57,7 @@ def test_automatic_derivatives_of_the_definition(gas):
 
 @gases
 def test_finite_differences(gas):
-    K, R, flow, h = excited(gas), random_positions(gas.cell, 2), small_flow(gas.cell), 5e-4
+    K, R, flow, h = excited(gas), random_positions(gas.space, 2), small_flow(gas.space), 5e-4
     steps = h * np.eye(R.size).reshape(-1, *R.shape)
     batch = np.concatenate([R[None] + c * steps for c in (-2, -1, 0, 1, 2)])
     log = jax.jit(jax.vmap(lambda R: log_psi(gas.orbitals, K, flow, R)))(batch)
@@ -74,8 +74,8 @@ def test_finite_differences(gas):
 
 def test_identity_flow_is_the_ideal_gas():
     gas = GASES["2D"]
-    K, R = excited(gas), random_positions(gas.cell)
-    found = local(gas.orbitals, K, small_flow(gas.cell, size=0.0), R)
+    K, R = excited(gas), random_positions(gas.space)
+    found = local(gas.orbitals, K, small_flow(gas.space, size=0.0), R)
     energy = -(found.laplacian + jnp.sum(found.gradient**2))
     assert np.isclose(energy, np.sum(gas.orbitals.wavevectors[K] ** 2), rtol=1e-9)
     assert (found.log_det_jacobian, found.det_sign) == (0, 1)
@@ -84,7 +84,7 @@ def test_identity_flow_is_the_ideal_gas():
 @pytest.mark.parametrize("pair", [(0, 1), (2, 4)])
 def test_exchange_within_a_species_changes_the_sign(pair):
     gas = GASES["2D"]
-    K, R, flow = excited(gas), random_positions(gas.cell), small_flow(gas.cell)
+    K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     swapped = R.copy()
     swapped[list(pair)] = R[list(pair)[::-1]]
     before, after = (local(gas.orbitals, K, flow, r) for r in (R, swapped))
@@ -94,14 +94,14 @@ def test_exchange_within_a_species_changes_the_sign(pair):
 
 def test_exchange_between_species_is_no_symmetry():
     gas = GASES["2D"]
-    K, R, flow = excited(gas), random_positions(gas.cell), small_flow(gas.cell)
+    K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     before, after = (abs(wave(local(gas.orbitals, K, flow, r).log_psi)) for r in (R, R[[2, 1, 0, 3, 4]]))
     assert not np.isclose(before, after, rtol=1e-3)
 
 
 @gases
 def test_lattice_translation_gives_the_twist_phase(gas):
-    K, R, flow = excited(gas), random_positions(gas.cell), small_flow(gas.cell)
+    K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     moved = R.copy()
     moved[0, 1] += gas.L
     before, after = (local(gas.orbitals, K, flow, r) for r in (R, moved))
@@ -111,14 +111,14 @@ def test_lattice_translation_gives_the_twist_phase(gas):
 
 @gases
 def test_total_momentum_is_conserved_by_the_flow(gas):
-    K, R, flow = excited(gas), random_positions(gas.cell), small_flow(gas.cell)
+    K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     P = np.sum(gas.orbitals.wavevectors[K], axis=0)
     np.testing.assert_allclose(np.sum(local(gas.orbitals, K, flow, R).gradient, axis=0), 1j * P, atol=1e-9)
 
 
 def test_orientation_is_reported():
     """A flow that folds the cell over has det J < 0 somewhere: the sign must say so."""
-    R = random_positions(GASES["3D"].cell)
+    R = random_positions(GASES["3D"].space)
     mirror = jax.jit(lambda R: flow_derivatives(lambda R: R * jnp.array([-2.0, 1.0, 1.0]), R))(R)
     assert mirror.det_sign == -1  # three electrons, one factor -2 each
     assert np.isclose(mirror.log_det, 3 * np.log(2), rtol=1e-12)
@@ -127,8 +127,8 @@ def test_orientation_is_reported():
 
 def test_batches():
     gas = GASES["2D"]
-    K, flow = excited(gas), small_flow(gas.cell)
-    Rs = np.stack([random_positions(gas.cell, seed) for seed in range(3)])
+    K, flow = excited(gas), small_flow(gas.space)
+    Rs = np.stack([random_positions(gas.space, seed) for seed in range(3)])
     together = jax.jit(jax.vmap(lambda R: local_kinetic(gas.orbitals, K, flow, R)))(Rs)
     one_by_one = [local(gas.orbitals, K, flow, R) for R in Rs]
     for x, *ys in zip(together, *one_by_one, strict=True):
@@ -137,7 +137,7 @@ def test_batches():
 
 def test_float32():
     gas = GASES["3D"]
-    K, R, flow = excited(gas), random_positions(gas.cell), small_flow(gas.cell)
+    K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     exact, single = local(gas.orbitals, K, flow, R), local(gas.orbitals, K, flow, R.astype(np.float32))
     assert {x.dtype.name for x in single} == {"complex64", "float32"}
     assert np.isclose(wave(single.log_psi - exact.log_psi), 1, atol=1e-4)

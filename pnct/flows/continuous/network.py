@@ -73,7 +73,7 @@ class Continuous(eqx.Module):
 
     eta: EvenNetwork
     xi: EvenNetwork | None  # None where the space has no centre
-    cell: Space = eqx.field(static=True)
+    space: Space = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     coupling: Float[Array, ""] | float | None = None  # lambda of the cusps, in units of the space and of -nabla^2/2
 
@@ -85,14 +85,14 @@ class Continuous(eqx.Module):
     @property
     def stages(self) -> list[Stage]:
         """t < 1 and t > 1."""
-        i, j = (np.concatenate(x) for x in zip(*unique_pairs(self.cell), strict=True))
-        eye = np.eye(self.cell.N)
+        i, j = (np.concatenate(x) for x in zip(*unique_pairs(self.space), strict=True))
+        eye = np.eye(self.space.N)
         pairs = Stage(self.pair_velocity, (eye[i] - eye[j]).T, 2)
         return [pairs] if self.xi is None else [pairs, Stage(self.centre_velocity, eye, 1)]
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det J|: the integral of the divergence, and for one or two electrons that of J itself."""
-        if self.cell.N <= MOST_BY_JACOBIAN:
+        if self.space.N <= MOST_BY_JACOBIAN:
             axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
             zeta, columns = jax.vmap(lambda axis: jax.jvp(self.__call__, (R,), (axis,)), out_axes=(None, 0))(axes)
             return zeta, jnp.linalg.slogdet(columns.reshape(R.size, R.size))[1]
@@ -134,7 +134,7 @@ class Continuous(eqx.Module):
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """All that the kinetic energy needs; nan where the integration is too coarse."""
-        if self.cell.N <= MOST_BY_JACOBIAN:
+        if self.space.N <= MOST_BY_JACOBIAN:
             return self.derivatives_by_jets(R)
         state = start(R)
         for stage in self.stages:
@@ -183,29 +183,29 @@ class Continuous(eqx.Module):
 
     def pair_velocity(self, r: Float[Array, "P dim"]) -> Float[Array, "P dim"]:
         """eta_g(r_ij) d(r_ij) of the pairs i < j, relation by relation."""
-        ends = np.cumsum([len(i) for i, _ in unique_pairs(self.cell)])[:-1]
+        ends = np.cumsum([len(i) for i, _ in unique_pairs(self.space)])[:-1]
         parts = jnp.split(r, ends)
         eta = jnp.concatenate([self.pair_eta(part, g) for g, part in enumerate(parts)])
-        return eta[:, None] * self.cell.direction(r, self.cell.L)
+        return eta[:, None] * self.space.direction(r, self.space.L)
 
     def pair_eta(self, r: Float[Array, "P dim"], g: int) -> Float[Array, " P"]:
         """eta_g, with the slope e_1 at r = 0 that makes the cusp; what the network lacks of it fades with distance."""
-        eta = self.eta(self.cell.even_features(r, self.cell.L), g)
+        eta = self.eta(self.space.even_features(r, self.space.L), g)
         if self.coupling is None:
             return eta
-        dim, origin, coupling = self.cell.dim, jnp.zeros((1, self.cell.dim), r.dtype), jnp.asarray(self.coupling, r.dtype)
-        features, direction = self.cell.slopes(self.cell.L)
-        start = self.cell.even_features(origin, self.cell.L)
+        dim, origin, coupling = self.space.dim, jnp.zeros((1, self.space.dim), r.dtype), jnp.asarray(self.coupling, r.dtype)
+        features, direction = self.space.slopes(self.space.L)
+        start = self.space.even_features(origin, self.space.L)
         e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
-        m = dim + 2 if equal_spins(self.cell)[g] else dim
+        m = dim + 2 if equal_spins(self.space)[g] else dim
         e_1 = coupling / ((m - 1) * (m + 1) * growth(2 * e_0))
-        fading = (1 / self.cell.L + coupling / (m * (m - 1))) / 2
+        fading = (1 / self.space.L + coupling / (m * (m - 1))) / 2
         s = norm(r)[:, 0]
         return eta + (e_1 - e_0 * direction - slope) * s / (1 + fading * s) ** 3
 
     def centre_velocity(self, r: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
-        even, direction = self.cell.centre(r, self.cell.L)
+        even, direction = self.space.centre(r, self.space.L)
         return self.xi(even, 0)[:, None] * direction
 
 
@@ -219,16 +219,16 @@ def with_cusps(flow, coupling):
     return jax.tree.map(add, flow, is_leaf=is_continuous)
 
 
-def continuous(cell: Space, depth: int = 1, width: int = 16, steps: int = 6) -> Callable[[Array], Continuous]:
+def continuous(space: Space, depth: int = 1, width: int = 16, steps: int = 6) -> Callable[[Array], Continuous]:
     """A function key -> Continuous, at first the identity: networks of `depth` hidden layers of `width` numbers."""
     depth, width, steps = whole("depth", depth, 1), whole("width", width, 1), whole("steps", steps, 1)
-    origin = np.zeros((1, cell.dim))
-    features, centre = cell.even_features(origin, cell.L).shape[-1], cell.centre(origin, cell.L)
+    origin = np.zeros((1, space.dim))
+    features, centre = space.even_features(origin, space.L).shape[-1], space.centre(origin, space.L)
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)
-        eta = even_network(pair_key, len(relations(cell)), features, depth, width)
+        eta = even_network(pair_key, len(relations(space)), features, depth, width)
         xi = None if centre is None else even_network(centre_key, 1, centre[0].shape[-1], depth, width)
-        return Continuous(eta, xi, cell, steps)
+        return Continuous(eta, xi, space, steps)
 
     return make

@@ -49,7 +49,7 @@ class Block(NamedTuple):
 
 def derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None) -> FlowDerivatives:
     """All that the kinetic energy needs of a FermiNet flow at R."""
-    N, dim, species = *R.shape, flow.cell.species
+    N, dim, species = *R.shape, flow.space.species
     D, S = N * dim, len(species)
     zeros = lambda *shape: jnp.zeros(shape, R.dtype)  # noqa: E731
 
@@ -112,11 +112,11 @@ def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
 
 def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"] | None]:
     """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if there are any."""
-    groups, width = relations(flow.cell), layer.bias.size
+    groups, width = relations(flow.space), layer.bias.size
     if layer.own is None:
         return linear(hess, jnp.zeros((0, width), total.dtype)), None
     means = [
-        jnp.tensordot(related.astype(total.dtype), total @ weight, 1) / flow.cell.N
+        jnp.tensordot(related.astype(total.dtype), total @ weight, 1) / flow.space.N
         for related, weight in zip(groups, layer.mean, strict=True)
     ]
     return linear(hess, layer.own), sum(means)

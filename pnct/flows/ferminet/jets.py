@@ -68,7 +68,7 @@ def feature_jet(flow, R, metric) -> PairJet:
         of_a = lambda r: lambda x: f([*r[:a], x, *r[a + 1 :]])  # noqa: E731
         return lambda r: jax.jvp(of_a(r), (r[a],), (jnp.ones_like(r[a]),))[1]
 
-    value = lambda r: flow.features(jnp.stack(r, axis=-1), flow.cell.L)  # noqa: E731
+    value = lambda r: flow.features(jnp.stack(r, axis=-1), flow.space.L)  # noqa: E731
     slopes = [slope(value, a) for a in axes]
     curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
     if metric is None:

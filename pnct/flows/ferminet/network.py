@@ -59,7 +59,7 @@ class FermiNet(eqx.Module):
     single: tuple[SingleLayer, ...]
     pair: tuple[PairLayer, ...]
     out: Float[Array, "H dim"]
-    cell: Space = eqx.field(static=True)
+    space: Space = eqx.field(static=True)
     features: Callable = eqx.field(static=True)
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
@@ -101,12 +101,12 @@ class FermiNet(eqx.Module):
 
     def single_features(self, R: Float[Array, "N dim"]) -> Float[Array, "N H"]:
         """h_i as the first layer meets it."""
-        centre = self.cell.centre(R, self.cell.L)
+        centre = self.space.centre(R, self.space.L)
         return jnp.zeros((R.shape[0], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
 
     def pair_stream(self, r: Float[Array, "N N dim"]) -> list[Float[Array, "N N F"]]:
         """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
-        stream = [self.features(r, self.cell.L)]
+        stream = [self.features(r, self.space.L)]
         for layer in self.pair:
             z = [stream[-1] @ weight + bias for weight, bias in zip(layer.weight, layer.bias, strict=True)]
             stream.append(residual(stream[-1], softplus(self.by_relation(z))))
@@ -114,34 +114,34 @@ class FermiNet(eqx.Module):
 
     def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
         """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for derivatives."""
-        tau = self.by_relation([h @ weight for weight in layer.pair]) / self.cell.N
-        return jnp.where(expand(np.eye(self.cell.N, dtype=bool), tau), 0, tau)
+        tau = self.by_relation([h @ weight for weight in layer.pair]) / self.space.N
+        return jnp.where(expand(np.eye(self.space.N, dtype=bool), tau), 0, tau)
 
     def by_relation(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
         """For each pair the element of the choice that belongs to its relation."""
         if len(choices) == 1:
             return choices[0]
-        return jnp.where(expand(related_pairs(self.cell)[0], choices[0]), *choices)
+        return jnp.where(expand(related_pairs(self.space)[0], choices[0]), *choices)
 
     def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"]:
         """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
         if layer.own is None:
             return 0
-        member = members(self.cell).astype(h.dtype)
-        total = jnp.tensordot(member, h, 1) / self.cell.N
+        member = members(self.space).astype(h.dtype)
+        total = jnp.tensordot(member, h, 1) / self.space.N
         means = [
             jnp.tensordot(related.astype(h.dtype), total @ weight, 1)
-            for related, weight in zip(relations(self.cell), layer.mean, strict=True)
+            for related, weight in zip(relations(self.space), layer.mean, strict=True)
         ]
         return h @ layer.own + jnp.tensordot(member.T, sum(means), 1)
 
 
-def ferminet(cell: Space, depth: int = 2, width: int = 16, features: Callable | None = None) -> Callable[[Array], FermiNet]:
+def ferminet(space: Space, depth: int = 2, width: int = 16, features: Callable | None = None) -> Callable[[Array], FermiNet]:
     """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron and pair."""
     depth, width = whole("depth", depth, 1), whole("width", width, 1)
-    features, origin = features or cell.features, np.zeros((1, cell.dim))
-    centre = cell.centre(origin, cell.L)
-    G, F, F_own = len(relations(cell)), features(origin, cell.L).shape[-1], sum(x.shape[-1] for x in centre or ())
+    features, origin = features or space.features, np.zeros((1, space.dim))
+    centre = space.centre(origin, space.L)
+    G, F, F_own = len(relations(space)), features(origin, space.L).shape[-1], sum(x.shape[-1] for x in centre or ())
 
     def make(key: Array) -> FermiNet:
         single, pair = [], []
@@ -154,6 +154,6 @@ def ferminet(cell: Space, depth: int = 2, width: int = 16, features: Callable | 
             single.append(SingleLayer(own, mean, random_weight(k[2], (G, inputs, width), fan_in), jnp.zeros(width)))
             if level < depth - 1:
                 pair.append(PairLayer(random_weight(k[3], (G, inputs, width), inputs), jnp.zeros((G, width))))
-        return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, cell.dim)), cell, features)
+        return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, space.dim)), space, features)
 
     return make

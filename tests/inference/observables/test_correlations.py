@@ -12,14 +12,14 @@ from pnct.orbitals.plane_waves import Cell
 from pnct.systems.electron_gas import ElectronGas
 
 
-def uniform(cell, samples, seed=0):
+def uniform(space, samples, seed=0):
     # Spread over several cells: coordinates need not be wrapped.
-    return np.random.default_rng(seed).uniform(-cell.L, 2 * cell.L, (samples, cell.N, cell.dim))
+    return np.random.default_rng(seed).uniform(-space.L, 2 * space.L, (samples, space.N, space.dim))
 
 
-def allowed_wavevectors(cell):
-    n = np.stack(np.meshgrid(*[np.arange(-1, 3)] * cell.dim, indexing="ij"), -1).reshape(-1, cell.dim)
-    return (2 * np.pi / cell.L) * n[np.any(n != 0, axis=1)]
+def allowed_wavevectors(space):
+    n = np.stack(np.meshgrid(*[np.arange(-1, 3)] * space.dim, indexing="ij"), -1).reshape(-1, space.dim)
+    return (2 * np.pi / space.L) * n[np.any(n != 0, axis=1)]
 
 
 def within_five_sigma(mean, error, exact):
@@ -29,32 +29,32 @@ def within_five_sigma(mean, error, exact):
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_uniform_points(dim):
-    cell = Cell((4, 2), dim, 5.0)
-    g = pair_correlation(uniform(cell, 5000), cell, bins=20)
+    space = Cell((4, 2), dim, 5.0)
+    g = pair_correlation(uniform(space, 5000), space, bins=20)
     assert list(g.g) == ["up-up", "up-down", "down-down"]
     for name, exact in (("up-up", 1 - 1 / 4), ("up-down", 1.0), ("down-down", 1 - 1 / 2)):
         assert within_five_sigma(g.g[name][2:], g.error[name][2:], exact)
     assert g.error["up-up"][-1] < 0.02
 
-    s = structure_factor(uniform(cell, 5000), cell, allowed_wavevectors(cell))
+    s = structure_factor(uniform(space, 5000), space, allowed_wavevectors(space))
     assert within_five_sigma(s.S, s.error, 1.0)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_every_pair_within_half_the_cell_is_counted_once(dim):
-    cell = Cell((3, 1), dim, 2.0)
-    R = uniform(cell, 50)
-    edges = np.linspace(0, cell.L / 2, 8)
+    space = Cell((3, 1), dim, 2.0)
+    R = uniform(space, 50)
+    edges = np.linspace(0, space.L / 2, 8)
     volumes = np.diff(edges**dim) * {2: np.pi, 3: 4 * np.pi / 3}[dim]
     d = R[:, :, None] - R[:, None]
-    images = np.stack(np.meshgrid(*[np.arange(-4, 5)] * dim, indexing="ij"), -1).reshape(-1, dim) * cell.L
+    images = np.stack(np.meshgrid(*[np.arange(-4, 5)] * dim, indexing="ij"), -1).reshape(-1, dim) * space.L
     r = np.linalg.norm(d[..., None, :] + images, axis=-1).min(-1)
-    result = pair_correlation(R, cell, bins=7)
+    result = pair_correlation(R, space, bins=7)
     pairs = {"up-up": (slice(0, 3), slice(0, 3), 9), "up-down": (slice(0, 3), slice(3, 4), 3)}
     for name, (a, b, norm) in pairs.items():
         distances = r[:, a, b]
         distances = distances[distances > 0]
-        expected = np.histogram(distances, edges)[0] * cell.L**dim / (norm * len(R) * volumes)
+        expected = np.histogram(distances, edges)[0] * space.L**dim / (norm * len(R) * volumes)
         np.testing.assert_allclose(result.g[name], expected)
     assert np.all(result.g["down-down"] == 0)  # a single electron has no partner
     np.testing.assert_allclose(result.r, (edges[1:] + edges[:-1]) / 2)
@@ -63,20 +63,20 @@ def test_every_pair_within_half_the_cell_is_counted_once(dim):
 def test_square_lattice():
     """Nearest neighbours at L/4 only below L/3; Bragg peaks S = N at the reciprocal lattice, 0 elsewhere."""
     side = 4
-    cell = Cell((side**2, 0), 2, 8.0)
-    lattice = np.stack(np.meshgrid(*[np.arange(side)] * 2), -1).reshape(-1, 2) * (cell.L / side)
-    R = lattice + np.random.default_rng(0).uniform(0, cell.L, (6, 1, 2))  # moved as a whole
-    g = pair_correlation(R, cell, bins=9)
-    neighbours = g.g["up-up"] * np.diff(np.linspace(0, cell.L / 2, 10) ** 2) * np.pi * cell.N / cell.L**2
+    space = Cell((side**2, 0), 2, 8.0)
+    lattice = np.stack(np.meshgrid(*[np.arange(side)] * 2), -1).reshape(-1, 2) * (space.L / side)
+    R = lattice + np.random.default_rng(0).uniform(0, space.L, (6, 1, 2))  # moved as a whole
+    g = pair_correlation(R, space, bins=9)
+    neighbours = g.g["up-up"] * np.diff(np.linspace(0, space.L / 2, 10) ** 2) * np.pi * space.N / space.L**2
     expected = np.zeros(9)
     expected[int(2.0 / (4.0 / 9))] = 4
     expected[int(np.sqrt(8) / (4.0 / 9))] = 4
     np.testing.assert_allclose(neighbours[:8], expected[:8], atol=1e-12)
-    one_pair = 2 / 16**2 * cell.L**2 / (np.diff(np.linspace(0, cell.L / 2, 10) ** 2) * np.pi) / len(R)
+    one_pair = 2 / 16**2 * space.L**2 / (np.diff(np.linspace(0, space.L / 2, 10) ** 2) * np.pi) / len(R)
     np.testing.assert_allclose(g.error["up-up"][:8], np.where(expected, 0, one_pair)[:8], atol=1e-12)
 
-    q = 2 * np.pi / cell.L * np.array([[0, 0], [4, 0], [4, 4], [1, 0], [2, 3]])
-    s = structure_factor(R, cell, q)
+    q = 2 * np.pi / space.L * np.array([[0, 0], [4, 0], [4, 4], [1, 0], [2, 3]])
+    s = structure_factor(R, space, q)
     np.testing.assert_allclose(s.S, [16, 16, 16, 0, 0], atol=1e-10)
     np.testing.assert_allclose(s.error, 0, atol=1e-10)
 
@@ -121,7 +121,7 @@ def test_sampled_determinant_follows_the_ideal_curve(dim):
     gas = ElectronGas((4, 3), dim=dim, twist=0.1)
     K = np.array([0, 1, 3, 5, 0, 2, 3])
     R = np.asarray(Determinantal(gas.orbitals, K).sample(seed=jax.random.key(0), sample_shape=(2000,)))
-    g = pair_correlation(R, gas.cell, bins=15)
+    g = pair_correlation(R, gas.space, bins=15)
 
     edges = np.linspace(0, gas.L / 2, 16)
     fine = edges[:-1, None] + (np.arange(200) + 0.5) / 200 * np.diff(edges)[:, None]
@@ -131,11 +131,11 @@ def test_sampled_determinant_follows_the_ideal_curve(dim):
         exact = np.sum(curve[name].reshape(fine.shape) * weight, 1) / np.sum(weight, 1)
         assert within_five_sigma(g.g[name][3:], g.error[name][3:], exact[3:])
 
-    q = allowed_wavevectors(gas.cell)
+    q = allowed_wavevectors(gas.space)
     k = gas.orbitals.wavevectors
     differences = np.concatenate([(k[s][:, None] - k[s]).reshape(-1, dim) for s in (K[:4], K[4:])])
     coincidences = np.sum(np.all(np.isclose(q[:, None], differences), axis=-1), axis=1)
-    s = structure_factor(R, gas.cell, q)
+    s = structure_factor(R, gas.space, q)
     assert within_five_sigma(s.S, s.error, 1 - coincidences / gas.N)
     assert list(s.by_spin) == ["up-up", "up-down", "down-down"]
     np.testing.assert_allclose(s.by_spin["up-up"] + 2 * s.by_spin["up-down"] + s.by_spin["down-down"], s.S, atol=1e-12)
@@ -147,30 +147,30 @@ def test_sampled_determinant_follows_the_ideal_curve(dim):
 
 
 def test_chunks_change_nothing(monkeypatch):
-    cell = Cell((3, 2), 3, 4.0)
-    R = uniform(cell, 101).astype(np.float32)
-    q, K = allowed_wavevectors(cell)[:5], np.random.default_rng(0).integers(0, 9, (101, 5))
-    whole = pair_correlation(R, cell, 10), structure_factor(R, cell, q), occupations(K, 9)
+    space = Cell((3, 2), 3, 4.0)
+    R = uniform(space, 101).astype(np.float32)
+    q, K = allowed_wavevectors(space)[:5], np.random.default_rng(0).integers(0, 9, (101, 5))
+    whole = pair_correlation(R, space, 10), structure_factor(R, space, q), occupations(K, 9)
     monkeypatch.setattr(observables, "CHUNK_NUMBERS", 60)
-    parts = pair_correlation(R, cell, 10), structure_factor(R, cell, q), occupations(K, 9)
+    parts = pair_correlation(R, space, 10), structure_factor(R, space, q), occupations(K, 9)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), whole, parts)
 
 
 def test_failed_walkers_are_left_out():
-    cell = Cell((3, 0), 2, 4.0)
-    R = uniform(cell, 40)
+    space = Cell((3, 0), 2, 4.0)
+    R = uniform(space, 40)
     failed = R.copy()
     failed[7, 1] = np.nan
-    jax.tree.map(np.testing.assert_array_equal, pair_correlation(failed, cell), pair_correlation(np.delete(R, 7, axis=0), cell))
+    jax.tree.map(np.testing.assert_array_equal, pair_correlation(failed, space), pair_correlation(np.delete(R, 7, axis=0), space))
 
 
 def test_expected_got():
-    cell = Cell((2, 1), 2, 4.0)
+    space = Cell((2, 1), 2, 4.0)
     with pytest.raises(ValueError, match=r"Expected R of shape \(samples, 3, 2\); got \(3, 2\)"):
-        pair_correlation(np.zeros((3, 2)), cell)
+        pair_correlation(np.zeros((3, 2)), space)
     with pytest.raises(ValueError, match="Expected at least one finite sample"):
-        pair_correlation(np.full((2, 3, 2), np.nan), cell)
+        pair_correlation(np.full((2, 3, 2), np.nan), space)
     with pytest.raises(ValueError, match="Expected q in multiples"):
-        structure_factor(np.zeros((2, 3, 2)), cell, np.array([[1.0, 0.0]]))
+        structure_factor(np.zeros((2, 3, 2)), space, np.array([[1.0, 0.0]]))
     with pytest.raises(ValueError, match=r"Expected orbitals between 0 and 3; got 0 \.\.\. 4"):
         occupations(np.array([[0, 4]]), 4)

@@ -75,14 +75,14 @@ def test_structure_of_the_ideal_gas(draws):
     q = (2 * np.pi / GAS.L) * np.array([[1, 0], [0, 1], [1, 1], [2, 0]])
     exact, R = canonical_structure_factor(GAS, q), draws.samples["R"]
     assert np.ptp(exact.by_spin["up-up"]) > 0.1
-    found = structure_factor(R, GAS.cell, q)
+    found = structure_factor(R, GAS.space, q)
     assert np.all(np.abs(found.S - exact.S) < 3 * found.error)
     for name in ("up-up", "up-down"):
         assert np.all(np.abs(found.by_spin[name] - exact.by_spin[name]) < 3 * found.by_spin_error[name])
     np.testing.assert_allclose(found.by_spin["down-down"], exact.by_spin["down-down"])  # one electron
     np.testing.assert_allclose(canonical_structure_factor(GAS, 0 * q[:1]).S, GAS.N)
 
-    g = pair_correlation(R, GAS.cell, bins=12)
+    g = pair_correlation(R, GAS.space, bins=12)
     curve = in_bins(lambda r: canonical_pair_correlation(GAS, r), GAS.L / 2, 12)
     for name in ("up-up", "up-down"):
         assert np.all(np.abs(g.g[name] - curve[name]) < 3 * g.error[name])
@@ -112,7 +112,7 @@ def test_structure_covers_the_ideal_gas_at_the_stated_rate(draws):
     z = {name: [] for name in ("S up-up", "S", "g up-up", "g up-down", "n")}
     for part in parts(50):
         R, K = draws.samples["R"][part], draws.samples["K"][part]
-        found, g, n = structure_factor(R, GAS.cell, q), pair_correlation(R, GAS.cell, 3), occupations(K[:, :2], len(k_up))
+        found, g, n = structure_factor(R, GAS.space, q), pair_correlation(R, GAS.space, 3), occupations(K[:, :2], len(k_up))
         z["S up-up"].append((found.by_spin["up-up"][0] - S.by_spin["up-up"][0]) / found.by_spin_error["up-up"][0])
         z["S"].append((found.S[0] - S.S[0]) / found.error[0])
         z["n"].append((n.n[1] - k_up[1]) / n.error[1])
@@ -146,7 +146,7 @@ def test_energies_cover_the_first_order_at_the_stated_rate(polarised):
 def test_momenta_of_a_moved_pair_by_quadrature():
     """Two electrons on the line of a flow: n_k against the double integral over s and R on a lattice of points."""
     gas = ElectronGas((1, 1), 2, 3.0, 0.3, (0.1, 0.2), cutoff=1.5)
-    flow = small_flow(gas.cell, size=0.12)
+    flow = small_flow(gas.space, size=0.12)
     model = condition(_pair, {"K": np.array([0, 1])})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=2048, chunk_size=64)
     draws = vfe.evaluate(random.key(0), {}, 4096, gas)
@@ -168,7 +168,7 @@ def test_momenta_of_a_moved_pair_by_quadrature():
 
 def _pair(gas):
     K = pnct.sample("K", dist.Occupation(gas))
-    return pnct.sample("R", dist.Born(gas.orbitals, K, small_flow(gas.cell, size=0.12)))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, small_flow(gas.space, size=0.12)))
 
 
 def test_excitation_energies():

@@ -33,7 +33,7 @@ class Cosine(eqx.Module):
 
 def model(gas):
     occupation = pnct.module("occupation", transformer(gas, layers=1, width=8, heads=2))
-    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=4))
+    flow = pnct.module("flow", backflow(gas.space, depth=1, width=4))
     K = pnct.sample("K", dist.Occupation(gas, occupation))
     return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
 

@@ -22,7 +22,7 @@ B = 2048
 
 def model(gas):
     K = pnct.sample("K", dist.Occupation(gas, pnct.module("occupation", transformer(gas, layers=1, width=4, heads=1))))
-    return pnct.sample("R", dist.Born(gas.orbitals, K, small_flow(gas.cell, size=0.1)))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, small_flow(gas.space, size=0.1)))
 
 
 def batch(model, scores, size=B):

@@ -21,7 +21,7 @@ K = jnp.array([0, 2, 1])
 
 @pytest.fixture(scope="module")
 def born():
-    flow = ferminet(GAS.cell, depth=2, width=6)(random.key(0))
+    flow = ferminet(GAS.space, depth=2, width=6)(random.key(0))
     # Large enough to move the electrons, small enough that det J stays positive.
     out = jnp.asarray(0.3 * np.random.default_rng(0).normal(size=flow.out.shape))
     return Born(GAS.orbitals, K, eqx.tree_at(lambda flow: flow.out, flow, out))
@@ -31,7 +31,7 @@ def statistics(R):
     """The Ewald energy, and lopsided functions of pairs of equal and of opposite spin."""
     angle = 2 * np.pi / GAS.L * (R[0] - R[1]), 2 * np.pi / GAS.L * (R[0] - R[2])
     pairs = [f(a[0] + 0.3) * jnp.cos(a[1]) for a in angle for f in (jnp.cos, jnp.sin)]
-    return jnp.stack([ewald(GAS.cell)(R), *pairs])
+    return jnp.stack([ewald(GAS.space)(R), *pairs])
 
 
 def test_exact_and_markov_chain_samples_agree(born):

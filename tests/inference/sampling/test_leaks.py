@@ -18,7 +18,7 @@ GAS = ElectronGas((2, 0), dim=2, rs=4.0, theta=0.6, twist=0.1, cutoff=1.3)
 
 def model(gas):
     occupation = pnct.module("occupation", transformer(gas, layers=1, width=2, heads=1))
-    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=2))
+    flow = pnct.module("flow", backflow(gas.space, depth=1, width=2))
     K = pnct.sample("K", dist.Occupation(gas, occupation))
     return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
 

@@ -28,7 +28,7 @@ GROUPS = ("posterior", "sample_stats")
 def model(gas):
     TRACES.append(gas)
     occupation = pnct.module("occupation", transformer(gas, layers=1, width=8, heads=2))
-    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=4))
+    flow = pnct.module("flow", backflow(gas.space, depth=1, width=4))
     K = pnct.sample("K", dist.Occupation(gas, occupation))
     return pnct.sample("R", dist.Born(gas.orbitals, K, flow))
 
@@ -194,13 +194,13 @@ def no_born_site(gas):
 
 
 def two_born_sites(gas):
-    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=2))
+    flow = pnct.module("flow", backflow(gas.space, depth=1, width=2))
     pnct.sample("A", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
     pnct.sample("B", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
 
 def a_site_after_the_electrons(gas):
-    flow = pnct.module("flow", backflow(gas.cell, depth=1, width=2))
+    flow = pnct.module("flow", backflow(gas.space, depth=1, width=2))
     pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
     pnct.sample("K", dist.Occupation(gas))
 

@@ -178,7 +178,7 @@ def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_ow
 )
 def test_flows_that_are_right_pass(system, make, dtype):
     def program(gas):
-        flow = pnct.module("flow", make(gas.cell))
+        flow = pnct.module("flow", make(gas.space))
         return pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
     params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))

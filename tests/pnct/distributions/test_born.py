@@ -27,7 +27,7 @@ log_psi = jax.jit(lambda born, R: born.log_psi(R))
 
 @pytest.fixture(scope="module")
 def flow():
-    return random_flow(ferminet(gas.cell, depth=2, width=5))
+    return random_flow(ferminet(gas.space, depth=2, width=5))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_orthonormal(num_electrons, make):
     Others are orthogonal by translation. The cusp at r = 0 leaves an error of third order in the spacing.
     """
     gas = ElectronGas(num_electrons, 2, cutoff=2.0)
-    T = random_flow(make(gas.cell, width=5), 0.2)
+    T = random_flow(make(gas.space, width=5), 0.2)
     n = gas.orbitals.indices.astype(int).tolist()
     pairs = [([1, 0], [-1, 0]), ([0, 1], [0, -1]), ([1, 1], [-1, -1]), ([1, -1], [-1, 1])]
     Ks = jnp.array([sorted([n.index(a), n.index(b)]) for a, b in pairs])
@@ -102,7 +102,7 @@ def test_log_prob_is_that_of_log_psi(flow, draws):
 def test_log_psi_of_the_identity_is_that_of_free_electrons():
     gas = ElectronGas((2, 2), 3, twist=0.2, cutoff=3.0)
     K, R = jnp.array([0, 2, 1, 3]), random.uniform(random.key(0), (4, 3)) * gas.L
-    born = Born(gas.orbitals, K, jax.tree.map(jnp.zeros_like, random_flow(ferminet(gas.cell))))
+    born = Born(gas.orbitals, K, jax.tree.map(jnp.zeros_like, random_flow(ferminet(gas.space))))
     free = jax.jit(lambda R: slater.log_det(gas.orbitals, K, R))
     np.testing.assert_allclose(log_psi(born, R), free(R), rtol=1e-13)
 
@@ -122,7 +122,7 @@ def test_antisymmetric_and_bloch(flow):
 def test_log_psi_has_exact_complex_scores(flow):
     """Real and imaginary part each, in reverse mode, against the dense Jacobian in forward mode along a direction."""
     R = random.uniform(random.key(1), (4, 2)) * gas.L
-    along = random_flow(ferminet(gas.cell, depth=2, width=5), 1.0)
+    along = random_flow(ferminet(gas.space, depth=2, width=5), 1.0)
 
     def dense_log_psi(flow):
         J = jax.jacfwd(flow)(R).reshape(R.size, R.size)

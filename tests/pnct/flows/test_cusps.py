@@ -26,15 +26,15 @@ def residue(system, pair, cusps=True):
 
     K is such that electrons of opposite spin can meet: in the trap the second names their relative motion.
     """
-    make = continuous(system.cell, depth=2, width=5, steps=8)
+    make = continuous(system.space, depth=2, width=5, steps=8)
     if isinstance(system, HarmonicTrap):
-        make = by_sector(system.orbitals, separated_centres(system.cell, make))
+        make = by_sector(system.orbitals, separated_centres(system.space, make))
     rng = np.random.default_rng(5)
     flow = jax.tree.map(lambda x: jnp.asarray(0.25 * rng.normal(size=x.shape)), make(random.key(0)))
     K = jnp.asarray({(1, 1): [2, 0], (2, 0): [0, 2], (3, 0): [0, 1, 2]}[system.num_electrons])
     flow = flow(system.orbitals.quantum_numbers(K)) if isinstance(system, HarmonicTrap) else flow
     born = Born(system.orbitals, K, with_cusps(flow, 2.0) if cusps else flow)
-    centre, direction = rng.normal(size=(system.N, system.cell.dim)), rng.normal(size=system.cell.dim)
+    centre, direction = rng.normal(size=(system.N, system.space.dim)), rng.normal(size=system.space.dim)
     direction /= np.linalg.norm(direction)
     energy = jax.jit(lambda R: hamiltonian(system)(born, R).total.real)
     i, j = pair
@@ -69,7 +69,7 @@ def test_growth():
 
 def test_the_coupling_is_no_parameter():
     trap = SYSTEMS["equal"]
-    flow = continuous(trap.cell, width=3)(random.key(0))
+    flow = continuous(trap.space, width=3)(random.key(0))
     R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
     moved = lambda coupling: jnp.sum(with_cusps(flow, coupling)(R) ** 2)  # noqa: E731
     assert jax.grad(moved)(2.0) == 0
@@ -79,7 +79,7 @@ def test_the_coupling_is_no_parameter():
 def test_float32_follows_the_parameters():
     """A coupling in float64, as a system has it, leaves a flow in float32, close to that in float64."""
     trap = SYSTEMS["equal"]
-    flow = jax.tree.map(lambda x: x + 0.1, continuous(trap.cell, width=3)(random.key(0)))
+    flow = jax.tree.map(lambda x: x + 0.1, continuous(trap.space, width=3)(random.key(0)))
     R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
     exact, single = (with_cusps(f, trap.coupling).derivatives(x) for f, x in ((flow, R), to_single((flow, R))))
     for one, other in zip(jax.tree.leaves(exact), jax.tree.leaves(single), strict=True):

@@ -31,8 +31,8 @@ def random_weights(flow, seed=0):
     CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in ALL_CASES if case not in CASES],
 )
 def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
-    cell = ElectronGas(num_electrons, dim, cutoff=4.0).cell
-    flow, R = random_weights(ferminet(cell, depth, width=3)(jax.random.key(0))), random_positions(cell)
+    space = ElectronGas(num_electrons, dim, cutoff=4.0).space
+    flow, R = random_weights(ferminet(space, depth, width=3)(jax.random.key(0))), random_positions(space)
     found, expected = jax.jit(derivatives)(flow, R), jax.jit(automatic_derivatives)(flow, R)
     for name in expected._fields:
         x, y = getattr(found, name), getattr(expected, name)
@@ -43,11 +43,11 @@ def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
 @pytest.mark.parametrize("num_electrons, dim", [((3, 0), 2), ((1, 2), 3)])
 def test_one_flow_after_another(num_electrons, dim):
     """Structured derivatives, those in turned coordinates and automatic ones, each along the frame of the flows before."""
-    cell = ElectronGas(num_electrons, dim, cutoff=4.0).cell
-    makers = ferminet(cell, 1, width=3), ferminet(cell, 2, width=2), backflow(cell, 1, width=2)
+    space = ElectronGas(num_electrons, dim, cutoff=4.0).space
+    makers = ferminet(space, 1, width=3), ferminet(space, 2, width=2), backflow(space, 1, width=2)
     flows = [jax.tree.map(lambda x: 0.8 * x, random_weights(make(jax.random.key(0)), i)) for i, make in enumerate(makers)]
     flows[1] = Conjugated(flows[1], np.eye(dim, dtype=int)[::-1])
-    flow, R = Composed(tuple(flows)), random_positions(cell)
+    flow, R = Composed(tuple(flows)), random_positions(space)
     found = jax.jit(lambda flow, R: flow.derivatives(R))(flow, R)
     expected = jax.jit(lambda flow, R: automatic_derivatives(flow.__call__, R))(flow, R)
     for name in expected._fields:
@@ -56,8 +56,8 @@ def test_one_flow_after_another(num_electrons, dim):
 
 
 def test_float32():
-    cell = ElectronGas((3, 0), 2, cutoff=4.0).cell
-    flow, R = random_weights(ferminet(cell, width=3)(jax.random.key(0))), random_positions(cell)
+    space = ElectronGas((3, 0), 2, cutoff=4.0).space
+    flow, R = random_weights(ferminet(space, width=3)(jax.random.key(0))), random_positions(space)
     single = jax.tree.map(lambda x: x.astype(np.float32), (flow, R))
     exact, rounded = jax.jit(derivatives)(flow, R), jax.jit(derivatives)(*single)
     for x, y in zip(rounded, exact, strict=True):
@@ -67,15 +67,15 @@ def test_float32():
 
 def test_the_pair_stream_is_never_differentiated_by_all_coordinates():
     """Neither for J, nor for the scores: that would take arrays of N^3 dim numbers per feature, as jacfwd does."""
-    cell = ElectronGas((5, 4), 3, cutoff=6.0).cell
-    flow, R = random_weights(ferminet(cell, width=4)(jax.random.key(0))), random_positions(cell)
+    space = ElectronGas((5, 4), 3, cutoff=6.0).space
+    flow, R = random_weights(ferminet(space, width=4)(jax.random.key(0))), random_positions(space)
 
     def largest(f):
         shapes = re.findall(r"f64\[([\d,]+)\]", str(jax.make_jaxpr(f)(flow, R)))
         return max(math.prod(map(int, shape.split(","))) for shape in shapes)
 
     scores = jax.grad(lambda flow, R: forward_and_log_det(flow, R)[1])
-    dense = cell.N**3 * cell.dim * 4
+    dense = space.N**3 * space.dim * 4
     assert largest(type(flow).jacobian) < dense
     assert largest(scores) < dense
     assert largest(jax.jacfwd(type(flow).__call__, argnums=1)) >= dense

@@ -33,21 +33,21 @@ from pnct.systems.electron_gas import ElectronGas
 
 # name -> constructor, and the spread of the random parameters that the laws are tried with
 FLOWS = {
-    "ferminet": (lambda cell: ferminet(cell, depth=2, width=6), 0.3),
-    "ferminet depth 1": (lambda cell: ferminet(cell, depth=1, width=5), 0.3),
-    "ferminet depth 3": (lambda cell: ferminet(cell, depth=3, width=4), 0.3),
-    "backflow": (lambda cell: backflow(cell, depth=2, width=5), 0.12),
-    "composed": (lambda cell: lambda key: Composed((ferminet(cell, 1, width=4)(key), ferminet(cell, 2, width=4)(key))), 0.25),
-    "continuous": (lambda cell: continuous(cell, depth=1, width=5), 0.15),
-    "separated": (lambda cell: separated_centres(cell, continuous(cell, depth=1, width=5)), 0.15),
+    "ferminet": (lambda space: ferminet(space, depth=2, width=6), 0.3),
+    "ferminet depth 1": (lambda space: ferminet(space, depth=1, width=5), 0.3),
+    "ferminet depth 3": (lambda space: ferminet(space, depth=3, width=4), 0.3),
+    "backflow": (lambda space: backflow(space, depth=2, width=5), 0.12),
+    "composed": (lambda space: lambda key: Composed((ferminet(space, 1, width=4)(key), ferminet(space, 2, width=4)(key))), 0.25),
+    "continuous": (lambda space: continuous(space, depth=1, width=5), 0.15),
+    "separated": (lambda space: separated_centres(space, continuous(space, depth=1, width=5)), 0.15),
 }
 CELLS = {
-    "polarised 2D": ElectronGas((4, 0), 2).cell,
-    "polarised 3D": ElectronGas((3, 0), 3).cell,
-    "unpolarised 2D": ElectronGas((2, 3), 2).cell,
-    "unpolarised 3D": ElectronGas((2, 2), 3).cell,
-    "one of each": ElectronGas((1, 1), 2).cell,
-    "one": ElectronGas((1, 0), 2).cell,
+    "polarised 2D": ElectronGas((4, 0), 2).space,
+    "polarised 3D": ElectronGas((3, 0), 3).space,
+    "unpolarised 2D": ElectronGas((2, 3), 2).space,
+    "unpolarised 3D": ElectronGas((2, 2), 3).space,
+    "one of each": ElectronGas((1, 1), 2).space,
+    "one": ElectronGas((1, 0), 2).space,
     "open 2D": OpenSpace((2, 1), 2),
     "open 3D": OpenSpace((3, 0), 3),
 }
@@ -75,18 +75,18 @@ some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5], CASE
 
 
 @lru_cache
-def example(flow, cell):
+def example(flow, space):
     """A flow with random parameters, and a configuration."""
     make, spread = FLOWS[flow]
     rng = np.random.default_rng(7)
-    empty = jax.eval_shape(make(CELLS[cell]), random.key(0))
-    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), empty), configuration(CELLS[cell])
+    empty = jax.eval_shape(make(CELLS[space]), random.key(0))
+    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), empty), configuration(CELLS[space])
 
 
-def configuration(cell):
+def configuration(space):
     rng = np.random.default_rng(8)
-    shape = cell.N, cell.dim
-    return jnp.asarray(rng.uniform(0, cell.L, shape) if isinstance(cell, Cell) else 1.5 * rng.normal(size=shape))
+    shape = space.N, space.dim
+    return jnp.asarray(rng.uniform(0, space.L, shape) if isinstance(space, Cell) else 1.5 * rng.normal(size=shape))
 
 
 evaluate = jax.jit(lambda flow, R: flow(R))
@@ -97,16 +97,16 @@ log_psi = jax.jit(lambda born, R: born.log_psi(R))
 
 
 @some_flows
-def test_is_the_identity_at_initialisation(flow, cell):
-    R = configuration(CELLS[cell])
-    made = jax.jit(FLOWS[flow][0](CELLS[cell]))(random.key(0))
+def test_is_the_identity_at_initialisation(flow, space):
+    R = configuration(CELLS[space])
+    made = jax.jit(FLOWS[flow][0](CELLS[space]))(random.key(0))
     assert all(leaf.size for leaf in jax.tree.leaves(made))
     np.testing.assert_array_equal(evaluate(made, R), R)
 
 
 @every_flow
-def test_structured_jacobian_is_the_derivative(flow, cell):
-    T, R = example(flow, cell)
+def test_structured_jacobian_is_the_derivative(flow, space):
+    T, R = example(flow, space)
     zeta, J = structured(T, R)
     np.testing.assert_allclose(zeta, evaluate(T, R), rtol=0, atol=1e-13)
     np.testing.assert_allclose(J, dense(T, R), rtol=0, atol=1e-13)
@@ -115,9 +115,9 @@ def test_structured_jacobian_is_the_derivative(flow, cell):
 
 
 @some_flows
-def test_scores_of_the_log_determinant(flow, cell):
+def test_scores_of_the_log_determinant(flow, space):
     """Reverse mode in the parameters, against a central difference along a random direction: error 1e-8."""
-    T, R = example(flow, cell)
+    T, R = example(flow, space)
     rng = np.random.default_rng(0)
     along = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), T)
     score = jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jacobian(T, R)[1])[1]))(T)
@@ -138,16 +138,16 @@ def test_scores_of_the_log_determinant_are_exact():
 
 
 @every_flow
-def test_inverse(flow, cell):
-    T, R = example(flow, cell)
+def test_inverse(flow, space):
+    T, R = example(flow, space)
     inversion = invert(T, evaluate(T, R))
     assert inversion.converged and 1 <= inversion.iterations <= 12
     np.testing.assert_allclose(inversion.R, R, rtol=0, atol=1e-11)
 
 
 @every_flow
-def test_log_determinant_is_that_of_the_jacobian(flow, cell):
-    T, R = example(flow, cell)
+def test_log_determinant_is_that_of_the_jacobian(flow, space):
+    T, R = example(flow, space)
     zeta, log_det = jax.jit(forward_and_log_det)(T, R)
     np.testing.assert_allclose(zeta, evaluate(T, R), rtol=0, atol=1e-13)
     # a continuous flow integrates the divergence, in six steps of fifth order
@@ -156,37 +156,37 @@ def test_log_determinant_is_that_of_the_jacobian(flow, cell):
 
 
 @periodic_flow
-def test_periodic(flow, cell):
-    T, R = example(flow, cell)
-    lattice = CELLS[cell].L * np.random.default_rng(0).integers(-2, 3, R.shape)
+def test_periodic(flow, space):
+    T, R = example(flow, space)
+    lattice = CELLS[space].L * np.random.default_rng(0).integers(-2, 3, R.shape)
     np.testing.assert_allclose(evaluate(T, R + lattice), evaluate(T, R) + lattice, rtol=0, atol=1e-12)
 
 
 @every_flow
-def test_equivariant_under_permutations_within_a_species(flow, cell):
-    T, R = example(flow, cell)
-    order = np.concatenate([np.roll(np.arange(CELLS[cell].N)[s], 1) for s in CELLS[cell].species])
+def test_equivariant_under_permutations_within_a_species(flow, space):
+    T, R = example(flow, space)
+    order = np.concatenate([np.roll(np.arange(CELLS[space].N)[s], 1) for s in CELLS[space].species])
     np.testing.assert_allclose(evaluate(T, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
 
 
 @periodic_flow
-def test_equivariant_under_translations(flow, cell):
-    T, R = example(flow, cell)
+def test_equivariant_under_translations(flow, space):
+    T, R = example(flow, space)
     shift = jnp.arange(1.0, R.shape[1] + 1) / 3
     np.testing.assert_allclose(evaluate(T, R + shift), evaluate(T, R) + shift, rtol=0, atol=1e-13)
 
 
 @radial_flow
-def test_equivariant_under_rotations(flow, cell):
-    T, R = example(flow, cell)
+def test_equivariant_under_rotations(flow, space):
+    T, R = example(flow, space)
     rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(R.shape[1],) * 2))[0]
     np.testing.assert_allclose(evaluate(T, R @ rotation), evaluate(T, R) @ rotation, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("cell", ["open 2D", "unpolarised 2D"])
-def test_derivatives_of_a_continuous_flow(cell):
+def test_derivatives_of_a_continuous_flow(space):
     """Jets of zeta are those of the program; those of the integrated divergence come near with the fifth power of the step."""
-    T, R = example("continuous", cell)
+    T, R = example("continuous", space)
     exact = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(T)
     found = jax.jit(lambda T: T.derivatives(R))
     fine = found(replace(T, steps=2 * T.steps))
@@ -218,8 +218,8 @@ def test_a_coarse_integration_is_never_mistaken_for_an_energy():
 
 def test_two_electrons_are_exact_in_the_coarsest_integration():
     """One step where far more would be needed: the map is still one-to-one, with an inverse and exact derivatives."""
-    cell, rng = OpenSpace((1, 1), 2), np.random.default_rng(0)
-    empty = jax.eval_shape(continuous(cell, depth=1, width=4, steps=1), random.key(0))
+    space, rng = OpenSpace((1, 1), 2), np.random.default_rng(0)
+    empty = jax.eval_shape(continuous(space, depth=1, width=4, steps=1), random.key(0))
     steep = jax.tree.map(lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape)), empty)
     R = jnp.asarray(rng.normal(size=(64, 2, 2)))
 
@@ -246,8 +246,8 @@ def test_two_electrons_are_exact_in_the_coarsest_integration():
 
 
 @some_flows
-def test_float32_is_close_to_float64_and_stays_float32(flow, cell):
-    T, R = example(flow, cell)
+def test_float32_is_close_to_float64_and_stays_float32(flow, space):
+    T, R = example(flow, space)
     to32 = lambda tree: jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)  # noqa: E731
     zeta, J = structured(T, R)
     zeta32, J32 = structured(to32(T), to32(R))
@@ -263,7 +263,7 @@ def test_float32_is_close_to_float64_and_stays_float32(flow, cell):
 def test_symmetric_under_exchange_of_the_names_of_the_species(flow):
     make, _ = FLOWS[flow]
     T, R = example(flow, "unpolarised 2D")
-    empty = jax.eval_shape(make(ElectronGas((3, 2), 2).cell), random.key(0))
+    empty = jax.eval_shape(make(ElectronGas((3, 2), 2).space), random.key(0))
     swapped = jax.tree.unflatten(jax.tree.structure(empty), jax.tree.leaves(T))
     order = np.array([2, 3, 4, 0, 1])
     np.testing.assert_allclose(evaluate(swapped, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
@@ -380,27 +380,27 @@ def published_features(r, L):
     return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), sine, jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)], axis=-1)
 
 
-def published_flow(weights, cell) -> FermiNet:
+def published_flow(weights, space) -> FermiNet:
     """Their mean over j includes j = i, a constant row per layer, which goes into our biases."""
     w = {name.removeprefix("flow/fermi_net/"): jnp.asarray(weights[name]) for name in weights.files if "flow" in name}
-    d, H = cell.dim, w["linear/w"].shape[0]
+    d, H = space.dim, w["linear/w"].shape[0]
     first, second = w["~/linear/w"][2 * d :], w["~/linear_1/w"]
     pair = PairLayer(w["~/linear_2/w"][None], w["~/linear_2/b"][None])
     own_features = jnp.concatenate([jnp.ones(d), jnp.zeros(d + 1)])
     own_pair = softplus(own_features @ pair.weight[0] + pair.bias[0])
     return FermiNet(
         single=(
-            SingleLayer(None, None, first[None], w["~/linear/b"] + own_features @ first / cell.N),
+            SingleLayer(None, None, first[None], w["~/linear/b"] + own_features @ first / space.N),
             SingleLayer(
                 second[:H],
                 second[None, H : 2 * H],
                 second[None, 2 * H :],
-                w["~/linear_1/b"] + own_pair @ second[2 * H :] / cell.N,
+                w["~/linear_1/b"] + own_pair @ second[2 * H :] / space.N,
             ),
         ),
         pair=(pair,),
         out=w["linear/w"],
-        cell=cell,
+        space=space,
         features=published_features,
     )
 
@@ -410,9 +410,9 @@ def test_published_networks(reference, rs):
     """zeta, half ln|det J| and ln Psi of an independent program, to rounding; and Newton on the way back."""
     weights = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
     golden = np.load(reference / "trained_2d_gas" / f"golden_n29_rs{rs}.npz")
-    cell = Cell((29, 0), 2, float(golden["L"]))
-    flow, shift = published_flow(weights, cell), weights["flow/fermi_net/linear/b"]
-    orbitals = PlaneWaves(weights["orbitals"], cell)
+    space = Cell((29, 0), 2, float(golden["L"]))
+    flow, shift = published_flow(weights, space), weights["flow/fermi_net/linear/b"]
+    orbitals = PlaneWaves(weights["orbitals"], space)
 
     for K, R, z, half, psi in zip(*(golden[n] for n in ("state_idx", "x", "z", "half_logdetJ", "lnpsi")), strict=True):
         zeta, J = structured(flow, jnp.asarray(R))

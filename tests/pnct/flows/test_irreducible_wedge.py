@@ -16,7 +16,7 @@ from pnct.orbitals.symmetry import wedge_map
 from pnct.systems.electron_gas import ElectronGas
 
 TURN = jnp.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-CELL = ElectronGas((2, 1), 3).cell
+CELL = ElectronGas((2, 1), 3).space
 
 
 def test_derivatives_and_inverse():
@@ -55,13 +55,13 @@ def test_images_have_equal_energies(make, twist):
     """E_loc of a state and R is that of its image and R turned, where no symmetry but 1 leaves its momentum as it is."""
     gas = ElectronGas((5, 0), 2, rs=2.0, twist=twist, cutoff=6.0)
     rng = np.random.default_rng(3)
-    flows = make(gas.orbitals, ferminet(gas.cell, depth=2, width=4))(random.key(0))
+    flows = make(gas.orbitals, ferminet(gas.space, depth=2, width=4))(random.key(0))
     flows = jax.tree.map(lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape)) if isinstance(x, jax.Array) else x, flows)
     n = np.round(gas.orbitals.indices - twist).astype(int)
     place = {tuple(k): i for i, k in enumerate(n.tolist())}
     g = np.array([[0, 1], [1, 0]] if twist else [[0, -1], [1, 0]])
     K = sorted(place[k] for k in ((0, 0), (1, 0), (-1, 0), (0, 1), (2, 0)))
-    image, R = sorted(place[tuple(g @ n[k])] for k in K), random_positions(gas.cell)
+    image, R = sorted(place[tuple(g @ n[k])] for k in K), random_positions(gas.space)
 
     @jax.jit
     def energy(K, R):
@@ -76,7 +76,7 @@ def test_one_flow_stays_as_it_is_where_there_are_no_reflections_and_keeps_its_pr
     P = jnp.array([0.5, -1.5])
     for twist, turned in ((0.0, True), (0.25, False)):
         gas = ElectronGas((5, 0), 2, twist=twist, cutoff=6.0)
-        flow = in_irreducible_wedge(gas.orbitals, ferminet(gas.cell, depth=1, width=4))(random.key(0))(P)
+        flow = in_irreducible_wedge(gas.orbitals, ferminet(gas.space, depth=1, width=4))(random.key(0))(P)
         assert isinstance(flow, Conjugated) == turned
         single = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, flow)
         assert Born(gas.orbitals, gas.ground_state, single).dtype == jnp.float32

@@ -20,8 +20,8 @@ OF_TRAP = [[0, 1, 0], [0, 1, 2], [1, 3, 2], [2, 4, 1], [3, 6, 5]]  # M = 1, 0, 2
 
 def flow_of(system):
     if isinstance(system, ElectronGas):
-        return ferminet(system.cell, depth=2, width=5)
-    return separated_centres(system.cell, continuous(system.cell, depth=1, width=4, steps=8))
+        return ferminet(system.space, depth=2, width=5)
+    return separated_centres(system.space, continuous(system.space, depth=1, width=4, steps=8))
 
 
 def random_flows(system, spread=0.2, orbitals=None):
@@ -37,7 +37,7 @@ def images(system, flows, states, R):
 
 
 def positions(system):
-    return random.normal(random.key(1), (3, 2)) * system.cell.L / 3
+    return random.normal(random.key(1), (3, 2)) * system.space.L / 3
 
 
 @pytest.mark.parametrize("system", [GAS, TRAP])

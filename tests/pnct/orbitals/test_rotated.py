@@ -30,7 +30,7 @@ def plane():
 def test_at_first_the_table():
     trap = HarmonicTrap((2, 1), cutoff=5)
     orbitals, r, K = rotated_orbitals(trap.orbitals)(random.key(0)), random.normal(random.key(1), (4, 2)), jnp.arange(21)
-    assert orbitals.angles.shape == (2, 8) and len(orbitals) == 21 and orbitals.cell == trap.cell
+    assert orbitals.angles.shape == (2, 8) and len(orbitals) == 21 and orbitals.space == trap.space
     np.testing.assert_allclose(orbitals.of_species(1).matrix(K, r), trap.orbitals.matrix(K, r), rtol=0, atol=1e-14)
 
 
@@ -64,7 +64,7 @@ def test_drawn_exactly(K):
 
 def test_local_energy_against_finite_differences():
     trap = HarmonicTrap((2, 1), coupling=2.0, cutoff=4)
-    flow = jax.tree.map(lambda x: x + 0.2, continuous(trap.cell, width=3)(random.key(1)))
+    flow = jax.tree.map(lambda x: x + 0.2, continuous(trap.space, width=3)(random.key(1)))
     born = Born(mixed(trap), jnp.array([0, 5, 5]), flow)
     R, h = np.random.default_rng(1).normal(size=(3, 2)), 2e-3
     steps = h * np.eye(R.size).reshape(-1, *R.shape)

@@ -71,15 +71,15 @@ def test_blocks_have_equal_quantum_numbers_and_hold_every_state_once(name):
 @bases
 def test_unmixed_states_are_the_base(name):
     base = BASES[name]
-    states, zeta = configuration_interaction(base, 20)(random.key(0))(base), random_positions(base.cell)
-    unlisted = np.arange(base.cell.N) + len(base) - base.cell.N if base.cell.num_electrons[1] == 0 else np.full(2, len(base) - 1)
+    states, zeta = configuration_interaction(base, 20)(random.key(0))(base), random_positions(base.space)
+    unlisted = np.arange(base.space.N) + len(base) - base.space.N if base.space.num_electrons[1] == 0 else np.full(2, len(base) - 1)
     for K in (*states.mixing.states[[0, 3, -1]], unlisted):
         np.testing.assert_allclose(slater.log_det(states, K, zeta), slater.log_det(base, K, zeta), rtol=1e-12)
 
 
 @bases
 def test_is_the_sum_of_the_determinants_of_its_block(name):
-    states, zeta = mixed(BASES[name]), random_positions(BASES[name].cell)
+    states, zeta = mixed(BASES[name]), random_positions(BASES[name].space)
     mixing = states.mixing
     block = max(mixing.blocks, key=len)
     phi = np.exp([complex(slater.log_det(states.base, K, zeta)) for K in mixing.states[block]])
@@ -92,7 +92,7 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
 @pytest.mark.parametrize("name", ["polarised gas", "two of each spin", "3D"])
 def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
     """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or not."""
-    base, zeta = MORE[name], random_positions(MORE[name].cell)
+    base, zeta = MORE[name], random_positions(MORE[name].space)
     states, order, turned = mixed(base), wedge_map(table_of(base)), 0
     mixing = states.mixing
 
@@ -114,7 +114,7 @@ def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
 
 @bases
 def test_derivatives_are_those_of_log_det(name):
-    states, zeta = mixed(BASES[name]), random_positions(BASES[name].cell)
+    states, zeta = mixed(BASES[name]), random_positions(BASES[name].space)
     K = jnp.asarray(states.mixing.states[max(states.mixing.blocks, key=len)[1]])
     found = jax.jit(lambda x: slater.derivatives(states, K, x))(zeta)
     as_pair = lambda f: lambda x: (f(x).real, f(x).imag)  # noqa: E731
@@ -128,7 +128,7 @@ def test_derivatives_are_those_of_log_det(name):
 def test_orthonormal():
     """<Phi_K|Phi_K'> = delta for all states of a small table, by the trapezoidal rule, which is exact here."""
     states = mixed(BASES["singlets and triplets"])
-    M, points, L = len(states), 6, states.cell.L
+    M, points, L = len(states), 6, states.space.L
     Ks = jnp.array([(a, b) for a in range(M) for b in range(M)])
     axis = np.arange(points) * L / points
     R = jnp.asarray(np.stack(np.meshgrid(*[axis] * 4, indexing="ij"), axis=-1).reshape(-1, 2, 2) + np.array([0.1, 0.4]))
@@ -171,7 +171,7 @@ def test_samples(name, dtype, sampler):
     assert np.all(np.isfinite(R))
 
     def moments(R):
-        x = R * (2 * np.pi / states.cell.L)
+        x = R * (2 * np.pi / states.space.L)
         pair = x[:, 0] - x[:, 1]
         return np.concatenate(
             [np.cos(pair), np.cos(x[:, 0]), np.cos(pair[:, :1] + x[:, 1, 1:2]), np.cos(pair[:, :1] * pair[:, 1:2])], 1

@@ -40,9 +40,9 @@ def as_pair(z):
 
 @gases
 def test_is_the_sum_over_permutations(gas):
-    K, zeta, k = excited(gas), random_positions(gas.cell), gas.orbitals.wavevectors
+    K, zeta, k = excited(gas), random_positions(gas.space), gas.orbitals.wavevectors
     phi = 1.0
-    for i in gas.cell.species:
+    for i in gas.space.species:
         phases, n = zeta[i] @ k[K[i]].T, len(K[i])
         terms = [
             np.linalg.det(np.eye(n)[list(p)]) * np.exp(1j * sum(phases[range(n), p])) for p in itertools.permutations(range(n))
@@ -53,7 +53,7 @@ def test_is_the_sum_over_permutations(gas):
 
 @gases
 def test_derivatives_are_those_of_log_det(gas):
-    K, zeta = excited(gas), random_positions(gas.cell)
+    K, zeta = excited(gas), random_positions(gas.space)
     found = derivatives(gas.orbitals, K, zeta)
     assert np.isclose(found.log_det, log_det(gas.orbitals, K, zeta), rtol=1e-13)
 
@@ -70,7 +70,7 @@ def test_derivatives_are_those_of_log_det(gas):
 
 def test_derivatives_are_finite_differences():
     gas = GASES["2D"]
-    K, zeta, h = excited(gas), random_positions(gas.cell), 1e-5
+    K, zeta, h = excited(gas), random_positions(gas.space), 1e-5
     found = derivatives(gas.orbitals, K, zeta)
     direction = np.random.default_rng(0).normal(size=zeta.shape)
     plus, minus = (derivatives(gas.orbitals, K, zeta + step * direction) for step in (h, -h))
@@ -83,7 +83,7 @@ def test_derivatives_are_finite_differences():
 @gases
 def test_kinetic_energy_of_plane_waves(gas):
     """-Lap Phi = sum |k|^2 Phi, whatever the positions."""
-    K, zeta = excited(gas), random_positions(gas.cell)
+    K, zeta = excited(gas), random_positions(gas.space)
     found = derivatives(gas.orbitals, K, zeta)
     laplacian = jnp.einsum("iaia->", found.hessian) + jnp.sum(found.gradient**2)
     assert np.isclose(-laplacian, np.sum(gas.orbitals.wavevectors[K] ** 2), rtol=1e-9)
@@ -92,7 +92,7 @@ def test_kinetic_energy_of_plane_waves(gas):
 @gases
 def test_total_momentum(gas):
     """A shift of all electrons multiplies Phi by exp(i P.a), so the total gradient is i P."""
-    K, zeta = excited(gas), random_positions(gas.cell)
+    K, zeta = excited(gas), random_positions(gas.space)
     P = np.sum(gas.orbitals.wavevectors[K], axis=0)
     np.testing.assert_allclose(np.sum(derivatives(gas.orbitals, K, zeta).gradient, axis=0), 1j * P, atol=1e-9)
 
@@ -100,7 +100,7 @@ def test_total_momentum(gas):
 @pytest.mark.parametrize("pair, sign", [((0, 2), -1), ((3, 4), -1)])
 def test_exchange_within_a_species_changes_the_sign(pair, sign):
     gas = GASES["2D"]
-    K, zeta = excited(gas), random_positions(gas.cell)
+    K, zeta = excited(gas), random_positions(gas.space)
     swapped = zeta.copy()
     swapped[list(pair)] = zeta[list(pair)[::-1]]
     before, after = (wave(log_det(gas.orbitals, K, z)) for z in (zeta, swapped))
@@ -109,7 +109,7 @@ def test_exchange_within_a_species_changes_the_sign(pair, sign):
 
 @gases
 def test_lattice_translation_gives_the_twist_phase(gas):
-    K, zeta = excited(gas), random_positions(gas.cell)
+    K, zeta = excited(gas), random_positions(gas.space)
     moved = zeta.copy()
     moved[1, 1] += gas.L
     before, after = (wave(log_det(gas.orbitals, K, z)) for z in (zeta, moved))
@@ -130,7 +130,7 @@ def test_density_is_normalised():
 
 @gases
 def test_float32(gas):
-    K, zeta = excited(gas), random_positions(gas.cell)
+    K, zeta = excited(gas), random_positions(gas.space)
     exact = derivatives(gas.orbitals, K, zeta)
     single = derivatives(gas.orbitals, K, zeta.astype(np.float32))
     assert [x.dtype for x in single] == [np.complex64] * 3

@@ -21,14 +21,14 @@ from pnct.systems.first_order import first_order_energies
 
 def states_of(gas, cutoff=2.0, size=0.1, key=0) -> SlaterJastrow:
     """With random coefficients."""
-    factor = jastrow(gas.cell, cutoff)(random.key(key))
+    factor = jastrow(gas.space, cutoff)(random.key(key))
     values = size * random.normal(random.key(key + 1), factor.coefficients.shape)
     return SlaterJastrow(gas.orbitals, eqx.tree_at(lambda x: x.coefficients, factor, values))
 
 
 def grid(gas, points):
     """All points of a grid in the cell, whose mean is the exact one of sums of waves shorter than the grid."""
-    axis = np.arange(points) * gas.cell.L / points
+    axis = np.arange(points) * gas.space.L / points
     return jnp.asarray(np.stack(np.meshgrid(*[axis] * gas.dim, indexing="ij"), axis=-1).reshape(-1, gas.dim))
 
 
@@ -41,7 +41,7 @@ def test_states_are_orthonormal(twist):
     both = jnp.stack([jnp.repeat(points, len(points), 0), jnp.tile(points, (len(points), 1))], axis=1)
     Ks = np.array(list(product(range(len(gas.orbitals)), repeat=2)))
     psi = jax.jit(jax.vmap(lambda K: jnp.exp(jax.vmap(lambda R: slater.log_det(states, K, R))(both))))(jnp.asarray(Ks))
-    overlaps = psi.conj() @ psi.T * gas.cell.L**4 / len(both)
+    overlaps = psi.conj() @ psi.T * gas.space.L**4 / len(both)
     assert np.ptp(np.abs(psi)) > 0.1 * np.max(np.abs(psi))  # they are not plane waves
     np.testing.assert_allclose(overlaps, np.eye(len(Ks)), atol=1e-12)
 
@@ -50,26 +50,26 @@ def test_states_are_orthonormal(twist):
 def test_orbitals_are_orthonormal_wherever_the_others_stand(num_electrons, dim):
     gas = ElectronGas(num_electrons, dim, 1.0, 0.3, 0.25, cutoff=3.0)
     states = states_of(gas, cutoff=3.0)
-    A = gas.cell.L * random.uniform(random.key(3), (num_electrons[0], dim))
+    A = gas.space.L * random.uniform(random.key(3), (num_electrons[0], dim))
     points = grid(gas, 12)
     chi = states.among(A).matrix(jnp.arange(len(states)), points)
-    np.testing.assert_allclose(chi.conj().T @ chi * gas.cell.L**dim / len(points), np.eye(len(states)), atol=1e-12)
+    np.testing.assert_allclose(chi.conj().T @ chi * gas.space.L**dim / len(points), np.eye(len(states)), atol=1e-12)
 
 
 def test_filled_table_is_free_electrons_times_the_factor():
     """Phi prod_i g/(det S)^1/2, S by a sum over a grid."""
     gas = ElectronGas((5, 5), 2, 1.0, 0.0)
     states, K = states_of(gas, cutoff=5.0, size=0.05), jnp.asarray(gas.ground_state)
-    R = gas.cell.L * random.uniform(random.key(4), (10, 2))
+    R = gas.space.L * random.uniform(random.key(4), (10, 2))
     G = states.jastrow.amplitudes(R[:5])
     points = grid(gas, 16)
     g = 1 + sum(
-        c * sum(np.cos(2 * np.pi / gas.cell.L * (points - a) @ n) for a in R[:5] for n in waves)
+        c * sum(np.cos(2 * np.pi / gas.space.L * (points - a) @ n) for a in R[:5] for n in waves)
         for c, waves in zip(states.jastrow.coefficients, shells(2, 5), strict=True)
     )
     np.testing.assert_allclose(states.jastrow.factor(G, points), g, atol=1e-12)
     phi = gas.orbitals.matrix(jnp.arange(5), points) * g[:, None]
-    S = phi.conj().T @ phi * gas.cell.L**2 / len(points)
+    S = phi.conj().T @ phi * gas.space.L**2 / len(points)
     expected = jnp.sum(jnp.log(jnp.abs(states.jastrow.factor(G, R[5:])))) - np.linalg.slogdet(S)[1] / 2
     found = slater.log_det(states, K, R) - slater.log_det(gas.orbitals, K, R)
     assert float(found.real) == pytest.approx(float(expected), rel=1e-10)
@@ -88,8 +88,8 @@ def test_factor_is_bounded():
     gas = ElectronGas((3, 3), 3, 1.0, 0.1)
     for key in range(5):
         factor = states_of(gas, cutoff=6.0, size=0.05, key=key).jastrow
-        G = factor.amplitudes(gas.cell.L * random.uniform(random.key(key), (3, 3)))
-        largest = np.max(np.abs(factor.factor(G, gas.cell.L * random.uniform(random.key(9), (20_000, 3)))))
+        G = factor.amplitudes(gas.space.L * random.uniform(random.key(key), (3, 3)))
+        largest = np.max(np.abs(factor.factor(G, gas.space.L * random.uniform(random.key(9), (20_000, 3)))))
         assert largest <= factor.largest(G) <= 1.6 * largest
 
 
@@ -102,7 +102,7 @@ def test_samples_follow_the_state(num_electrons):
     log_ratio = jax.vmap(lambda R: 2 * (slater.log_det(gas.orbitals, K, R) - slater.log_det(states, K, R)).real)(z)
     weight = np.exp(log_ratio)
     up = num_electrons[0]
-    wave = np.mean(np.cos(2 * np.pi / gas.cell.L * (z[:, :up, None] - z[:, None, up:])[..., 0]), axis=(1, 2))
+    wave = np.mean(np.cos(2 * np.pi / gas.space.L * (z[:, :up, None] - z[:, None, up:])[..., 0]), axis=(1, 2))
     for values, exact in [(weight, 1.0), (weight * wave, 0.0)]:
         assert np.mean(values) == pytest.approx(exact, abs=4 * np.std(values) / len(values) ** 0.5)
     assert abs(np.mean(wave)) > 5 * np.std(wave) / len(wave) ** 0.5  # the factor matters
@@ -111,7 +111,7 @@ def test_samples_follow_the_state(num_electrons):
 def test_state_has_the_total_momentum_of_K():
     gas = ElectronGas((2, 3), 3, 1.0, 0.3, 0.1, cutoff=3.0)
     states = states_of(gas)
-    R, shift = gas.cell.L * random.uniform(random.key(6), (5, 3)), np.array([0.3, -0.2, 0.9])
+    R, shift = gas.space.L * random.uniform(random.key(6), (5, 3)), np.array([0.3, -0.2, 0.9])
     for K in ([0, 3, 1, 2, 5], [1, 2, 0, 4, 6]):
         K = jnp.asarray(K)
         change = slater.log_det(states, K, R + shift) - slater.log_det(states, K, R)
@@ -120,8 +120,8 @@ def test_state_has_the_total_momentum_of_K():
 
 def test_at_first_the_states_are_determinants():
     gas = ElectronGas((2, 2), 2, 2.0, 0.2, 0.25)
-    states = SlaterJastrow(gas.orbitals, jastrow(gas.cell)(random.key(0)))
-    R, K = gas.cell.L * random.uniform(random.key(2), (4, 2)), jnp.asarray([0, 2, 1, 3])
+    states = SlaterJastrow(gas.orbitals, jastrow(gas.space)(random.key(0)))
+    R, K = gas.space.L * random.uniform(random.key(2), (4, 2)), jnp.asarray([0, 2, 1, 3])
     found, free = slater.log_det(states, K, R), slater.log_det(gas.orbitals, K, R)
     assert complex(np.exp(found)) == pytest.approx(complex(np.exp(free)))
 
@@ -132,7 +132,7 @@ def test_the_factor_alone_makes_a_correlation_hole(dtype):
     gas = ElectronGas((2, 2), 2, 5.0, 0.0, 0.25)
 
     def model(gas):
-        states = SlaterJastrow(gas.orbitals, pnct.module("jastrow", jastrow(gas.cell, 5.0)))
+        states = SlaterJastrow(gas.orbitals, pnct.module("jastrow", jastrow(gas.space, 5.0)))
         return pnct.sample("R", dist.Born(states, jnp.asarray(gas.ground_state), Still(jnp.zeros((), dtype))))
 
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=128)
@@ -156,9 +156,9 @@ class Still(eqx.Module):
 
 def test_bad_input():
     with pytest.raises(ValueError, match=r"Expected a periodic cell with electrons of both spins"):
-        jastrow(ElectronGas((3, 0), 2, 1.0, 0.1).cell)
+        jastrow(ElectronGas((3, 0), 2, 1.0, 0.1).space)
     gas = ElectronGas((2, 2), 2, 1.0, 0.1)
     with pytest.raises(ValueError, match=r"Expected cutoff >= 1; got 0.5"):
-        jastrow(gas.cell, 0.5)
+        jastrow(gas.space, 0.5)
     with pytest.raises(ValueError, match=r"Expected plane waves and a module that jastrow\(cell\) makes; got .* and function"):
-        SlaterJastrow(gas.orbitals, jastrow(gas.cell))
+        SlaterJastrow(gas.orbitals, jastrow(gas.space))

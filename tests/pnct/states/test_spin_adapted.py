@@ -25,7 +25,7 @@ states = pytest.mark.parametrize(("gas", "K"), [(name, K) for name, Ks in STATES
 @states
 def test_is_the_combination_of_two_determinants(gas, K):
     gas, K = GASES[gas], np.array(K)
-    zeta = random_positions(gas.cell)
+    zeta = random_positions(gas.space)
     flipped = np.concatenate(np.split(K, 2)[::-1])
     phi, phi_flipped = (np.exp(complex(slater.log_det(gas.orbitals, k, zeta))) for k in (K, flipped))
     parity = 1 if K.tolist() < flipped.tolist() else -1
@@ -40,7 +40,7 @@ def test_is_the_combination_of_two_determinants(gas, K):
 
 @states
 def test_derivatives_are_those_of_log_det(gas, K):
-    orbitals, K, zeta = spin_adapted(GASES[gas].orbitals), jnp.array(K), random_positions(GASES[gas].cell)
+    orbitals, K, zeta = spin_adapted(GASES[gas].orbitals), jnp.array(K), random_positions(GASES[gas].space)
     found = jax.jit(slater.derivatives)(orbitals, K, zeta)
     as_pair = lambda f: lambda x: (f(x).real, f(x).imag)  # noqa: E731
     log = as_pair(lambda x: slater.log_det(orbitals, K, x))

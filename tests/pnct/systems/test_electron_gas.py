@@ -60,8 +60,8 @@ def test_degenerate_orbitals_share_a_shell():
 def test_ground_state():
     gas = ElectronGas((3, 2), dim=2)
     np.testing.assert_array_equal(gas.ground_state, [0, 1, 2, 0, 1])
-    assert [(s.start, s.stop) for s in gas.cell.species] == [(0, 3), (3, 5)]
-    assert [(s.start, s.stop) for s in ElectronGas((0, 3), dim=2).cell.species] == [(0, 3)]
+    assert [(s.start, s.stop) for s in gas.space.species] == [(0, 3), (3, 5)]
+    assert [(s.start, s.stop) for s in ElectronGas((0, 3), dim=2).space.species] == [(0, 3)]
 
 
 def test_zero_temperature_has_the_smallest_table():

@@ -21,7 +21,7 @@ def energy(ewald, R):
 
 
 def cell_of(dim, num_electrons=(3, 2)):
-    return ElectronGas(num_electrons, dim, cutoff=5.0).cell
+    return ElectronGas(num_electrons, dim, cutoff=5.0).space
 
 
 def test_madelung_constants():
@@ -32,8 +32,8 @@ def test_madelung_constants():
 
 @dims
 def test_one_electron_feels_its_images(dim):
-    cell = cell_of(dim, (1, 0))
-    assert np.isclose(energy(ewald(cell), random_positions(cell)), madelung(dim) / (2 * cell.L), rtol=1e-11)
+    space = cell_of(dim, (1, 0))
+    assert np.isclose(energy(ewald(space), random_positions(space)), madelung(dim) / (2 * space.L), rtol=1e-11)
 
 
 @dims
@@ -46,34 +46,34 @@ def test_a_lattice_in_a_larger_cell_is_the_same_lattice(dim):
 
 def test_body_centred_cubic_crystal():
     """-0.895929255682 hartree/r_s, Fuchs 1935; digits: Coldwell-Horsfall, Maradudin 1960."""
-    cell = cell_of(3, (1, 1))
-    crystal = energy(ewald(cell), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]) * cell.L)
+    space = cell_of(3, (1, 1))
+    crystal = energy(ewald(space), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]) * space.L)
     assert np.isclose(crystal / 2, -0.895929255682, rtol=1e-11)
 
 
 @dims
 @pytest.mark.parametrize("splitting", [2.0, 3.3, 5.0, 7.5, 11.0])
 def test_splitting_changes_nothing(dim, splitting):
-    cell = cell_of(dim)
-    R = random_positions(cell)
-    assert np.isclose(energy(ewald(cell, splitting), R), energy(ewald(cell), R), rtol=1e-11)
+    space = cell_of(dim)
+    R = random_positions(space)
+    assert np.isclose(energy(ewald(space, splitting), R), energy(ewald(space), R), rtol=1e-11)
 
 
 @dims
 def test_periodic_and_symmetric(dim):
-    cell = cell_of(dim)
-    R, the_sum = random_positions(cell), ewald(cell)
+    space = cell_of(dim)
+    R, the_sum = random_positions(space), ewald(space)
     winding = np.random.default_rng(1).integers(-3, 4, R.shape)
-    for moved in (R + 0.37, R + cell.L * winding, R[::-1], -R):
+    for moved in (R + 0.37, R + space.L * winding, R[::-1], -R):
         assert np.isclose(energy(the_sum, moved), energy(the_sum, R), rtol=1e-12)
 
 
 @dims
 def test_scales_as_one_over_length(dim):
-    cell = cell_of(dim)
-    R = random_positions(cell)
-    large = Cell(cell.num_electrons, dim, 3 * cell.L)
-    assert np.isclose(energy(ewald(large), 3 * R), energy(ewald(cell), R) / 3, rtol=1e-12)
+    space = cell_of(dim)
+    R = random_positions(space)
+    large = Cell(space.num_electrons, dim, 3 * space.L)
+    assert np.isclose(energy(ewald(large), 3 * R), energy(ewald(space), R) / 3, rtol=1e-12)
 
 
 def about_the_origin(dim, L, order):
@@ -106,7 +106,7 @@ def test_hartree_fock(dim, reference):
         n = gas.orbitals.indices
         exchange = sum(
             np.abs(np.sum(np.exp(2j * np.pi * points @ n[K].T), axis=1)) ** 2 @ (v * weights)
-            for K in (gas.ground_state[i] for i in gas.cell.species)
+            for K in (gas.ground_state[i] for i in gas.space.species)
         )
         V = (gas.N * madelung(dim) - exchange) / (2 * gas.L)
         assert np.isclose(V / gas.N, float(row["V_rs_per_electron_Ha"]), atol=2e-8)
@@ -114,18 +114,18 @@ def test_hartree_fock(dim, reference):
 
 @dims
 def test_float32(dim):
-    cell = cell_of(dim, (14, 0))
-    R = random_positions(cell) + cell.L
-    single = energy(ewald(cell), R.astype(np.float32))
+    space = cell_of(dim, (14, 0))
+    R = random_positions(space) + space.L
+    single = energy(ewald(space), R.astype(np.float32))
     assert single.dtype == np.float32
-    assert np.isclose(single, energy(ewald(cell), R), rtol=1e-5)
+    assert np.isclose(single, energy(ewald(space), R), rtol=1e-5)
 
 
 def test_bad_arguments_are_named():
-    cell = cell_of(2)
+    space = cell_of(2)
     with pytest.raises(ValueError, match="Expected splitting > 0; got -1"):
-        ewald(cell, splitting=-1.0)
+        ewald(space, splitting=-1.0)
     with pytest.raises(ValueError, match="Expected 0 < accuracy < 1"):
-        ewald(cell, accuracy=0.0)
+        ewald(space, accuracy=0.0)
     with pytest.raises(ValueError, match=r"Expected R of shape \(5, 2\)"):
-        ewald(cell)(np.zeros((4, 2)))
+        ewald(space)(np.zeros((4, 2)))

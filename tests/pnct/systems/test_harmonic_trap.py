@@ -71,7 +71,7 @@ def test_free_electrons_have_no_variance():
     """At the identity flow and without interaction, the local energy of every state is its ideal energy."""
     trap = HarmonicTrap((2, 1), coupling=3.0, cutoff=4)
     K = jnp.array([1, 6, 3])
-    flow = jax.tree.map(jnp.zeros_like, random_flow(continuous(trap.cell, width=3), 1.0))
+    flow = jax.tree.map(jnp.zeros_like, random_flow(continuous(trap.space, width=3), 1.0))
     R = random.normal(random.key(0), (3, 2))
     local = jax.jit(lambda coulomb, R: hamiltonian(trap, coulomb)(Born(trap.orbitals, K, flow), R), static_argnums=0)
     free, interacting = local(False, R), local(True, R)
@@ -81,15 +81,15 @@ def test_free_electrons_have_no_variance():
     assert (free.log_det_jacobian, free.det_sign) == (0, 1)
 
 
-def separated(cell, width):
-    return separated_centres(cell, continuous(cell, width=width))
+def separated(space, width):
+    return separated_centres(space, continuous(space, width=width))
 
 
 @pytest.mark.parametrize(("make", "tolerance"), [(separated, 1e-4), (ferminet, 1e-6), (backflow, 1e-6)])
 def test_local_energy_against_finite_differences(make, tolerance):
     """The continuous flow within the error of its integrated ln|det J|."""
     trap = HarmonicTrap((2, 1), coupling=2.0, cutoff=4)
-    born = Born(trap.orbitals, jnp.array([0, 4, 1]), random_flow(make(trap.cell, width=4), 0.3))
+    born = Born(trap.orbitals, jnp.array([0, 4, 1]), random_flow(make(trap.space, width=4), 0.3))
     R, h = np.random.default_rng(1).normal(size=(3, 2)), 2e-3
     steps = h * np.eye(R.size).reshape(-1, *R.shape)
     batch = np.stack([R + c * steps for c in (-2, -1, 0, 1, 2)])
@@ -108,7 +108,7 @@ def test_orthonormal(num_electrons):
     have flows of their own; the cusp at coalescence leaves 2e-3.
     """
     trap = HarmonicTrap(num_electrons, cutoff=3)
-    flow, rng = separated_centres(trap.cell, continuous(trap.cell, depth=1, width=5, steps=8)), np.random.default_rng(7)
+    flow, rng = separated_centres(trap.space, continuous(trap.space, depth=1, width=5, steps=8)), np.random.default_rng(7)
     flows = jax.tree.map(lambda x: 0.2 * rng.normal(size=x.shape), by_sector(trap.orbitals, flow)(random.key(0)))
     orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
     orbitals = eqx.tree_at(lambda mixed: mixed.angles, orbitals, orbitals.angles + 3.0)
