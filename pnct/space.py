@@ -51,17 +51,17 @@ class Space(Protocol):
     def direction(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
         """A bounded vector that is r at small r."""
 
-    def slopes(self, L: float) -> tuple[Float[np.ndarray, " F"], float]:
+    def cusp_slopes(self, L: float) -> tuple[Float[np.ndarray, " F"], float]:
         """By |r| at r = 0: of the even features, and of direction/r."""
 
     @staticmethod
-    def centre(r: Float[Array, "*N dim"], L: float) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
+    def one_body_features(r: Float[Array, "*N dim"], L: float) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
         """Even features and direction of single electrons, seen from the centre; None where there is none."""
 
-    def sector(self, Q: Float[Array, " q"]) -> Float[Array, " C"]:
+    def sector_features(self, Q: Float[Array, " q"]) -> Float[Array, " C"]:
         """What a flow is told of the conserved quantum numbers Q of a state; 0 at Q = 0."""
 
-    def moved(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def conserved_motion(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """All electrons moved as one, by the symmetry that conserves Q."""
 
 
@@ -108,16 +108,16 @@ class Cell(Particles):
         """(L/2 pi) sin(2 pi r/L)."""
         return (L / (2 * np.pi)) * jnp.sin((2 * np.pi / L) * r)
 
-    def slopes(self, L):
+    def cusp_slopes(self, L):
         """pi/L of s, 0 of all others."""
         return np.append(np.zeros(self.dim), np.pi / L), 0.0
 
     @staticmethod
-    def centre(r, L):
+    def one_body_features(r, L):
         """No point of the cell differs from another."""
         return None
 
-    def sector(self, Q):
+    def sector_features(self, Q):
         """[1 - cos(P L/N), sin(P L/N)] of the total momentum P, the same where each electron gains a reciprocal-lattice vector.
 
         That would only move the centre of mass. A parity after P is taken as it is.
@@ -126,7 +126,7 @@ class Cell(Particles):
         angle = P * (self.L / self.N)
         return jnp.concatenate([1 - jnp.cos(angle), jnp.sin(angle), parity])
 
-    def moved(self, R):
+    def conserved_motion(self, R):
         """Shifted, along all axes."""
         return R + self.L / 10
 
@@ -157,22 +157,22 @@ class OpenSpace(Particles):
         """r/(1 + s)."""
         return r / (1 + norm(r) / L)
 
-    def slopes(self, L):
+    def cusp_slopes(self, L):
         """1/L of both, and -1/L."""
         return np.full(2, 1 / L), -1 / L
 
     @staticmethod
-    def centre(r, L):
+    def one_body_features(r, L):
         """[ln(1 + s^2), s^2/(1 + s^2)] and r/(1 + s^2)^(1/2)."""
         q = 1 + jnp.sum(r**2, axis=-1, keepdims=True) / L**2
         return jnp.concatenate([jnp.log(q), 1 - 1 / q], axis=-1), r / jnp.sqrt(q)
 
-    def sector(self, Q):
+    def sector_features(self, Q):
         """[|M|/(1 + |M|), M mod 2] of the total angular momentum M, the same for M and -M: time reversal stays a symmetry."""
         M = jnp.abs(jnp.asarray(Q))
         return jnp.concatenate([M / (1 + M), M % 2])
 
-    def moved(self, R):
+    def conserved_motion(self, R):
         """In two dimensions turned about the centre, by 1 radian."""
         return R if self.dim == 3 else R @ np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]], R.dtype)
 

@@ -83,7 +83,7 @@ def _violations(model, sites, params, shaken, args, places):
     beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
 
     own = born.orbitals.motions if isinstance(born.orbitals, Superposition) else ()
-    motions = (space.moved, *own)
+    motions = (space.conserved_motion, *own)
 
     def state(key):
         born = _born(program.tempered(model, 0.0), sites, shaken, args, key)
