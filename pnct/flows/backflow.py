@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.pairs import displacements, related_pairs, relations
-from pnct.networks.pair_mlp import EvenNetwork, even_network
+from pnct.flows.pairs import displacements, channel_pairs, spin_channels
+from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 from pnct.validation import whole
 
@@ -24,7 +24,7 @@ from pnct.validation import whole
 class Backflow(eqx.Module):
     """T: (N, dim) -> (N, dim), in the lengths of its space."""
 
-    eta: EvenNetwork
+    eta: PairMLP
     space: Space = eqx.field(static=True)
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
@@ -43,7 +43,7 @@ class Backflow(eqx.Module):
     def pair_displacement(self, r: Float[Array, "N N dim"]) -> Float[Array, "N N dim"]:
         """eta_g(r_ij) d(r_ij), zero for i = j."""
         x = self.space.even_features(r, self.space.L)
-        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(related_pairs(self.space)))
+        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(channel_pairs(self.space)))
         return eta[..., None] * self.space.direction(r, self.space.L)
 
 
@@ -51,4 +51,4 @@ def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array],
     """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of `width` numbers."""
     depth, width = whole("depth", depth, 1), whole("width", width, 1)
     features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]
-    return lambda key: Backflow(even_network(key, len(relations(space)), features, depth, width), space)
+    return lambda key: Backflow(pair_mlp(key, len(spin_channels(space)), features, depth, width), space)

@@ -17,10 +17,10 @@ def members(space: Space) -> Float[np.ndarray, "S N"]:
     return np.stack([np.isin(np.arange(space.N), np.arange(space.N)[s]) for s in space.species]).astype(float)
 
 
-def relations(space: Space) -> Bool[np.ndarray, "G S S"]:
+def spin_channels(space: Space) -> Bool[np.ndarray, "G S S"]:
     """Which species are related: by same spin, and by opposite spin, as far as the cell has such pairs (G = 1 or 2).
 
-    The species enter alike, so what is built on relations does not change when up and down exchange their names.
+    The species enter alike, so what is built on spin_channels does not change when up and down exchange their names.
     """
     same = np.eye(len(space.species), dtype=bool)
     if space.num_electrons == (1, 1):
@@ -28,20 +28,20 @@ def relations(space: Space) -> Bool[np.ndarray, "G S S"]:
     return same[None] if len(same) == 1 else np.stack([same, ~same])
 
 
-def equal_spins(space: Space) -> Bool[np.ndarray, " G"]:
-    """Which relations are those of the same spin."""
-    return relations(space)[:, 0, 0]
+def is_parallel(space: Space) -> Bool[np.ndarray, " G"]:
+    """Which spin_channels are those of the same spin."""
+    return spin_channels(space)[:, 0, 0]
 
 
-def related_pairs(space: Space) -> Bool[np.ndarray, "G N N"]:
+def channel_pairs(space: Space) -> Bool[np.ndarray, "G N N"]:
     """Which pairs of electrons i, j != i stand in each relation."""
     species = np.argmax(members(space), axis=0)
-    return relations(space)[:, species[:, None], species] & ~np.eye(space.N, dtype=bool)
+    return spin_channels(space)[:, species[:, None], species] & ~np.eye(space.N, dtype=bool)
 
 
 def unique_pairs(space: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
     """The electrons i < j of every pair, in one entry per relation."""
-    return [np.nonzero(np.triu(related)) for related in related_pairs(space)]
+    return [np.nonzero(np.triu(related)) for related in channel_pairs(space)]
 
 
 def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:

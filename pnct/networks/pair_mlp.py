@@ -14,13 +14,13 @@ from pnct.networks.layers import random_weight, softplus
 
 
 class Layer(NamedTuple):
-    """F -> W numbers, in each of G relations."""
+    """F -> W numbers, in each of G spin_channels."""
 
     weight: Float[Array, "G F W"]
     bias: Float[Array, "G W"]
 
 
-class EvenNetwork(eqx.Module):
+class PairMLP(eqx.Module):
     """eta: (features, relation) -> one number."""
 
     hidden: tuple[Layer, ...]
@@ -32,10 +32,10 @@ class EvenNetwork(eqx.Module):
         return x @ self.out[g]
 
 
-def even_network(key: Array, relations: int, features: int, depth: int, width: int) -> EvenNetwork:
+def pair_mlp(key: Array, spin_channels: int, features: int, depth: int, width: int) -> PairMLP:
     """`depth` hidden layers of `width` numbers; zero, whatever the features."""
     hidden = []
     for level, k in enumerate(jax.random.split(key, depth)):
         F = width if level else features
-        hidden.append(Layer(random_weight(k, (relations, F, width), F), jnp.zeros((relations, width))))
-    return EvenNetwork(tuple(hidden), jnp.zeros((relations, width)))
+        hidden.append(Layer(random_weight(k, (spin_channels, F, width), F), jnp.zeros((spin_channels, width))))
+    return PairMLP(tuple(hidden), jnp.zeros((spin_channels, width)))

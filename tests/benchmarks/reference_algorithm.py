@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.flows.pairs import members, related_pairs, relations
+from pnct.flows.pairs import members, channel_pairs, spin_channels
 from pnct.networks.layers import residual
 from pnct.networks.transformer import tokens
 from pnct.systems.ewald import ewald
@@ -35,10 +35,10 @@ def transform(flow, R):
     r = R[:, None] - R[None, :]
     h, h_pair = jnp.zeros((N, 0), R.dtype), flow.features(r, flow.space.L)
     for level, layer in enumerate(flow.single):
-        pair_means = [jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in related_pairs(flow.space)]
+        pair_means = [jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in channel_pairs(flow.space)]
         inputs, weights = pair_means, [*layer.pair]
         if level > 0:
-            means = [member.T @ (g.astype(float) @ (member @ h)) / N for g in relations(flow.space)]
+            means = [member.T @ (g.astype(float) @ (member @ h)) / N for g in spin_channels(flow.space)]
             inputs, weights = [h, *means, *pair_means], [layer.own, *layer.mean, *layer.pair]
         z = jnp.concatenate(inputs, axis=-1) @ jnp.concatenate(weights) + layer.bias
         h = residual(h, jax.nn.softplus(z))
@@ -49,7 +49,7 @@ def transform(flow, R):
 
 def _pair_layer(flow, layer, h_pair):
     z = [h_pair @ weight + bias for weight, bias in zip(layer.weight, layer.bias, strict=True)]
-    return z[0] if len(z) == 1 else jnp.where(related_pairs(flow.space)[0][:, :, None], *z)
+    return z[0] if len(z) == 1 else jnp.where(channel_pairs(flow.space)[0][:, :, None], *z)
 
 
 def ln_phi(flow, orbitals, K, R):

@@ -46,8 +46,8 @@ from pnct.flows.base import FlowDerivatives
 from pnct.flows.continuous.cusps import growth
 from pnct.flows.continuous.derivatives import Stage, start
 from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
-from pnct.flows.pairs import equal_spins, relations, unique_pairs
-from pnct.networks.pair_mlp import EvenNetwork, even_network
+from pnct.flows.pairs import is_parallel, spin_channels, unique_pairs
+from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space, norm
 from pnct.validation import whole
 
@@ -71,8 +71,8 @@ RUNGE_KUTTA = np.array(
 class Continuous(eqx.Module):
     """T: (N, dim) -> (N, dim), in the lengths of its space, by `steps` Runge-Kutta steps."""
 
-    eta: EvenNetwork
-    xi: EvenNetwork | None  # None where the space has no centre
+    eta: PairMLP
+    xi: PairMLP | None  # None where the space has no centre
     space: Space = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     coupling: Float[Array, ""] | float | None = None  # lambda of the cusps, in units of the space and of -nabla^2/2
@@ -197,7 +197,7 @@ class Continuous(eqx.Module):
         features, direction = self.space.slopes(self.space.L)
         start = self.space.even_features(origin, self.space.L)
         e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
-        m = dim + 2 if equal_spins(self.space)[g] else dim
+        m = dim + 2 if is_parallel(self.space)[g] else dim
         e_1 = coupling / ((m - 1) * (m + 1) * growth(2 * e_0))
         fading = (1 / self.space.L + coupling / (m * (m - 1))) / 2
         s = norm(r)[:, 0]
@@ -227,8 +227,8 @@ def continuous(space: Space, depth: int = 1, width: int = 16, steps: int = 6) ->
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)
-        eta = even_network(pair_key, len(relations(space)), features, depth, width)
-        xi = None if centre is None else even_network(centre_key, 1, centre[0].shape[-1], depth, width)
+        eta = pair_mlp(pair_key, len(spin_channels(space)), features, depth, width)
+        xi = None if centre is None else pair_mlp(centre_key, 1, centre[0].shape[-1], depth, width)
         return Continuous(eta, xi, space, steps)
 
     return make

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
-from pnct.flows.pairs import relations, scatter
+from pnct.flows.pairs import spin_channels, scatter
 from pnct.networks.layers import residual
 
 BLOCKS = 4  # parts of the D Hessians that are in memory one after the other
@@ -112,7 +112,7 @@ def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
 
 def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"] | None]:
     """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if there are any."""
-    groups, width = relations(flow.space), layer.bias.size
+    groups, width = spin_channels(flow.space), layer.bias.size
     if layer.own is None:
         return linear(hess, jnp.zeros((0, width), total.dtype)), None
     means = [

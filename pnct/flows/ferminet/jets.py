@@ -54,8 +54,8 @@ def pair_jets(flow, R, frame=None) -> list[PairJet]:
     metric = pair_metric(frame, R)
     jets = [feature_jet(flow, R, metric)]
     for layer in flow.pair:
-        z = PairJet(*(flow.by_relation([x @ weight for weight in layer.weight]) for x in jets[-1]))
-        z = z._replace(value=z.value + flow.by_relation([jnp.broadcast_to(b, z.value.shape) for b in layer.bias]))
+        z = PairJet(*(flow.by_channel([x @ weight for weight in layer.weight]) for x in jets[-1]))
+        z = z._replace(value=z.value + flow.by_channel([jnp.broadcast_to(b, z.value.shape) for b in layer.bias]))
         jets.append(PairJet(*(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z, metric), strict=True))))
     return jets
 

@@ -1,6 +1,6 @@
 r"""The FermiNet flow  zeta = T(R):  a displacement of every electron by a permutation-equivariant network.
 
-With the relations g of electrons i and j (same spin, opposite spin), a layer of the single and of the pair stream is
+With the spin_channels g of electrons i and j (same spin, opposite spin), a layer of the single and of the pair stream is
 
     z_i    = h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g + sum_g (1/N) sum_{j != i in g(i)} h_ij W_g + b
     h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   each added to its input where the shapes match
@@ -28,14 +28,14 @@ from jaxtyping import Array, Float
 
 from pnct.flows.base import FlowDerivatives, automatic_derivatives
 from pnct.flows.ferminet.derivatives import derivatives
-from pnct.flows.pairs import displacements, expand, members, related_pairs, relations, scatter
+from pnct.flows.pairs import displacements, expand, members, channel_pairs, spin_channels, scatter
 from pnct.networks.layers import random_weight, residual, softplus
 from pnct.space import Space
 from pnct.validation import whole
 
 
 class SingleLayer(NamedTuple):
-    """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G relations."""
+    """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G spin_channels."""
 
     own: Float[Array, "H W"] | None  # None where there is no h_i to act on
     mean: Float[Array, "G H W"] | None
@@ -44,7 +44,7 @@ class SingleLayer(NamedTuple):
 
 
 class PairLayer(NamedTuple):
-    """W', b' of one layer of the pair stream, F -> W numbers per pair, in each of G relations."""
+    """W', b' of one layer of the pair stream, F -> W numbers per pair, in each of G spin_channels."""
 
     weight: Float[Array, "G F W"]
     bias: Float[Array, "G W"]
@@ -109,19 +109,19 @@ class FermiNet(eqx.Module):
         stream = [self.features(r, self.space.L)]
         for layer in self.pair:
             z = [stream[-1] @ weight + bias for weight, bias in zip(layer.weight, layer.bias, strict=True)]
-            stream.append(residual(stream[-1], softplus(self.by_relation(z))))
+            stream.append(residual(stream[-1], softplus(self.by_channel(z))))
         return stream
 
     def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
         """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for derivatives."""
-        tau = self.by_relation([h @ weight for weight in layer.pair]) / self.space.N
+        tau = self.by_channel([h @ weight for weight in layer.pair]) / self.space.N
         return jnp.where(expand(np.eye(self.space.N, dtype=bool), tau), 0, tau)
 
-    def by_relation(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
+    def by_channel(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
         """For each pair the element of the choice that belongs to its relation."""
         if len(choices) == 1:
             return choices[0]
-        return jnp.where(expand(related_pairs(self.space)[0], choices[0]), *choices)
+        return jnp.where(expand(channel_pairs(self.space)[0], choices[0]), *choices)
 
     def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"]:
         """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
@@ -131,7 +131,7 @@ class FermiNet(eqx.Module):
         total = jnp.tensordot(member, h, 1) / self.space.N
         means = [
             jnp.tensordot(related.astype(h.dtype), total @ weight, 1)
-            for related, weight in zip(relations(self.space), layer.mean, strict=True)
+            for related, weight in zip(spin_channels(self.space), layer.mean, strict=True)
         ]
         return h @ layer.own + jnp.tensordot(member.T, sum(means), 1)
 
@@ -141,7 +141,7 @@ def ferminet(space: Space, depth: int = 2, width: int = 16, features: Callable |
     depth, width = whole("depth", depth, 1), whole("width", width, 1)
     features, origin = features or space.features, np.zeros((1, space.dim))
     centre = space.centre(origin, space.L)
-    G, F, F_own = len(relations(space)), features(origin, space.L).shape[-1], sum(x.shape[-1] for x in centre or ())
+    G, F, F_own = len(spin_channels(space)), features(origin, space.L).shape[-1], sum(x.shape[-1] for x in centre or ())
 
     def make(key: Array) -> FermiNet:
         single, pair = [], []
