@@ -3,14 +3,14 @@
 import pnct
 import pnct.distributions as dist
 from pnct.distributions import shell_energies, transformer
-from pnct.flows import by_sector, continuous, separated_centres, with_cusps
+from pnct.flows import by_sector, continuous, separated_centre_of_mass, with_cusps
 from pnct.orbitals.rotated import rotated_orbitals
 from pnct.states.configuration_interaction import configuration_interaction
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):
     """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in oscillator lengths."""
-    flow = separated_centres(trap.space, continuous(trap.space, depth=2, width=16))
+    flow = separated_centre_of_mass(trap.space, continuous(trap.space, depth=2, width=16))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state

@@ -3,7 +3,7 @@
 from pnct.flows.backflow import Backflow, backflow
 from pnct.flows.base import forward_and_log_det, jacobian
 from pnct.flows.bijector import CanonicalTransformation
-from pnct.flows.centre_of_mass import SeparatedCentres, separated_centres
+from pnct.flows.centre_of_mass import SeparatedCentreOfMass, separated_centre_of_mass
 from pnct.flows.composed import Composed
 from pnct.flows.continuous.network import Continuous, continuous, with_cusps
 from pnct.flows.ferminet.network import FermiNet, ferminet
@@ -20,7 +20,7 @@ __all__ = [
     "Inversion",
     "WedgeFlow",
     "SectorFlows",
-    "SeparatedCentres",
+    "SeparatedCentreOfMass",
     "backflow",
     "by_sector",
     "continuous",
@@ -30,6 +30,6 @@ __all__ = [
     "invert",
     "jacobian",
     "newton",
-    "separated_centres",
+    "separated_centre_of_mass",
     "with_cusps",
 ]

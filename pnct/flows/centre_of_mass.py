@@ -22,7 +22,7 @@ from pnct.flows.inverse import Inversion, invert
 from pnct.space import Space
 
 
-class SeparatedCentres(eqx.Module):
+class SeparatedCentreOfMass(eqx.Module):
     """T: (N, dim) -> (N, dim), the flow and then A."""
 
     flow: Callable
@@ -61,8 +61,8 @@ class SeparatedCentres(eqx.Module):
         return jnp.asarray(self.mixing, x.dtype) @ x
 
 
-def separated_centres(space: Space, make: Callable) -> Callable[[Array], Callable]:
+def separated_centre_of_mass(space: Space, make: Callable) -> Callable[[Array], Callable]:
     """A function key -> flow, from a function key -> flow. Electrons of one spin have no other centre: it is `make` itself."""
     if len(space.species) == 1:
         return make
-    return lambda key: SeparatedCentres(make(key), space)
+    return lambda key: SeparatedCentreOfMass(make(key), space)

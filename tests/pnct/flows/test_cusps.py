@@ -8,7 +8,7 @@ from jax import random
 
 from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.distributions import Born
-from pnct.flows import by_sector, continuous, separated_centres, with_cusps
+from pnct.flows import by_sector, continuous, separated_centre_of_mass, with_cusps
 from pnct.flows.continuous.cusps import growth
 
 SYSTEMS = {
@@ -28,7 +28,7 @@ def residue(system, pair, cusps=True):
     """
     make = continuous(system.space, depth=2, width=5, steps=8)
     if isinstance(system, HarmonicTrap):
-        make = by_sector(system.orbitals, separated_centres(system.space, make))
+        make = by_sector(system.orbitals, separated_centre_of_mass(system.space, make))
     rng = np.random.default_rng(5)
     flow = jax.tree.map(lambda x: jnp.asarray(0.25 * rng.normal(size=x.shape)), make(random.key(0)))
     K = jnp.asarray({(1, 1): [2, 0], (2, 0): [0, 2], (3, 0): [0, 1, 2]}[system.num_electrons])

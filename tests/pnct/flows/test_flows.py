@@ -20,7 +20,7 @@ from pnct.flows import (
     forward_and_log_det,
     jacobian,
     newton,
-    separated_centres,
+    separated_centre_of_mass,
 )
 from pnct.flows import invert as inverse_of
 from pnct.flows.base import automatic_derivatives
@@ -39,7 +39,7 @@ FLOWS = {
     "backflow": (lambda space: backflow(space, depth=2, width=5), 0.12),
     "composed": (lambda space: lambda key: Composed((ferminet(space, 1, width=4)(key), ferminet(space, 2, width=4)(key))), 0.25),
     "continuous": (lambda space: continuous(space, depth=1, width=5), 0.15),
-    "separated": (lambda space: separated_centres(space, continuous(space, depth=1, width=5)), 0.15),
+    "separated": (lambda space: separated_centre_of_mass(space, continuous(space, depth=1, width=5)), 0.15),
 }
 CELLS = {
     "polarised 2D": ElectronGas((4, 0), 2).space,

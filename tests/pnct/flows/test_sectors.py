@@ -7,7 +7,7 @@ import pytest
 from jax import random
 
 from pnct.distributions import Born
-from pnct.flows import by_sector, continuous, ferminet, separated_centres
+from pnct.flows import by_sector, continuous, ferminet, separated_centre_of_mass
 from pnct.flows.irreducible_wedge import Conjugated
 from pnct.states.spin_adapted import spin_adapted
 from pnct.systems.electron_gas import ElectronGas
@@ -21,7 +21,7 @@ OF_TRAP = [[0, 1, 0], [0, 1, 2], [1, 3, 2], [2, 4, 1], [3, 6, 5]]  # M = 1, 0, 2
 def flow_of(system):
     if isinstance(system, ElectronGas):
         return ferminet(system.space, depth=2, width=5)
-    return separated_centres(system.space, continuous(system.space, depth=1, width=4, steps=8))
+    return separated_centre_of_mass(system.space, continuous(system.space, depth=1, width=4, steps=8))
 
 
 def random_flows(system, spread=0.2, orbitals=None):

@@ -11,7 +11,7 @@ from jax import random
 
 from pnct import HarmonicTrap, hamiltonian, ideal_gas
 from pnct.distributions import Born, Determinantal
-from pnct.flows import backflow, by_sector, continuous, ferminet, separated_centres
+from pnct.flows import backflow, by_sector, continuous, ferminet, separated_centre_of_mass
 from pnct.orbitals.rotated import rotated_orbitals
 
 SIGMA = 5
@@ -82,7 +82,7 @@ def test_free_electrons_have_no_variance():
 
 
 def separated(space, width):
-    return separated_centres(space, continuous(space, width=width))
+    return separated_centre_of_mass(space, continuous(space, width=width))
 
 
 @pytest.mark.parametrize(("make", "tolerance"), [(separated, 1e-4), (ferminet, 1e-6), (backflow, 1e-6)])
@@ -108,7 +108,7 @@ def test_orthonormal(num_electrons):
     have flows of their own; the cusp at coalescence leaves 2e-3.
     """
     trap = HarmonicTrap(num_electrons, cutoff=3)
-    flow, rng = separated_centres(trap.space, continuous(trap.space, depth=1, width=5, steps=8)), np.random.default_rng(7)
+    flow, rng = separated_centre_of_mass(trap.space, continuous(trap.space, depth=1, width=5, steps=8)), np.random.default_rng(7)
     flows = jax.tree.map(lambda x: 0.2 * rng.normal(size=x.shape), by_sector(trap.orbitals, flow)(random.key(0)))
     orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
     orbitals = eqx.tree_at(lambda mixed: mixed.angles, orbitals, orbitals.angles + 3.0)
