@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.draws import Draws
-from pnct.states.superposition import table_of
+from pnct.states.superposition import orbitals_of
 
 
 class MomentumDistribution(NamedTuple):
@@ -45,7 +45,7 @@ def momentum_distribution(
     sites = program.read_sites(model, params, args)
     keys = jax.random.split(key, int(np.sum(sound)))
     n = np.asarray(_estimates(model, sites, params, args, values, keys, displacements, chunk_size))
-    orbitals = table_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
+    orbitals = orbitals_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
     mean, error = n.mean(axis=0), n.std(axis=0, ddof=1) / np.sqrt(len(n))
     present = [name for name, count in zip(("up", "down"), orbitals.space.num_electrons, strict=True) if count]
     by_name = lambda x: dict(zip(present, x, strict=True))  # noqa: E731
@@ -61,7 +61,7 @@ def _estimates(model, sites, params, args, values, keys, displacements, chunk_si
     def one(x):
         values, key = x
         R, born = values[sites.born], _born(model, sites, params, values, args)
-        space, k = born.orbitals.space, jnp.asarray(table_of(born.orbitals).wavevectors, R.dtype)
+        space, k = born.orbitals.space, jnp.asarray(orbitals_of(born.orbitals).wavevectors, R.dtype)
         here = born.log_psi(R)
 
         def moved(s):

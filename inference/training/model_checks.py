@@ -82,13 +82,13 @@ def _violations(model, sites, params, shaken, args, places):
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
     beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
 
-    own = born.orbitals.motions if isinstance(born.orbitals, Superposition) else ()
-    motions = (space.conserved_motion, *own)
+    own = born.orbitals.symmetries if isinstance(born.orbitals, Superposition) else ()
+    symmetries = (space.conserved_motion, *own)
 
     def state(key):
         born = _born(program.tempered(model, 0.0), sites, shaken, args, key)
-        zeta = jax.vmap(born.flow)(jnp.stack([R, *(last_update(R) for last_update in motions)]))
-        moved = jnp.stack([last_update(zeta[0]) for last_update in motions])
+        zeta = jax.vmap(born.flow)(jnp.stack([R, *(last_update(R) for last_update in symmetries)]))
+        moved = jnp.stack([last_update(zeta[0]) for last_update in symmetries])
         return born.orbitals.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
 
     Q, of_state, motion = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))

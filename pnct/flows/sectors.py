@@ -26,7 +26,7 @@ from pnct.flows.irreducible_wedge import Conjugated
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
 from pnct.space import Space
-from pnct.states.superposition import table_of
+from pnct.states.superposition import orbitals_of
 
 
 class SectorFlows(eqx.Module):
@@ -55,7 +55,7 @@ class SectorFlows(eqx.Module):
 def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
     """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
     space = orbitals.space
-    table = table_of(orbitals)
+    table = orbitals_of(orbitals)
     order = wedge_map(table) if isinstance(table, PlaneWaves) else None
     C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))
 

@@ -59,10 +59,10 @@ class PlaneWaves(eqx.Module):
         return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.space.L ** (-self.space.dim / 2)
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the density g/int g from points of the unit cube, and g = sum_l share_l |phi_l|^2, here uniform, shares 1."""
-        total = len(K) if shares is None else jnp.sum(shares)
+        total = len(K) if weights is None else jnp.sum(weights)
         return self.space.L * u, jnp.full(len(u), total * self.space.L**-self.space.dim, u.dtype)
 
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from pnct.orbitals.base import matrix_of_all, once_each
+from pnct.orbitals.base import orbital_values, deduplicated
 from pnct.orbitals.oscillator import Oscillators
 from pnct.space import OpenSpace
 
@@ -81,19 +81,19 @@ class RotatedOrbitals(eqx.Module):
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
         """D_il = chi_l(r_i) for the orbitals K, at the positions r."""
-        D = matrix_of_all(self.table, jnp.asarray(self.partners)[K], r)
+        D = orbital_values(self.table, jnp.asarray(self.partners)[K], r)
         return jnp.einsum("lc,plc->pl", self.rotation[K].astype(r.dtype), D)
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of an envelope of sum_l share_l |chi_l|^2 from points of the unit cube, and its value: as in the table."""
         size = jnp.abs(self.rotation[K].astype(u.dtype))
         each = size * jnp.sum(size, axis=1, keepdims=True)
-        if shares is not None:
-            each = shares[:, None] * each
-        l, shares = once_each(self.table, jnp.asarray(self.partners)[K].ravel(), each.ravel())
-        return self.table.propose(l, u, shares)
+        if weights is not None:
+            each = weights[:, None] * each
+        l, weights = deduplicated(self.table, jnp.asarray(self.partners)[K].ravel(), each.ravel())
+        return self.table.propose(l, u, weights)
 
 
 def angle_places(blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " P"], ...]:

@@ -23,7 +23,7 @@ from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.orbitals.symmetry import wedge_map
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import image_states
-from pnct.states.superposition import Superposition, table_of
+from pnct.states.superposition import Superposition, orbitals_of
 from pnct.validation import whole
 
 
@@ -67,12 +67,12 @@ class CIStates(Superposition):
     @property
     def table(self):
         """The orbitals that the determinants are made of."""
-        return table_of(self.base)
+        return orbitals_of(self.base)
 
     @property
-    def motions(self) -> tuple:
+    def symmetries(self) -> tuple:
         """Those of the base."""
-        return self.base.motions if isinstance(self.base, Superposition) else ()
+        return self.base.symmetries if isinstance(self.base, Superposition) else ()
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
         """Those of the base: all of a block have the same."""
@@ -101,7 +101,7 @@ def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Ar
     Raises ValueError unless num_determinants is a positive whole number.
     """
     num_determinants = whole("num_determinants", num_determinants, 1)
-    table = table_of(base)
+    table = orbitals_of(base)
     states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.space.num_electrons, num_determinants)
     with jax.ensure_compile_time_eval():
         Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.space.L
@@ -134,7 +134,7 @@ def images(
     D_t(R) = s_t D_t'(g R) of the determinants of the two blocks, g the symmetry that orders the momentum.
     """
     whole = [(q, block, np.ones(len(block))) for q, block in enumerate(blocks)]
-    table = table_of(base)
+    table = orbitals_of(base)
     if not isinstance(table, PlaneWaves):
         return whole
     with jax.ensure_compile_time_eval():

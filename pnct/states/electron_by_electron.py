@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.orbitals.base import matrix_of_all, once_each
+from pnct.orbitals.base import orbital_values, deduplicated
 from pnct.states.superposition import Superposition
 
 PROPOSALS = 16  # per round
@@ -73,11 +73,11 @@ def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitud
     together = lambda x: jax.ops.segment_sum(x.ravel(), group, Ks.shape[0] * len(step.after))  # noqa: E731
 
     w = jnp.abs(b) * together(jnp.abs(b))[group].reshape(b.shape)
-    listed, shares = once_each(orbitals, mine.ravel(), jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel())
+    listed, weights = deduplicated(orbitals, mine.ravel(), jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel())
 
     def terms(r):
         """(p, t, Q)"""
-        return b * matrix_of_all(orbitals, mine, r)[:, :, step.place]
+        return b * orbital_values(orbitals, mine, r)[:, :, step.place]
 
     def unfinished(state):
         _, accepted, iteration = state
@@ -86,7 +86,7 @@ def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitud
     def attempt(state):
         _, _, iteration = state
         u = jax.random.uniform(jax.random.fold_in(key, iteration), (PROPOSALS, orbitals.space.dim + 1), dtype)
-        proposed, envelope = orbitals.propose(listed, u[:, :-1], shares)
+        proposed, envelope = orbitals.propose(listed, u[:, :-1], weights)
         f = jnp.sum(jnp.abs(jax.vmap(together)(terms(proposed))) ** 2, axis=1)
         accepted = u[:, -1] * envelope < f
         return proposed[jnp.argmax(accepted)], jnp.any(accepted), iteration + 1

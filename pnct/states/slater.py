@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from pnct.orbitals.base import matrix_of_all
+from pnct.orbitals.base import orbital_values
 from pnct.states.slater_jastrow import SlaterJastrow
 from pnct.states.superposition import Superposition
 
@@ -48,7 +48,7 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
         return sum(parts) - _log_norm(orbitals.space)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        matrices = [matrix_of_all(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)]
+        matrices = [orbital_values(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)]
         parts = [jax.vmap(_log_det, in_axes=1)(D) for D in matrices]
         return _log_sum(c, sum(parts) - _log_norm(orbitals.space))
     parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.space.species)]
@@ -106,7 +106,7 @@ def _all_matrices(orbitals, Ks: Int[Array, "t N"], zeta) -> list[tuple[Array, Ar
 
     def of_species(orbitals, Ks, r):
         # Row i of D depends on r_i alone, so a common displacement of all electrons gives each row its own derivative.
-        displaced = lambda shift: jnp.moveaxis(matrix_of_all(orbitals, Ks, r + shift), 1, 0)  # noqa: E731
+        displaced = lambda shift: jnp.moveaxis(orbital_values(orbitals, Ks, r + shift), 1, 0)  # noqa: E731
         still = jnp.zeros(r.shape[1], r.dtype)
         return displaced(still), jax.jacfwd(displaced)(still), jax.jacfwd(jax.jacfwd(displaced))(still)
 

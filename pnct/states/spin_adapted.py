@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.states.superposition import Superposition, table_of
+from pnct.states.superposition import Superposition, orbitals_of
 
 
 class SpinAdapted(Superposition):
@@ -43,7 +43,7 @@ class SpinAdapted(Superposition):
         return up[first] > down[first]
 
     @property
-    def motions(self) -> tuple:
+    def symmetries(self) -> tuple:
         """The flip of all spins."""
         return (self.flip,)
 
@@ -55,7 +55,7 @@ class SpinAdapted(Superposition):
 
 def image_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]):
     """The names K' (S, N) and the signs (S,) of the images under a symmetry g of the table:  Phi_K(R) = +- Phi_K'(g R)."""
-    table = table_of(base)
+    table = orbitals_of(base)
     number = {tuple(n): m for m, n in enumerate(np.round(table.indices, 6) + 0.0)}
     image = np.array([number[tuple(n)] for n in np.round(table.indices @ turn.T, 6) + 0.0])[Ks]
     sign = np.ones(len(Ks))

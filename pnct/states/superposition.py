@@ -30,11 +30,11 @@ class Superposition(eqx.Module):
         return len(self.table)
 
     @property
-    def motions(self) -> tuple:
+    def symmetries(self) -> tuple:
         """Functions R -> R, besides those of space, under which every state only changes by a factor."""
         return ()
 
 
-def table_of(orbitals):
+def orbitals_of(orbitals):
     """The orbitals that the determinants of these states are made of; a table of orbitals is its own."""
     return getattr(orbitals, "table", orbitals)

@@ -38,7 +38,7 @@ def R(case):
     return case.gas.L * jax.random.uniform(jax.random.key(3), (case.gas.N, case.gas.dim))
 
 
-def table_of(case):
+def orbitals_of(case):
     return dist.Occupation(case.gas, case.occupation)._table()
 
 
@@ -67,7 +67,7 @@ def test_same_ewald_energy(case, R):
 
 def test_same_occupation_law(case, K):
     ours = dist.Occupation(case.gas, case.occupation).log_prob(K)
-    np.testing.assert_allclose(published.log_prob(case.gas, case.occupation, table_of(case), K), ours, rtol=1e-9)
+    np.testing.assert_allclose(published.log_prob(case.gas, case.occupation, orbitals_of(case), K), ours, rtol=1e-9)
 
 
 def test_the_slow_sampler_draws_from_the_same_law(case):
@@ -78,7 +78,7 @@ def test_the_slow_sampler_draws_from_the_same_law(case):
     @jax.jit
     @jax.vmap
     def both(key):
-        slow = published.draw_occupation(case.gas, case.occupation, table_of(case), key)
+        slow = published.draw_occupation(case.gas, case.occupation, orbitals_of(case), key)
         return occupied(program.sample(seed=key)), occupied(slow)
 
     keys = jax.random.split(jax.random.key(5), 4096)
@@ -93,7 +93,7 @@ def test_same_scores_and_solution(case, K, R):
     @jax.jit
     def both(K, R):
         # The table holds the learned levels: constant in the reference.
-        slow = published.scores(gas, case.occupation, table_of(case), case.flow, K, R)
+        slow = published.scores(gas, case.occupation, orbitals_of(case), case.flow, K, R)
         classical = real_score(lambda p: dist.Occupation(gas, p).log_prob(K), case.occupation)
         return slow, (classical, complex_score(lambda p: dist.Born(gas.orbitals, K, p).log_psi(R), case.flow))
 

@@ -17,7 +17,7 @@ from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.electron_by_electron import few_enough_sets, sample_electron_by_electron
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import spin_adapted
-from pnct.states.superposition import table_of
+from pnct.states.superposition import orbitals_of
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.harmonic_trap import HarmonicTrap
 
@@ -93,7 +93,7 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
 def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
     """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or not."""
     base, zeta = MORE[name], random_positions(MORE[name].space)
-    states, order, turned = mixed(base), wedge_map(table_of(base)), 0
+    states, order, turned = mixed(base), wedge_map(orbitals_of(base)), 0
     mixing = states.mixing
 
     @jax.jit
@@ -101,7 +101,7 @@ def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
         of = lambda orbitals: jnp.exp(jax.vmap(lambda K: slater.log_det(orbitals, K, R))(Ks))  # noqa: E731
         return of(states), of(base)
 
-    turns = [np.asarray(order(table_of(base).quantum_numbers(jnp.asarray(mixing.states[block[0]])))) for block in mixing.blocks]
+    turns = [np.asarray(order(orbitals_of(base).quantum_numbers(jnp.asarray(mixing.states[block[0]])))) for block in mixing.blocks]
     straight = {mixing.entries[b[0], 0]: b for b, g in zip(mixing.blocks, turns, strict=True) if np.all(g == np.eye(len(g)))}
     for block, g in zip(mixing.blocks, turns, strict=True):
         own = straight[mixing.entries[block[0], 0]]
