@@ -122,12 +122,12 @@ class SlaterJastrow(eqx.Module):
         C = jnp.linalg.cholesky(self.overlaps(self.jastrow.amplitudes(A)))
         return jnp.sum(jnp.log(jnp.diagonal(C).real))
 
-    def among(self, A: Float[Array, "n dim"]) -> "OrbitalsAmong":
+    def among(self, A: Float[Array, "n dim"]) -> "ConditionalOrbitals":
         """The orbitals chi_l(r; A) of the second species."""
         G = self.jastrow.amplitudes(A)
         C = jnp.linalg.cholesky(self.overlaps(G))
         eye = jnp.eye(len(self), dtype=C.dtype)
-        return OrbitalsAmong(self, G, jax.scipy.linalg.solve_triangular(C, eye, lower=True).conj().T)
+        return ConditionalOrbitals(self, G, jax.scipy.linalg.solve_triangular(C, eye, lower=True).conj().T)
 
     def overlaps(self, G: Complex[Array, " Q"]) -> Complex[Array, "M M"]:
         """S of the orbitals of the table, from the amplitudes of g."""
@@ -140,7 +140,7 @@ class SlaterJastrow(eqx.Module):
         return waves[tuple(np.moveaxis(reach + differences, -1, 0))]
 
 
-class OrbitalsAmong(eqx.Module):
+class ConditionalOrbitals(eqx.Module):
     """chi_l for given A: what is drawn from the determinantal law of the second species."""
 
     states: SlaterJastrow
