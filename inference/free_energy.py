@@ -25,7 +25,7 @@ from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chu
 from pnct.inference.training import failures as failures
 from pnct.inference.training.loop import Info, RunResult, TrainState, apply_update, train
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 
 class VariationalFreeEnergy(eqx.Module):

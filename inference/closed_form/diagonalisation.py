@@ -32,7 +32,7 @@ from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.traced import Params
 from pnct.states.configuration_interaction import ConfigurationInteraction, CIStates
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from scipy.special import j0
 
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 CHUNK_NUMBERS = 2**21  # the largest temporary array, in numbers
 

@@ -14,7 +14,7 @@ from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_mesh, gathered, map_walkers
 from pnct.inference.sampling.traced import Params
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 BATCH = 65_536  # states that are drawn together
 CHUNK = 256  # of them at once on a device

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 TARGET_ACCEPTANCE = 0.5
 

@@ -25,7 +25,7 @@ from pnct.inference.runs.run_directory import BEST, stacked, unstacked
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.traced import Params
 from pnct.inference.training.loop import Info, TrainState
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 Z = 2.0  # standard errors that count as a change
 

@@ -16,7 +16,7 @@ from pnct.inference.closed_form.diagonalisation import diagonalise
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.traced import Params, distribution, read_sites, trace_at_zero
 from pnct.inference.training.loop import Info, RunResult, TrainState
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 
 def run_in_rounds(

@@ -75,7 +75,7 @@ class Occupation(distrax.Distribution):
         return jax.vmap(lambda key: self._sample_one(table, key))(jax.random.split(key, n))
 
     def _log_prob_one(self, table, K):
-        lowest, last = room(self.gas)
+        lowest, last = allowed_range(self.gas)
         floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
         valid = jnp.all((floor < K) & (last >= K))
 
@@ -86,7 +86,7 @@ class Occupation(distrax.Distribution):
         return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
     def _sample_one(self, table, key):
-        lowest, last = room(self.gas)
+        lowest, last = allowed_range(self.gas)
         u = jax.random.uniform(key, (self.gas.N,), table.dtype)
 
         def add_electron(within, state, step):
@@ -95,7 +95,7 @@ class Occupation(distrax.Distribution):
             correction, cache = self._correction(previous[None], electron[None], cache)
             floor = jnp.where(lowest == 0, -1, previous)
             logits = (self.power * (logits[None] + correction))[:, within]
-            logits = possible(logits, floor[None] - within.start, last[None] - within.start)[0]
+            logits = mask_forbidden(logits, floor[None] - within.start, last[None] - within.start)[0]
             k = within.start + inverse_cdf(jnp.exp(logits - jnp.max(logits)), u)
             return (k, cache), k
 
@@ -105,7 +105,7 @@ class Occupation(distrax.Distribution):
         for begin in range(0, self.gas.N, SEGMENT):
             some = slice(begin, min(begin + SEGMENT, self.gas.N))
             within = slice(int(lowest[some].min()), int(last[some].max()) + 1)
-            state = state[0], longer(state[1], self._empty_cache(some.stop))
+            state = state[0], grow_cache(state[1], self._empty_cache(some.stop))
             state, k = jax.lax.scan(partial(add_electron, within), state, jax.tree.map(lambda x: x[some], electrons))  # noqa: B023
             K.append(k)
         return jnp.concatenate(K)
@@ -138,7 +138,7 @@ class Occupation(distrax.Distribution):
         return correction, cache
 
 
-def longer(cache, empty):
+def grow_cache(cache, empty):
     """The contents of a cache in an empty one for more electrons; each array of that has the old one at its beginning."""
     if cache is None:
         return empty
@@ -147,10 +147,10 @@ def longer(cache, empty):
 
 def log_conditionals(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
     """ln p over the orbitals floor < m <= last."""
-    return jax.nn.log_softmax(possible(logits, floor, last), axis=-1)
+    return jax.nn.log_softmax(mask_forbidden(logits, floor, last), axis=-1)
 
 
-def possible(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
+def mask_forbidden(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
     """The logits of the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are finite."""
     m = jnp.arange(logits.shape[1])
     return jnp.where((m > floor[:, None]) & (m <= last[:, None]), logits, UNREACHABLE)
@@ -187,7 +187,7 @@ def _checked(gas, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
     return K
 
 
-def room(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+def allowed_range(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """For each electron: the lowest and the last orbital that leave room for the others of its species."""
     M = len(gas.orbitals)
     lowest = np.concatenate([np.arange(n) for n in gas.num_electrons])

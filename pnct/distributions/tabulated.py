@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, room
+from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, allowed_range
 from pnct.distributions.shell_energies import ShellEnergies
 from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.systems.ideal_gas import conditional_table, log_partition
@@ -56,7 +56,7 @@ class TabulatedOccupation(Occupation):
 
     def log_levels(self) -> Float[Array, " S"]:
         """ln q of the listed states, up to a constant: - sum_i epsilon_{k_i}/T."""
-        return -_of(self._energies(), jnp.asarray(self.mixing.states))
+        return -total_energy(self._energies(), jnp.asarray(self.mixing.states))
 
     def _energies(self):
         shifts = self.network.energy_shifts
@@ -69,26 +69,26 @@ class TabulatedOccupation(Occupation):
         conditionals = jnp.concatenate([conditional_table(x[0], len(x)) for x in species])
         total = sum(log_partition(x[0], len(x)) for x in species)
         s = self.power * jax.lax.stop_gradient(self.mixing.log_weights).astype(energies.dtype)
-        return Table(energies, conditionals, total, -_of(energies, jnp.asarray(self.mixing.states)) - total, s)
+        return Table(energies, conditionals, total, -total_energy(energies, jnp.asarray(self.mixing.states)) - total, s)
 
     def _log_prob_one(self, table, K):
-        lowest, last = room(self.gas)
+        lowest, last = allowed_range(self.gas)
         floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
         valid = jnp.all((floor < K) & (last >= K))
         K = jnp.clip(K, 0, len(self.gas.orbitals) - 1)
         s = jnp.sum(jnp.where(jnp.all(jnp.asarray(self.mixing.states) == K, axis=1), table.s, 0))
-        log_z = jnp.log1p(jnp.sum(_more(table)))
-        return jnp.where(valid, s - _of(table.energies, K) - table.log_partition - log_z, -jnp.inf)
+        log_z = jnp.log1p(jnp.sum(excess(table)))
+        return jnp.where(valid, s - total_energy(table.energies, K) - table.log_partition - log_z, -jnp.inf)
 
     def _sample_one(self, table, key):
-        lowest, last = room(self.gas)
+        lowest, last = allowed_range(self.gas)
         u = jax.random.uniform(key, (self.gas.N,), table.s.dtype)
         states, K, log_begin = jnp.asarray(self.mixing.states, jnp.int32), [], 0.0
         begins_alike = jnp.ones(len(states), bool)
         for i in range(self.gas.N):
             floor = jnp.full(1, -1) if lowest[i] == 0 else K[-1][None]
             log_q = log_conditionals(table.conditionals[i : i + 1], floor, jnp.asarray(last[i : i + 1]))[0]
-            more = jnp.where(begins_alike, _more(table, log_begin), 0)
+            more = jnp.where(begins_alike, excess(table, log_begin), 0)
             p = jnp.exp(log_q).at[states[:, i]].add(more)
             K.append(inverse_cdf(jnp.maximum(p, 0), u[i]))  # rounding can leave less than nothing of a state that s forbids
             begins_alike &= states[:, i] == K[-1]
@@ -96,11 +96,11 @@ class TabulatedOccupation(Occupation):
         return jnp.stack(K)
 
 
-def _more(table, log_begin=0.0):
+def excess(table, log_begin=0.0):
     """q(K) [exp(s_K) - 1] of the listed states, over exp(log_begin)."""
     return jnp.exp(table.log_q + table.s - log_begin) - jnp.exp(table.log_q - log_begin)
 
 
-def _of(energies: Float[Array, "N M"], K: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
+def total_energy(energies: Float[Array, "N M"], K: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
     """sum_i e_{i, k_i}."""
     return sum(energies[i, K[..., i]] for i in range(len(energies)))

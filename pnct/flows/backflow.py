@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from pnct.flows.pairs import displacements, channel_pairs, spin_channels
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 
 class Backflow(eqx.Module):

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.networks.layers import random_weight
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 
 class Cache(NamedTuple):

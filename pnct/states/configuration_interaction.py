@@ -24,7 +24,7 @@ from pnct.orbitals.symmetry import wedge_map
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.spin_adapted import image_states
 from pnct.states.superposition import Superposition, orbitals_of
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 
 class ConfigurationInteraction(eqx.Module):

@@ -49,7 +49,7 @@ from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
 from pnct.flows.pairs import is_parallel, spin_channels, unique_pairs
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space, norm
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 LARGEST_INTEGRATION_ERROR = 1e-3  # of ln|det J|
 MAX_CORRECTIONS = 20

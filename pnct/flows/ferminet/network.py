@@ -31,7 +31,7 @@ from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.pairs import displacements, expand, members, channel_pairs, spin_channels, scatter
 from pnct.networks.layers import random_weight, residual, softplus
 from pnct.space import Space
-from pnct.validation import whole
+from pnct.validation import checked_integer
 
 
 class SingleLayer(NamedTuple):
