@@ -7,7 +7,7 @@ from pnct.flows.centre_of_mass import SeparatedCentreOfMass, separated_centre_of
 from pnct.flows.composed import Composed
 from pnct.flows.continuous.network import Continuous, continuous, with_cusps
 from pnct.flows.ferminet.network import FermiNet, ferminet
-from pnct.flows.inverse import Inversion, invert, newton
+from pnct.flows.inverse import Inversion, invert, damped_newton
 from pnct.flows.irreducible_wedge import WedgeFlow, in_irreducible_wedge
 from pnct.flows.sectors import SectorFlows, by_sector
 
@@ -29,7 +29,7 @@ __all__ = [
     "in_irreducible_wedge",
     "invert",
     "jacobian",
-    "newton",
+    "damped_newton",
     "separated_centre_of_mass",
     "with_cusps",
 ]

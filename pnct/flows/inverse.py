@@ -27,10 +27,10 @@ class Inversion(NamedTuple):
 
 def invert(flow: Callable, zeta: Float[Array, "N dim"]) -> Inversion:
     """Solves T(R) = zeta for one configuration: by the flow's own method `invert` where it has one, else by Newton iteration."""
-    return flow.invert(zeta) if hasattr(flow, "invert") else newton(flow, zeta)
+    return flow.invert(zeta) if hasattr(flow, "invert") else damped_newton(flow, zeta)
 
 
-def constant(tree):
+def stop_gradient(tree):
     """Without gradients: those of expectations over |Psi|^2 are taken at fixed R (score functions), and a derivative through
     the inversion would be wrong to use there."""
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
@@ -41,14 +41,14 @@ def default_tolerance(zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
     return TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 
 
-def newton(
+def damped_newton(
     flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None, start=None
 ) -> Inversion:
     """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under differentiation.
 
     start: (N, dim), by default zeta.
     """
-    flow, zeta, start = constant((flow, zeta, zeta if start is None else start))
+    flow, zeta, start = stop_gradient((flow, zeta, zeta if start is None else start))
     if tolerance is None:
         tolerance = default_tolerance(zeta)
 

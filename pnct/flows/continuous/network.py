@@ -45,7 +45,7 @@ from jaxtyping import Array, Float
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.continuous.cusps import growth
 from pnct.flows.continuous.derivatives import Stage, start
-from pnct.flows.inverse import Inversion, constant, default_tolerance, newton
+from pnct.flows.inverse import Inversion, stop_gradient, default_tolerance, damped_newton
 from pnct.flows.pairs import is_parallel, spin_channels, unique_pairs
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space, norm
@@ -106,7 +106,7 @@ class Continuous(eqx.Module):
 
         Where a steep flow takes the integration too far off for that, Newton iteration goes on from where it led.
         """
-        flow, zeta = constant((self, zeta))
+        flow, zeta = stop_gradient((self, zeta))
         tolerance = default_tolerance(zeta)
 
         def attempt(target):
@@ -129,7 +129,7 @@ class Continuous(eqx.Module):
 
         start = zeta, *attempt(zeta), jnp.ones((), bool), jnp.ones((), jnp.int32)
         _, R, *_, iterations = jax.lax.while_loop(unfinished, corrected, start)
-        inversion = newton(flow, zeta, tolerance=tolerance, start=R)
+        inversion = damped_newton(flow, zeta, tolerance=tolerance, start=R)
         return inversion._replace(iterations=iterations + inversion.iterations)
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:

@@ -19,7 +19,7 @@ from pnct.flows import (
     ferminet,
     forward_and_log_det,
     jacobian,
-    newton,
+    damped_newton,
     separated_centre_of_mass,
 )
 from pnct.flows import invert as inverse_of
@@ -328,9 +328,9 @@ def test_softplus_derivatives(x):
 
 def test_newton_says_when_it_has_not_converged():
     T, R = example("ferminet", "unpolarised 2D")
-    assert not jax.jit(lambda T, R: newton(T, R, max_iterations=1).converged)(T, R)
+    assert not jax.jit(lambda T, R: damped_newton(T, R, max_iterations=1).converged)(T, R)
     outside = -jnp.ones((1, 2))  # of the range of |R|
-    stuck = jax.jit(lambda zeta: newton(jnp.abs, zeta))(outside)
+    stuck = jax.jit(lambda zeta: damped_newton(jnp.abs, zeta))(outside)
     assert not stuck.converged and stuck.iterations <= 40
     np.testing.assert_array_equal(jax.jit(CanonicalTransformation(jnp.abs).inverse)(outside), np.nan)
 
@@ -338,7 +338,7 @@ def test_newton_says_when_it_has_not_converged():
 def test_newton_is_damped():
     """x <- x - (1 + x^2)(arctan x - arctan 0.1) runs away from x = 3; half-steps bring it back."""
     zeta = jnp.full((1, 1), np.arctan(0.1))
-    inversion = jax.jit(lambda zeta: newton(lambda R: jnp.arctan(R + 3), zeta))(zeta)
+    inversion = jax.jit(lambda zeta: damped_newton(lambda R: jnp.arctan(R + 3), zeta))(zeta)
     assert inversion.converged
     np.testing.assert_allclose(inversion.R + 3, 0.1, rtol=1e-11)
 
@@ -346,10 +346,10 @@ def test_newton_is_damped():
 def test_newton_under_vmap_and_without_gradient():
     T, R = example("ferminet", "unpolarised 2D")
     batch = jnp.stack([evaluate(T, R), evaluate(T, R + 0.1), R])
-    together = jax.jit(jax.vmap(newton, in_axes=(None, 0)))(T, batch)
+    together = jax.jit(jax.vmap(damped_newton, in_axes=(None, 0)))(T, batch)
     for i, zeta in enumerate(batch):
         np.testing.assert_allclose(together.R[i], invert(T, zeta).R, rtol=0, atol=1e-12)
-    gradient = jax.jit(jax.grad(lambda T, zeta: jnp.sum(newton(T, zeta).R), argnums=(0, 1)))(T, R)
+    gradient = jax.jit(jax.grad(lambda T, zeta: jnp.sum(damped_newton(T, zeta).R), argnums=(0, 1)))(T, R)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
