@@ -25,11 +25,11 @@ from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.chemical_potential import chemical_potential
 from pnct.inference.observables.thermodynamics import (
-    Field,
-    Point,
+    GridEstimate,
+    StatePoint,
     Thermodynamics,
     heat_capacity,
-    point,
+    state_point,
     thermodynamics,
     with_electrons,
 )
@@ -100,15 +100,15 @@ def solve(gases, args, seed: int, out: Path):
         verdict = "" if report.converged else f"   {report.verdict}"
         label = f"N = {gas.N}  rs = {gas.rs:g}  theta = {gas.theta:g}"
         print(f"{label}  F/N {report.free_energy} hartree  S/N {report.entropy} k_B{verdict}", flush=True)
-        points[a, b], fluctuations[a, b] = point(draws), heat_capacity(draws).scaled(1 / gas.N)
+        points[a, b], fluctuations[a, b] = state_point(draws), heat_capacity(draws).scaled(1 / gas.N)
     on_grid = lambda x: [[x[a, b] for b in range(len(gases[0]))] for a in range(len(gases))]  # noqa: E731
     C = np.array(on_grid(fluctuations))
     return on_grid(points), (C[..., 0], C[..., 1])
 
 
-def ideal_point(gas) -> Point:
+def ideal_point(gas) -> StatePoint:
     ideal = ideal_gas(gas)
-    return Point(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
+    return StatePoint(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
 
 
 def two_routes(gases, points, more, more_points):
@@ -118,7 +118,7 @@ def two_routes(gases, points, more, more_points):
     routes = []
     for estimates in ([[x.by_density for x in row] for row in found], [[x.added for x in row] for row in found]):
         values = np.array(estimates)
-        routes.append(Field(values[..., 0], values[..., 1]))
+        routes.append(GridEstimate(values[..., 0], values[..., 1]))
     size = np.array([[x.size_effect for x in row] for row in found])
     return routes[0]._replace(value=routes[0].value - size), routes[1]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pnct.estimate import Estimate
-from pnct.inference.observables.thermodynamics import Point, volume
+from pnct.inference.observables.thermodynamics import StatePoint, volume
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.first_order import first_order_bound
 
@@ -32,7 +32,7 @@ class ChemicalPotential(NamedTuple):
     size_effect: float
 
 
-def chemical_potential(gases: tuple[ElectronGas, ElectronGas], points: tuple[Point, Point]) -> ChemicalPotential:
+def chemical_potential(gases: tuple[ElectronGas, ElectronGas], points: tuple[StatePoint, StatePoint]) -> ChemicalPotential:
     """gases: N electrons, and one more in the same volume at the same temperature (`thermodynamics.with_electrons`)."""
     gas, more = gases
     same = np.allclose([volume(gas), float(gas.temperature)], [volume(more), float(more.temperature)], rtol=1e-9)
@@ -65,6 +65,6 @@ def _stretched(gas, share):
 
 
 def _sum(forms, points):
-    value = sum(form @ point.mean for form, point in zip(forms, points, strict=True))
-    variance = sum(form @ point.covariance @ form for form, point in zip(forms, points, strict=True))
+    value = sum(form @ state_point.mean for form, state_point in zip(forms, points, strict=True))
+    variance = sum(form @ state_point.covariance @ form for form, state_point in zip(forms, points, strict=True))
     return Estimate(float(value), float(np.sqrt(max(variance, 0.0))), float("nan"))

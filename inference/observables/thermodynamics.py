@@ -25,14 +25,14 @@ from pnct.inference.sampling.draws import Draws
 from pnct.systems.electron_gas import ElectronGas
 
 
-class Point(NamedTuple):
+class StatePoint(NamedTuple):
     """Kinetic energy, potential energy (hartree) and entropy (k_B) of one state, totals, and their covariance."""
 
     mean: Float[np.ndarray, " 3"]
     covariance: Float[np.ndarray, "3 3"]
 
 
-class Field(NamedTuple):
+class GridEstimate(NamedTuple):
     """A quantity on the grid, shape (rs, theta), with its errors."""
 
     value: Float[np.ndarray, "A B"]
@@ -46,16 +46,16 @@ class Thermodynamics(NamedTuple):
     theta: Float[np.ndarray, " B"]
     temperature: Float[np.ndarray, "A B"]  # hartree
     density: Float[np.ndarray, " A"]  # electrons per a_0^dim
-    free_energy: Field
-    energy: Field
-    entropy: Field
-    heat_capacity: Field  # dE/dT at fixed density
-    pressure_virial: Field  # hartree per a_0^dim
-    pressure_free_energy: Field  # -dF/dOmega
-    chemical_potential: Field  # (F + P Omega)/N with the virial pressure
-    bulk_modulus: Field  # hartree per a_0^dim; the inverse of the compressibility
-    entropy_slope: Field  # (d(S/Omega)/dn)_T
-    chemical_potential_slope: Field  # -(dmu/dT)_n: equal to it
+    free_energy: GridEstimate
+    energy: GridEstimate
+    entropy: GridEstimate
+    heat_capacity: GridEstimate  # dE/dT at fixed density
+    pressure_virial: GridEstimate  # hartree per a_0^dim
+    pressure_free_energy: GridEstimate  # -dF/dOmega
+    chemical_potential: GridEstimate  # (F + P Omega)/N with the virial pressure
+    bulk_modulus: GridEstimate  # hartree per a_0^dim; the inverse of the compressibility
+    entropy_slope: GridEstimate  # (d(S/Omega)/dn)_T
+    chemical_potential_slope: GridEstimate  # -(dmu/dT)_n: equal to it
 
 
 def volume(gas) -> float:
@@ -89,14 +89,14 @@ def with_electrons(gas, num_electrons: tuple[int, int]) -> ElectronGas:
     return ElectronGas(num_electrons, gas.dim, rs, float(gas.temperature / other.E_F), gas.twist, gas.cutoff)
 
 
-def point(draws: Draws) -> Point:
+def state_point(draws: Draws) -> StatePoint:
     """Mean and covariance of K, V and S from independent draws; failed ones are left out."""
     x = np.stack([*_energies(draws), -np.asarray(draws.log_prob, float)])
     x = x[:, np.all(np.isfinite(x), axis=0)]
-    return Point(x.mean(axis=1), np.cov(x) / x.shape[1])
+    return StatePoint(x.mean(axis=1), np.cov(x) / x.shape[1])
 
 
-def thermodynamics(gases: list[list[ElectronGas]], points: list[list[Point]]) -> Thermodynamics:
+def thermodynamics(gases: list[list[ElectronGas]], points: list[list[StatePoint]]) -> Thermodynamics:
     """All quantities on a grid: gases[a][b] has the a-th rs and the b-th theta, both ascending, >= 2 of each; one N and twist."""
     gas, rs, theta = gases[0][0], np.array([row[0].rs for row in gases], float), np.array([g.theta for g in gases[0]], float)
     _check(gases, points, rs, theta)
@@ -132,7 +132,7 @@ def thermodynamics(gases: list[list[ElectronGas]], points: list[list[Point]]) ->
     def field(y, scale=1.0):
         response = scale * y[..., 1:]
         variance = np.einsum("abx,xy,aby->ab", response, covariance, response)
-        return Field(scale * y[..., 0], np.sqrt(np.maximum(variance, 0)))
+        return GridEstimate(scale * y[..., 0], np.sqrt(np.maximum(variance, 0)))
 
     K, V, S = np.moveaxis(x, 2, 0)
     E = K + V

@@ -14,7 +14,7 @@ from two_electrons import exact_two_electrons
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.chemical_potential import chemical_potential, size_effect
-from pnct.inference.observables.thermodynamics import Point, point, with_electrons
+from pnct.inference.observables.thermodynamics import StatePoint, state_point, with_electrons
 from pnct.models import electron_gas
 from pnct.systems.ewald import madelung
 
@@ -28,7 +28,7 @@ def pair(N, dim=2, rs=1.0, theta=0.5, twist=0.25):
 
 def exact_points(gases):
     ideal = [ideal_gas(gas) for gas in gases]
-    return tuple(Point(np.array([x.energy, 0.0, x.entropy]), np.zeros((3, 3))) for x in ideal)
+    return tuple(StatePoint(np.array([x.energy, 0.0, x.entropy]), np.zeros((3, 3))) for x in ideal)
 
 
 def grand_canonical(gas, N):
@@ -71,7 +71,7 @@ def test_errors_add_up():
     gases = pair(3)
     rng = np.random.default_rng(0)
     factors = [rng.normal(size=(3, 3)) for _ in range(2)]
-    points = [Point(np.zeros(3), a @ a.T) for a in factors]
+    points = [StatePoint(np.zeros(3), a @ a.T) for a in factors]
     draws = [rng.normal(size=(200_000, 3)) @ a.T for a in factors]
     mu, T = chemical_potential(gases, points), gases[0].temperature
     F = [x[:, 0] + x[:, 1] - T * x[:, 2] for x in draws]
@@ -84,7 +84,7 @@ def exact_three_electrons(reference, gas):
     """K, V and S, totals."""
     with open(reference / "exact_diagonalisation.csv") as file:
         row = next(r for r in csv.DictReader(file) if [float(r[c]) for c in COLUMNS] == [2, 3, 0, gas.rs, gas.theta, 0.25])
-    return Point(np.array([1.5 * float(row["K/N"]), 1.5 * float(row["V/N"]), float(row["S_total"])]), np.zeros((3, 3)))
+    return StatePoint(np.array([1.5 * float(row["K/N"]), 1.5 * float(row["V/N"]), float(row["S_total"])]), np.zeros((3, 3)))
 
 
 COLUMNS = ("dim", "n_up", "n_dn", "rs", "theta", "twist")
@@ -123,7 +123,7 @@ def test_both_routes_on_a_trained_gas(reference):
     for gas in gases:
         vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
         params = vfe.run(random.key(0), 150, gas, progress_bar=False).params
-        points.append(point(vfe.evaluate(random.key(1), params, 16384, gas)))
+        points.append(state_point(vfe.evaluate(random.key(1), params, 16384, gas)))
     mu = chemical_potential(gases, tuple(points))
     print(mu, exact)
     assert abs(mu.added.value - exact.added.value) < 4 * mu.added.error

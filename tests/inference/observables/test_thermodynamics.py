@@ -10,11 +10,11 @@ from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
 from pnct.inference import natural_gradient
 from pnct.inference.observables.thermodynamics import (
-    Field,
-    Point,
+    GridEstimate,
+    StatePoint,
     difference_matrix,
     heat_capacity,
-    point,
+    state_point,
     pressure,
     thermodynamics,
     volume,
@@ -33,7 +33,7 @@ def gases_on(rs, theta, num_electrons=(3, 0), dim=2):
 
 def exact_point(gas):
     ideal = ideal_gas(gas)
-    return Point(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
+    return StatePoint(np.array([ideal.energy, 0.0, ideal.entropy]), np.zeros((3, 3)))
 
 
 def exact_heat_capacity(gas):
@@ -89,7 +89,7 @@ def test_first_order_is_exact_in_rs():
     points = []
     for row in gases:
         bounds = [first_order_bound(g) for g in row]
-        points.append([Point(np.array([b.kinetic, b.potential, b.entropy]), np.zeros((3, 3))) for b in bounds])
+        points.append([StatePoint(np.array([b.kinetic, b.potential, b.entropy]), np.zeros((3, 3))) for b in bounds])
     grid = thermodynamics(gases, points)
     np.testing.assert_allclose(grid.pressure_free_energy.value, grid.pressure_virial.value, rtol=1e-9)
 
@@ -121,7 +121,7 @@ def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
     z = {name: [] for name in exact}
     for part in parts(1000):
         some = some_of(draws, part)
-        mean, covariance = point(some)
+        mean, covariance = state_point(some)
         form = np.array([1, 1, -gas.temperature])  # F = T ln p + E is one number for all states: no error at all
         assert form @ mean == pytest.approx(ideal.free_energy, rel=1e-9) and abs(form @ covariance @ form) < 1e-12
         found = {
@@ -144,9 +144,9 @@ def test_grids_of_draws_cover_the_truth_at_the_stated_rate():
     draws = [[draws_of(g, 200 * 250, seed=7 * a + b) for b, g in enumerate(row)] for a, row in enumerate(gases)]
     exact, z = thermodynamics(gases, [[exact_point(g) for g in row] for row in gases]), {}
     for part in parts(250):
-        found = thermodynamics(gases, [[point(some_of(d, part)) for d in row] for row in draws])
+        found = thermodynamics(gases, [[state_point(some_of(d, part)) for d in row] for row in draws])
         for name, field in found._asdict().items():
-            if isinstance(field, Field) and name != "free_energy":  # without error in the ideal gas
+            if isinstance(field, GridEstimate) and name != "free_energy":  # without error in the ideal gas
                 z.setdefault(name, []).append((field.value - getattr(exact, name).value) / field.error)
     assert len(z) == 9
     assert_covered(z)
@@ -175,7 +175,7 @@ def test_trained_gas_obeys_the_virial_theorem_and_maxwell():
     settings = {"num_steps": 80, "warm_steps": 30, "num_samples": 16384, "progress_bar": False}
     run = sweep(jax.random.key(0), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings)
     draws = {where: solution.draws for where, solution in zip(path, run, strict=True)}
-    grid = thermodynamics(gases, [[point(draws[a, b]) for b in range(3)] for a in range(3)])
+    grid = thermodynamics(gases, [[state_point(draws[a, b]) for b in range(3)] for a in range(3)])
 
     def agree(x, y, a, b):
         print(x.value[a, b], x.error[a, b], y.value[a, b], y.error[a, b])
