@@ -77,10 +77,10 @@ def main(argv=None) -> None:
     if args.add_electron:
         more = [[with_electrons(g, (args.num_up + 1, 0)) for g in row] for row in gases]
         with ended_in_one_line(parser):
-            mu, added = two_routes(gases, points, more, solve(more, args, args.seed + 1, out)[0])
+            mu, addition = two_routes(gases, points, more, solve(more, args, args.seed + 1, out)[0])
         _, free = two_routes(gases, ideal_points, more, [[ideal_point(g) for g in row] for row in more])
         grid, ideal = grid._replace(chemical_potential=mu), ideal._replace(chemical_potential=free)
-        second["chemical_potential"] = ("$F(N+1) - F(N)$", *added)
+        second["chemical_potential"] = ("$F(N+1) - F(N)$", *addition)
 
     print(table(grid, second))
     write_json(out / "result.json", args, as_json(grid, second))
@@ -116,7 +116,7 @@ def two_routes(gases, points, more, more_points):
     rows = zip(gases, more, points, more_points, strict=True)
     found = [[chemical_potential((g, m), (p, q)) for g, m, p, q in zip(*row, strict=True)] for row in rows]
     routes = []
-    for estimates in ([[x.by_density for x in row] for row in found], [[x.added for x in row] for row in found]):
+    for estimates in ([[x.virial for x in row] for row in found], [[x.addition for x in row] for row in found]):
         values = np.array(estimates)
         routes.append(GridEstimate(values[..., 0], values[..., 1]))
     size = np.array([[x.size_effect for x in row] for row in found])

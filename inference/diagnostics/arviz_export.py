@@ -67,7 +67,7 @@ def twists_to_dataset(averages):
     """The estimates of a `TwistAverage` by twist, an xarray.Dataset with dimensions twist and axis; errors as name_error."""
     import xarray
 
-    columns = {name: [one[name] for one in averages.by_twist] for name in averages.average} | {"mass": averages.mass_by_twist}
+    columns = {name: [one[name] for one in averages.by_twist] for name in averages.average} | {"mass": averages.effective_mass_by_twist}
     variables = {name: ("twist", [e.value for e in estimates]) for name, estimates in columns.items()}
     variables |= {f"{name}_error": ("twist", [e.error for e in estimates]) for name, estimates in columns.items()}
     variables["twist_vector"] = (("twist", "axis"), averages.twists)

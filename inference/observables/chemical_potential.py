@@ -27,8 +27,8 @@ STRETCH = 1e-3  # relative change of the volume in differences
 class ChemicalPotential(NamedTuple):
     """mu in hartree by both routes, and by_density - added as it is at first order: by_density - size_effect is comparable."""
 
-    added: Estimate
-    by_density: Estimate
+    addition: Estimate
+    virial: Estimate
     size_effect: float
 
 
@@ -42,20 +42,20 @@ def chemical_potential(gases: tuple[ElectronGas, ElectronGas], points: tuple[Sta
             f"volumes {volume(gas):g} and {volume(more):g} a_0^{gas.dim}."
         )
     T = float(gas.temperature)
-    added = [sign * np.array([1, 1, -T]) for sign in (-1, 1)]
-    by_density = [np.array([1 + 2 / g.dim, 1 + 1 / g.dim, -T]) / (2 * g.N) for g in gases]
-    return ChemicalPotential(_sum(added, points), _sum(by_density, points), size_effect(gases))
+    addition = [sign * np.array([1, 1, -T]) for sign in (-1, 1)]
+    virial = [np.array([1 + 2 / g.dim, 1 + 1 / g.dim, -T]) / (2 * g.N) for g in gases]
+    return ChemicalPotential(_sum(addition, points), _sum(virial, points), size_effect(gases))
 
 
 def size_effect(gases: tuple[ElectronGas, ElectronGas]) -> float:
     """The difference of the routes, the second less the first, in first order of the interaction: hartree."""
     free_energies = [first_order_bound(gas).free_energy for gas in gases]
-    by_density = []
+    virial = []
     for gas, F in zip(gases, free_energies, strict=True):
         larger, smaller = (first_order_bound(_stretched(gas, sign * STRETCH)).free_energy for sign in (1, -1))
         pressure_volume = -(larger - smaller) / (2 * STRETCH)
-        by_density.append((F + pressure_volume) / gas.N)
-    return float(np.mean(by_density) - (free_energies[1] - free_energies[0]))
+        virial.append((F + pressure_volume) / gas.N)
+    return float(np.mean(virial) - (free_energies[1] - free_energies[0]))
 
 
 def _stretched(gas, share):

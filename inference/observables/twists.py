@@ -34,8 +34,8 @@ class TwistAverage(NamedTuple):
     twists: Float[np.ndarray, "T dim"]
     by_twist: tuple[dict[str, Estimate], ...]
     average: dict[str, Estimate]
-    mass_by_twist: tuple[Estimate, ...]  # s/s_0
-    mass: Estimate  # of the averaged entropies
+    effective_mass_by_twist: tuple[Estimate, ...]  # s/s_0
+    effective_mass: Estimate  # of the averaged entropies
 
 
 def monkhorst_pack(points: int, dim: int) -> Float[np.ndarray, "T dim"]:
@@ -113,9 +113,9 @@ def evaluate_over_twists(
         by_twist.append({name: mean_of_independent(x[sound]).scaled(1 / gas.N) for name, x in quantities.items()})
     average = {name: twist_average([one[name] for one in by_twist], random) for name in by_twist[0]}
     ideal = np.array([ideal_gas(gas).entropy / gas.N for gas in gases])
-    mass = tuple(mass_from_entropy(gas, one["entropy"].scaled(gas.N)) for gas, one in zip(gases, by_twist, strict=True))
+    effective_mass = tuple(mass_from_entropy(gas, one["entropy"].scaled(gas.N)) for gas, one in zip(gases, by_twist, strict=True))
     return TwistAverage(
-        np.array([gas.twist for gas in gases]), tuple(by_twist), average, mass, average["entropy"].scaled(1 / ideal.mean())
+        np.array([gas.twist for gas in gases]), tuple(by_twist), average, effective_mass, average["entropy"].scaled(1 / ideal.mean())
     )
 
 

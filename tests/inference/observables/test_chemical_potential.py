@@ -47,21 +47,21 @@ def test_on_the_ideal_gas_the_routes_differ_by_the_canonical_term_alone(dim, siz
         mu, T = chemical_potential(gases, exact_points(gases)), gases[0].temperature
         exact, variance = grand_canonical(gases[0], N + 0.5)
         canonical = T / (2 * (N + 0.5)) * (np.log(2 * np.pi * variance) - 1)
-        assert mu.by_density.value - mu.added.value == pytest.approx(canonical, rel=tolerance)
-        assert mu.added.value == pytest.approx(exact, abs=T / (2 * N))
-        assert mu.by_density.error == mu.added.error == 0
+        assert mu.virial.value - mu.addition.value == pytest.approx(canonical, rel=tolerance)
+        assert mu.addition.value == pytest.approx(exact, abs=T / (2 * N))
+        assert mu.virial.error == mu.addition.error == 0
 
 
 def test_first_order_accounts_for_the_difference():
     """Without interaction all of it. With it, what V adds is S(0) xi/(2 d L r_s), its own size error, but for the order 1/N."""
     gases = pair(3, rs=1e-6)
     mu = chemical_potential(gases, exact_points(gases))
-    assert mu.by_density.value - mu.size_effect == pytest.approx(mu.added.value, rel=1e-5)
+    assert mu.virial.value - mu.size_effect == pytest.approx(mu.addition.value, rel=1e-5)
     shares = []
     for N in (6, 20):
         gases = pair(N)
         free = chemical_potential(gases, exact_points(gases))
-        of_interaction = size_effect(gases) - (free.by_density.value - free.added.value)
+        of_interaction = size_effect(gases) - (free.virial.value - free.addition.value)
         S_0 = grand_canonical(gases[0], N + 0.5)[1] / (N + 0.5)
         shares.append(of_interaction / (S_0 * madelung(2) / (4 * gases[0].L)))
     assert 0.7 < shares[0] < shares[1] < 1
@@ -75,9 +75,9 @@ def test_errors_add_up():
     draws = [rng.normal(size=(200_000, 3)) @ a.T for a in factors]
     mu, T = chemical_potential(gases, points), gases[0].temperature
     F = [x[:, 0] + x[:, 1] - T * x[:, 2] for x in draws]
-    by_density = [(f + x[:, 0] + x[:, 1] / 2) / n for f, x, n in zip(F, draws, (3, 4), strict=True)]
-    assert mu.added.error == pytest.approx(np.std(F[1] - F[0]), rel=0.01)
-    assert mu.by_density.error == pytest.approx(np.std(sum(by_density) / 2), rel=0.01)
+    virial = [(f + x[:, 0] + x[:, 1] / 2) / n for f, x, n in zip(F, draws, (3, 4), strict=True)]
+    assert mu.addition.error == pytest.approx(np.std(F[1] - F[0]), rel=0.01)
+    assert mu.virial.error == pytest.approx(np.std(sum(virial) / 2), rel=0.01)
 
 
 def exact_three_electrons(reference, gas):
@@ -109,7 +109,7 @@ def test_routes_on_the_exact_interacting_gas(reference, rs):
     gases = two_and_three(rs)
     mu = chemical_potential(gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1])))
     print(mu)
-    difference, T = mu.by_density.value - mu.added.value, gases[0].temperature
+    difference, T = mu.virial.value - mu.addition.value, gases[0].temperature
     assert abs(difference) > 0.1 * T
     assert abs(difference - mu.size_effect) < 0.02 * T
 
@@ -126,8 +126,8 @@ def test_both_routes_on_a_trained_gas(reference):
         points.append(state_point(vfe.evaluate(random.key(1), params, 16384, gas)))
     mu = chemical_potential(gases, tuple(points))
     print(mu, exact)
-    assert abs(mu.added.value - exact.added.value) < 4 * mu.added.error
-    assert abs(mu.by_density.value - exact.by_density.value) < 4 * mu.by_density.error
+    assert abs(mu.addition.value - exact.addition.value) < 4 * mu.addition.error
+    assert abs(mu.virial.value - exact.virial.value) < 4 * mu.virial.error
 
 
 def test_expected_got():
