@@ -30,7 +30,7 @@ class Scores(NamedTuple):
     residual: Float[Array, " rows"]
     num_walkers: Array
     curvature: Array | None = None
-    extent: int = 1
+    num_electrons: int = 1
 
 
 def clipped(x: Float[Array, " B"], weight, width: float, least=0.0) -> Float[Array, " B"]:
@@ -51,7 +51,7 @@ def total(weight):
     return jnp.where(found > 0, found, 1.0)
 
 
-def detrended(x, regressor, weight):
+def without_control_variate(x, regressor, weight):
     """x minus the fitted slope times the regressor: what is left of x when a linear baseline is taken off."""
     r = jnp.where(weight > 0, regressor - weighted_mean(regressor, weight), 0.0)
     y = jnp.where(weight > 0, x - weighted_mean(x, weight), 0.0)
@@ -72,7 +72,7 @@ def classical_scores(
 
 def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], weight, num_electrons: int, clip: float = CLIP) -> Scores:
     """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy of the state."""
-    real = clipped(detrended(energy.real, log_prob, weight), weight, clip)
+    real = clipped(without_control_variate(energy.real, log_prob, weight), weight, clip)
     imag = clipped(energy.imag, weight, clip)
     return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight, num_electrons)
 
@@ -87,7 +87,7 @@ def _centred(rows, residual, weight, num_electrons) -> Scores:
         return centred.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
 
     residual = jnp.sqrt(weight)[:, None] * residual
-    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), total(weight), extent=num_electrons)
+    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), total(weight), num_electrons=num_electrons)
 
 
 def gradient(scores: Scores):

@@ -104,7 +104,7 @@ def natural_gradient(
             else:
                 delta = solve(block, strength, carried)
                 length = jnp.linalg.norm(_matrix(block)[0] @ ravel_pytree(delta)[0]) / jnp.sqrt(block.num_walkers)
-            longest = bound * jnp.sqrt(block.extent)
+            longest = bound * jnp.sqrt(block.num_electrons)
             share = rate * jnp.minimum(1.0, longest / jnp.maximum(rate * length, jnp.finfo(length.dtype).tiny))
             for name, step in delta.items():
                 steps[name] = jax.tree.map(lambda old, new: old + (share * new).astype(old.dtype), steps[name], step)  # noqa: B023

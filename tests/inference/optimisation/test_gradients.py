@@ -12,7 +12,7 @@ import pnct.distributions as dist
 from pnct import ElectronGas
 from pnct.flows import backflow
 from pnct.hamiltonian import Hamiltonian
-from pnct.inference.optimisation.gradients import classical_scores, detrended, gradient, quantum_scores, weighted_mean
+from pnct.inference.optimisation.gradients import classical_scores, without_control_variate, gradient, quantum_scores, weighted_mean
 from pnct.inference.sampling import traced as program
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.networks.transformer import transformer
@@ -155,7 +155,7 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
 def test_detrending_removes_a_linear_baseline_and_ignores_failed_walkers():
     x = jnp.array([1.0, 2.0, 4.0, 7.0])
     weight = jnp.array([1.0, 1.0, 2.0, 0.0])
-    y = detrended(3 * x + 1, x, weight)
+    y = without_control_variate(3 * x + 1, x, weight)
     assert float(jnp.ptp(y[:3])) < 1e-12
     assert float(weighted_mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([1.0, 3.0, 0.0]))) == 2.5
 

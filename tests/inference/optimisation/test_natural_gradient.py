@@ -116,7 +116,7 @@ def test_momentum_remembers_the_step_that_was_made():
 @pytest.mark.parametrize("num_electrons", [1, 9])
 def test_a_step_is_no_longer_than_its_bound_and_descends(num_electrons):
     block, O = scores(40, 9)
-    block = block._replace(extent=num_electrons)
+    block = block._replace(num_electrons=num_electrons)
     optim = natural_gradient(learning_rate=100.0, max_norm=0.05)
     params = jax.tree.map(lambda leaf: leaf[0], block.rows) | {"other": jnp.ones(2)}
     grads = gradient(block) | {"other": jnp.ones(2)}
