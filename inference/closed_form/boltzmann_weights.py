@@ -37,7 +37,7 @@ from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.traced import Params
 
 FOLDS = 20  # of the jackknife
-LEAST = 40  # samples of either kind, below which nothing is moved
+MIN_SAMPLES = 40  # samples of either kind, below which nothing is moved
 TINY = 1e-12  # penalty where there is no noise at all
 
 
@@ -153,7 +153,7 @@ def untabulated_shifts(gas, draws: Draws, p_K: TabulatedOccupation) -> Float[np.
     number = lambda K: np.ravel_multi_index(tuple(np.asarray(K).T), (len(gas.orbitals),) * gas.N)  # noqa: E731
     listed = np.isin(number(K), number(p_K.mixing.states))
     n, y = shell_occupations(gas, K[~listed]), y[~listed] - np.mean(y, where=listed)
-    if min(np.sum(listed), len(y)) < LEAST:
+    if min(np.sum(listed), len(y)) < MIN_SAMPLES:
         return np.zeros(n.shape[1])
     noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
     return np.linalg.solve(n.T @ n + noise.var() * np.eye(n.shape[1]), n.T @ y)

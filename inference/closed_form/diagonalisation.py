@@ -37,9 +37,9 @@ from pnct.validation import checked_integer
 FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
 BATCH = 1024  # samples that are drawn together
-HELD = 1e-6  # variance of its occupation below which a level stays where it is
-SMALL = 32  # states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
-LEAST = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
+MIN_VARIANCE = 1e-6  # variance of its occupation below which a level stays where it is
+MAX_SMALL_BLOCK = 32  # states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
+MIN_SAMPLES_PER_ROW = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
 def diagonalise(
@@ -107,7 +107,7 @@ def shared_among_blocks(
         if np.any(weight):
             counts = counts / 2 + (counts @ sizes) / 2 * weight / (weight @ sizes)
     shared = np.array([np.sum(first == entry) for entry in first])
-    return np.maximum(counts.astype(int), -(-LEAST * sizes // shared))
+    return np.maximum(counts.astype(int), -(-MIN_SAMPLES_PER_ROW * sizes // shared))
 
 
 def sampled_elements(vfe, key, params: Params, counts, args, sites, site: str, mixing) -> dict[int, "Elements"]:
@@ -142,7 +142,7 @@ def first_entries(mixing: ConfigurationInteraction, blocks: list) -> Int[np.ndar
 def alike(sizes: Int[np.ndarray, " blocks"]) -> list[Int[np.ndarray, " some"]]:
     """The blocks by size, each part with those of more than half of its largest, the last one with all small ones."""
     left, parts = np.argsort(-sizes, kind="stable"), []
-    while sizes[left[0]] > SMALL:
+    while sizes[left[0]] > MAX_SMALL_BLOCK:
         some = sizes[left] > sizes[left[0]] / 2
         parts.append(left[some])
         left = left[~some]
@@ -176,7 +176,7 @@ class Elements(NamedTuple):
 def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
     """The rows of U turned to eigenvectors, lowest first, and the eigenvalues; U and nan where there are too few samples."""
     n = len(U)
-    if found.count < LEAST * n:
+    if found.count < MIN_SAMPLES_PER_ROW * n:
         return U, np.full(n, np.nan)
     S, H = found.S.sum(axis=0), found.H.sum(axis=0)
 
@@ -209,7 +209,7 @@ def thermal_weights(
     p /= p.sum()
     wanted = -y - np.asarray(p_K.log_levels(), float)[known]  # of s, were the levels to stay
     wanted, n = wanted - p @ wanted, n - p @ n
-    shifts = np.linalg.solve(n.T @ (p[:, None] * n) + HELD * np.eye(n.shape[1]), -n.T @ (p * wanted))
+    shifts = np.linalg.solve(n.T @ (p[:, None] * n) + MIN_VARIANCE * np.eye(n.shape[1]), -n.T @ (p * wanted))
     s = np.zeros(len(known))
     s[known] = wanted + n @ shifts
     return s, shifts - shifts.mean()

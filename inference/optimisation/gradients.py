@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 CLIP = 5.0  # mean absolute deviations
-SIGNAL = 10.0  # temperatures that F_loc may be off at any rate: a state of far too small a p(K) is no outlier
+MIN_CLIP_TEMPERATURES = 10.0  # temperatures that F_loc may be off at any rate: a state of far too small a p(K) is no outlier
 
 
 class Scores(NamedTuple):
@@ -64,7 +64,7 @@ def classical_scores(
     rows, log_prob, energy: Complex[Array, " B"], temperature, weight, num_electrons: int, clip: float = CLIP
 ) -> Scores:
     """The scores of p(K); the baseline is the mean."""
-    residual = clipped(temperature * log_prob + energy.real, weight, clip, SIGNAL * temperature)
+    residual = clipped(temperature * log_prob + energy.real, weight, clip, MIN_CLIP_TEMPERATURES * temperature)
     # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
     curvature = jnp.where(temperature > 0, temperature, 1.0)
     return _centred(rows, residual[:, None], weight, num_electrons)._replace(curvature=curvature)

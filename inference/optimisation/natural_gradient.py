@@ -33,8 +33,8 @@ from pnct.inference.optimisation.gradients import Scores, gradient
 
 Schedule = float | Callable[[jax.Array], jax.Array]
 
-LARGEST = 1500  # parameters whose metric is remembered
-MEMORY = 20  # steps
+MAX_METRIC_PARAMETERS = 1500  # parameters whose metric is remembered
+METRIC_MEMORY = 20  # steps
 
 
 class NaturalGradientState(NamedTuple):
@@ -156,14 +156,14 @@ def solve_remembered(metric: Float[Array, "p p"], scores: Scores, damping: float
 def _averaged(metric, scores: Scores, count):
     """The metric with that of this batch: the mean of all steps up to the first MEMORY, weights falling exponentially later."""
     matrix, _ = _matrix(scores)
-    share = jnp.maximum(1 / MEMORY, 1 / (count + 1.0)).astype(metric.dtype)
+    share = jnp.maximum(1 / METRIC_MEMORY, 1 / (count + 1.0)).astype(metric.dtype)
     return metric + share * ((matrix.T @ matrix / scores.num_walkers).astype(metric.dtype) - metric)
 
 
 def _small(params):
     """The modules of which the metric is remembered."""
     sizes = {name: sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(module)) for name, module in params.items()}
-    return {name: module for name, module in params.items() if sizes[name] <= LARGEST}
+    return {name: module for name, module in params.items() if sizes[name] <= MAX_METRIC_PARAMETERS}
 
 
 def _in_blocks(metrics, metric, names: list[str]):

@@ -27,8 +27,8 @@ from pnct.inference.sampling.parallel import map_walkers
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.space import Space
 
-HOT_SHARE = 1 / 2  # of the walkers of a training step
-HOT = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
+BROADENED_SHARE = 1 / 2  # of the walkers of a training step
+BROADENING_POWERS = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
 CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
@@ -73,8 +73,8 @@ def draw_batch(
 
 def ladder(num_walkers: int) -> np.ndarray:
     """The power s of the law that each walker of a training step is drawn from."""
-    hot = int(num_walkers * HOT_SHARE)
-    return np.concatenate([np.ones(num_walkers - hot), np.resize(HOT, hot)])
+    hot = int(num_walkers * BROADENED_SHARE)
+    return np.concatenate([np.ones(num_walkers - hot), np.resize(BROADENING_POWERS, hot)])
 
 
 def _classical(model, sites, powers, scores, shared, walker):

@@ -9,7 +9,7 @@ from numpyro.optim import Adam
 
 from pnct.inference import natural_gradient
 from pnct.inference.optimisation.gradients import Scores, gradient
-from pnct.inference.optimisation.natural_gradient import LARGEST, as_optax, solve
+from pnct.inference.optimisation.natural_gradient import MAX_METRIC_PARAMETERS, as_optax, solve
 
 
 def scores(rows, parameters, seed=0):
@@ -80,7 +80,7 @@ def test_the_metric_of_a_law_of_two_modules_has_the_blocks_between_them():
 
 
 def test_what_a_memory_would_be_too_large_for_is_solved_from_the_batch():
-    (first, _), (second, _) = scores(40, LARGEST + 1), scores(40, LARGEST + 1, seed=7)
+    (first, _), (second, _) = scores(40, MAX_METRIC_PARAMETERS + 1), scores(40, MAX_METRIC_PARAMETERS + 1, seed=7)
     params = jax.tree.map(lambda leaf: leaf[0], first.rows)
     optim = natural_gradient(learning_rate=1.0, max_norm=np.inf)
     state = optim.init(params)

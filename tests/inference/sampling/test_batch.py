@@ -14,7 +14,7 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.distributions import transformer
 from pnct.inference.free_energy import _init_params
 from pnct.inference.sampling import traced as program
-from pnct.inference.sampling.batch import HOT_SHARE, Batching, draw_batch, ladder
+from pnct.inference.sampling.batch import BROADENED_SHARE, Batching, draw_batch, ladder
 
 GAS = ElectronGas((3, 0), dim=2, rs=2.0, theta=0.15, twist=0.25)
 B = 2048
@@ -35,7 +35,7 @@ def batch(model, scores, size=B):
 def test_weighted_averages_are_those_of_the_law():
     walkers = batch(model, scores=True)
     assert np.all(np.isfinite(walkers.kinetic))
-    assert np.max(walkers.weight) <= 1 / (1 - HOT_SHARE) + 1e-9
+    assert np.max(walkers.weight) <= 1 / (1 - BROADENED_SHARE) + 1e-9
     ideal = ideal_gas(GAS)
     occupied = jnp.any(walkers.values["K"][:, :, None] == np.arange(len(GAS.orbitals)), axis=1)
     for f, exact in ((1.0, 1.0), (-walkers.log_prob, ideal.entropy), *zip(occupied.T, ideal.occupations[0], strict=True)):
