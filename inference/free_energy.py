@@ -18,11 +18,11 @@ from pnct.backend import check_cpu_pool
 from pnct.inference.optimisation.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.fingerprint import describe_run
-from pnct.inference.sampling import traced as program
+from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
-from pnct.inference.training import failures as failures
+from pnct.inference.training import failures
 from pnct.inference.training.loop import Info, RunResult, TrainState, apply_update, train
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.validation import checked_integer
@@ -52,8 +52,8 @@ class VariationalFreeEnergy(eqx.Module):
             raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
         check_cpu_pool()
         self.model, self.hamiltonian, self.optim = model, as_arrays(hamiltonian), as_optax(optim)
-        self.num_walkers = whole("num_walkers", num_walkers, 2)
-        self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
+        self.num_walkers = checked_integer("num_walkers", num_walkers, 2)
+        self.chunk_size = None if chunk_size is None else checked_integer("chunk_size", chunk_size, 1)
         self.sharding = default_mesh() if sharding is None else sharding
 
     def init(self, key, *args) -> TrainState:
@@ -121,7 +121,7 @@ class VariationalFreeEnergy(eqx.Module):
         Walkers and updates that are not finite are left out, counted and told by a NumericalWarning; after a few updates in a
         row that were not made, TrainingFailedError.
         """
-        num_steps = whole("num_steps", num_steps, 0)
+        num_steps = checked_integer("num_steps", num_steps, 0)
         start = self.init(key, *args) if init_state is None else init_state
         run = describe_run(self.model, self.hamiltonian, self.num_walkers, start, args)
         sites = program.read_sites(self.model, start.params, args)
@@ -133,7 +133,7 @@ class VariationalFreeEnergy(eqx.Module):
 
         With standard_error (of the total F, hartree) it stops as soon as that is reached; num_samples is then the most it draws.
         """
-        num_samples = whole("num_samples", num_samples, 2)
+        num_samples = checked_integer("num_samples", num_samples, 2)
         key, batches, drawn = checked_key(key), [], 0
         while drawn < num_samples:
             batch_key = jax.random.fold_in(key, len(batches))

@@ -6,17 +6,17 @@ H = P^2/4 + q^2 + [v(q - q') - v(q + q')]/L^2 between antisymmetric waves, v(q) 
 
 import numpy as np
 
-from pnct.inference.observables.thermodynamics import Point, volume
+from pnct.inference.observables.thermodynamics import StatePoint, volume
 from pnct.systems.ewald import madelung
 
 CUTOFFS = (120.0, 240.0)
 LARGEST_MOMENTUM = 12
 
 
-def exact_two_electrons(gas) -> Point:
+def exact_two_electrons(gas) -> StatePoint:
     """K, V and S of two electrons of one spin in two dimensions, totals; errors zero."""
     coarse, fine = (_canonical(gas, cutoff) for cutoff in CUTOFFS)
-    return Point(fine + (fine - coarse) / ((CUTOFFS[1] / CUTOFFS[0]) ** 1.5 - 1), np.zeros((3, 3)))
+    return StatePoint(fine + (fine - coarse) / ((CUTOFFS[1] / CUTOFFS[0]) ** 1.5 - 1), np.zeros((3, 3)))
 
 
 def _canonical(gas, cutoff):

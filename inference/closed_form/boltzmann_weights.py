@@ -34,7 +34,7 @@ from pnct.distributions import TabulatedOccupation
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.traced import Params
+from pnct.inference.sampling.sites import Params
 
 FOLDS = 20  # of the jackknife
 MIN_SAMPLES = 40  # samples of either kind, below which nothing is moved
@@ -76,7 +76,9 @@ def shell_energy_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
     return shifts - shifts.mean()
 
 
-def fit_shell_energies(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation") -> Params:
+def fit_shell_energies(
+    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation"
+) -> Params:
     """The parameters with p(K) moved by `shell_energy_shifts` of num_samples fresh draws, if F or S would change by twice its error.
 
     At low temperature S changes where F hardly does. name: the module of p(K), with `energy_shifts`, one number per level of
@@ -114,7 +116,7 @@ def _explained_variance(n, y) -> float:
 
 def shell_occupations(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
     """n_s(K): how many electrons of either spin each level holds."""
-    shells = np.asarray(gas.shells)
+    shells = np.asarray(gas.shell_index)
     n = np.zeros((len(K), shells.max() + 1))
     for k in K.T:
         n[np.arange(len(K)), shells[k]] += 1

@@ -26,12 +26,12 @@ from jaxtyping import Array, Complex, Float, Int
 from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling import traced as program
+from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.batch import Batching
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
-from pnct.inference.sampling.traced import Params
-from pnct.states.configuration_interaction import ConfigurationInteraction, CIStates
+from pnct.inference.sampling.sites import Params
+from pnct.states.configuration_interaction import CIStates, ConfigurationInteraction
 from pnct.validation import checked_integer
 
 FOLDS = 20  # of the jackknife
@@ -59,7 +59,7 @@ def diagonalise(
     of a tabulated p(K). All else stays as it is.
     Raises ValueError where the model has no such module.
     """
-    num_samples = whole("num_samples", num_samples, 1)
+    num_samples = checked_integer("num_samples", num_samples, 1)
     sites = program.read_sites(vfe.model, params, args)
     traced = program.trace_at_zero(vfe.model, sites, params, site, args)
     orbitals = traced[sites.born]["fn"].distribution.orbitals
@@ -203,7 +203,7 @@ def thermal_weights(
     """
     known = np.isfinite(reduced_energies)
     if not np.any(known):
-        return np.zeros(len(known)), np.zeros(int(p_K.gas.shells.max()) + 1)
+        return np.zeros(len(known)), np.zeros(int(p_K.gas.shell_index.max()) + 1)
     y, n = reduced_energies[known], shell_occupations(p_K.gas, p_K.mixing.states[known])
     p = np.exp(y.min() - y)
     p /= p.sum()

@@ -67,7 +67,9 @@ def twists_to_dataset(averages):
     """The estimates of a `TwistAverage` by twist, an xarray.Dataset with dimensions twist and axis; errors as name_error."""
     import xarray
 
-    columns = {name: [one[name] for one in averages.by_twist] for name in averages.average} | {"mass": averages.effective_mass_by_twist}
+    columns = {name: [one[name] for one in averages.by_twist] for name in averages.average} | {
+        "mass": averages.effective_mass_by_twist
+    }
     variables = {name: ("twist", [e.value for e in estimates]) for name, estimates in columns.items()}
     variables |= {f"{name}_error": ("twist", [e.error for e in estimates]) for name, estimates in columns.items()}
     variables["twist_vector"] = (("twist", "axis"), averages.twists)
@@ -127,13 +129,13 @@ def _with_coordinates(group, system):
         spins = np.repeat(["up", "down"], system.num_electrons)
         coordinates |= {"spin": ("electron", spins)} if "electron" in coordinates else {}
         coordinates |= {"species": ["up", "down"]} if "species" in coordinates else {}
-        coordinates |= {"shell": ("orbital", system.shells)} if "orbital" in coordinates else {}
+        coordinates |= {"shell": ("orbital", system.shell_index)} if "orbital" in coordinates else {}
     return group.assign_coords(coordinates)
 
 
 def _shell_counts(draws, system):
     """The number of electrons in each shell, of every site that holds one orbital per electron."""
-    counts, shells = {}, np.eye(int(system.shells.max()) + 1, dtype=np.int32)[system.shells]
+    counts, shells = {}, np.eye(int(system.shell_index.max()) + 1, dtype=np.int32)[system.shell_index]
     for name, K in draws.samples.items():
         if np.shape(K)[1:] == (draws.num_electrons,) and np.issubdtype(np.asarray(K).dtype, np.integer):
             counts[f"{name}_by_shell"] = np.sum(shells[np.asarray(K)], axis=1)

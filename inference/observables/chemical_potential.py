@@ -65,6 +65,6 @@ def _stretched(gas, share):
 
 
 def _sum(forms, points):
-    value = sum(form @ state_point.mean for form, state_point in zip(forms, points, strict=True))
-    variance = sum(form @ state_point.covariance @ form for form, state_point in zip(forms, points, strict=True))
+    value = sum(form @ point.mean for form, point in zip(forms, points, strict=True))
+    variance = sum(form @ point.covariance @ form for form, point in zip(forms, points, strict=True))
     return Estimate(float(value), float(np.sqrt(max(variance, 0.0))), float("nan"))

@@ -54,7 +54,7 @@ def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) ->
     A bin in which no pair was found has the error of a single one.
     """
     R = _finite_samples(R, space)
-    bins = whole("bins", bins, 1)
+    bins = checked_integer("bins", bins, 1)
     edges = np.linspace(0.0, space.L / 2, bins + 1)
     volumes = np.diff(edges**space.dim) * (np.pi if space.dim == 2 else 4 * np.pi / 3)
 

@@ -60,13 +60,13 @@ def mass_from_entropy(gas, entropy: Estimate) -> Estimate:
 
 def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
     """m*/m from the learned shifts of the levels, in units of T. The error is that of a line through scattered points."""
-    levels, first = np.unique(gas.shells, return_index=True)
+    levels, first = np.unique(gas.shell_index, return_index=True)
     shifts = np.asarray(shifts, float)
     if shifts.shape != levels.shape:
         raise ValueError(f"Expected shifts of shape ({len(levels)},), one per level; got {shifts.shape}.")
     bare = np.asarray(gas.orbital_energies, float)[first]
     epsilon = bare + float(gas.temperature) * shifts
-    weight = sum(np.bincount(gas.shells, n * (1 - n)) for n in ideal_gas(gas).occupations)
+    weight = sum(np.bincount(gas.shell_index, n * (1 - n)) for n in ideal_gas(gas).occupations)
     slope = _slope(bare, weight)
     if slope is None:
         return _unknown()
@@ -79,8 +79,8 @@ def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
 
 def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     """m*/m from the slope of the quasi-particle energies of a fitted functional."""
-    occupations, shells = ideal_gas(gas).occupations, gas.shells
-    weight = np.array([np.sum((n * (1 - n))[shells == shells[m]]) for n, m in ((occupations[s], m) for s, m in fit.shells)])
+    occupations, shells = ideal_gas(gas).occupations, gas.shell_index
+    weight = np.array([np.sum((n * (1 - n))[shells == shells[m]]) for n, m in ((occupations[s], m) for s, m in fit.shell_index)])
     slope = _slope(fit.free_energies, weight)
     if slope is None:
         return _unknown(fit.num_samples)

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.sampling import traced as program
+from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_mesh, gathered, map_walkers
-from pnct.inference.sampling.traced import Params
+from pnct.inference.sampling.sites import Params
 from pnct.validation import checked_integer
 
 BATCH = 65_536  # states that are drawn together
@@ -25,7 +25,7 @@ def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Es
 
     Raises ValueError where every site but that of the electrons is conditioned: then there is no law to have one.
     """
-    num_samples, key = whole("num_samples", num_samples, 2), checked_key(key)
+    num_samples, key = checked_integer("num_samples", num_samples, 2), checked_key(key)
     sites, mesh = program.read_sites(model, params, args), default_mesh()
     if not sites.classical:
         raise ValueError("Expected a model with an unobserved site before that of the electrons; got none.")

@@ -151,7 +151,7 @@ def landau_parameters(gas, fit: LandauFunctional, l_max: int = 2, mass: float = 
             continue
         i, j = m[here], m2[here]
         cosine = np.clip(np.sum(k[i] * k[j], axis=1) / (norm[i] * norm[j]), -1, 1)
-        levels = np.sort(gas.shells[np.stack([i, j], axis=1)], axis=1)
+        levels = np.sort(gas.shell_index[np.stack([i, j], axis=1)], axis=1)
         constants = np.eye(len(here))[np.unique(levels, axis=0, return_inverse=True)[1].ravel()]
         harmonics = np.stack([polynomial(l, cosine) for l in range(1, l_max + 1)], axis=1)
 
@@ -185,7 +185,7 @@ def _occupations(gas, K):
 
 def _reference(gas):
     """The ground state's occupations, averaged over an open shell."""
-    shells, rows = gas.shells, []
+    shells, rows = gas.shell_index, []
     for n in gas.num_electrons:
         filled = np.bincount(shells[:n], minlength=shells.max() + 1) / np.bincount(shells)
         rows.append(filled[shells])
@@ -195,7 +195,7 @@ def _reference(gas):
 def _shell_keys(gas):
     """For each of the 2 M orbitals (level, spin); the species of an unpolarised gas are alike."""
     spins = np.repeat([0, 0 if gas.num_electrons[0] == gas.num_electrons[1] else 1], len(gas.orbitals))
-    return np.stack([np.tile(gas.shells, 2), spins], axis=-1)
+    return np.stack([np.tile(gas.shell_index, 2), spins], axis=-1)
 
 
 def _pair_keys(gas, couples):

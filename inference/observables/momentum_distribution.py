@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from pnct.inference.sampling import traced as program
+from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.draws import Draws
 from pnct.states.superposition import orbitals_of
 

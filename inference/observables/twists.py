@@ -115,7 +115,11 @@ def evaluate_over_twists(
     ideal = np.array([ideal_gas(gas).entropy / gas.N for gas in gases])
     effective_mass = tuple(mass_from_entropy(gas, one["entropy"].scaled(gas.N)) for gas, one in zip(gases, by_twist, strict=True))
     return TwistAverage(
-        np.array([gas.twist for gas in gases]), tuple(by_twist), average, effective_mass, average["entropy"].scaled(1 / ideal.mean())
+        np.array([gas.twist for gas in gases]),
+        tuple(by_twist),
+        average,
+        effective_mass,
+        average["entropy"].scaled(1 / ideal.mean()),
     )
 
 

@@ -53,17 +53,17 @@ def default_damping(remembered: bool) -> Schedule:
     return (lambda count: jnp.maximum(1e-5, 1e-3 * jnp.exp(-count / 10))) if remembered else 1e-3
 
 
-def default_rate(program: str) -> Schedule:
+def default_rate(block_name: str) -> Schedule:
     """For p(K) a share of the Newton step that falls like 1/n, so that all walkers drawn so far count alike."""
-    return (lambda count: 0.3 / (1 + 0.03 * count)) if program == "classical" else 1.0
+    return (lambda count: 0.3 / (1 + 0.03 * count)) if block_name == "classical" else 1.0
 
 
-def default_norm(program: str) -> Schedule:
+def default_norm(block_name: str) -> Schedule:
     """The bound on a step's length: slow enough for noise, and decreasing so that it averages out.
 
     For the flow it is small enough for the first steps not to fold it where two electrons avoid each other.
     """
-    first = 0.06 if program == "classical" else 0.02
+    first = 0.06 if block_name == "classical" else 0.02
     return lambda count: first / (1 + 0.02 * count)
 
 
@@ -87,10 +87,10 @@ def natural_gradient(
     def update(updates, state, params=None, *, scores: dict[str, Scores], **extra):
         del params, extra
         steps, metrics = jax.tree.map(jnp.zeros_like, updates), state.metric
-        for program, block in scores.items():
-            rate = _at(default_rate(program) if learning_rate is None else _of(program, learning_rate), state.count)
-            bound = _at(default_norm(program) if max_norm is None else _of(program, max_norm), state.count)
-            mu = _at(_of(program, momentum), state.count)
+        for block_name, block in scores.items():
+            rate = _at(default_rate(block_name) if learning_rate is None else _of(block_name, learning_rate), state.count)
+            bound = _at(default_norm(block_name) if max_norm is None else _of(block_name, max_norm), state.count)
+            mu = _at(_of(block_name, momentum), state.count)
             carried = jax.tree.map(partial(jnp.multiply, mu), {name: state.step[name] for name in block.rows})
 
             # Where the curvature is known the steps of a law fall like 1/n, and all walkers count alike without a memory.
@@ -180,8 +180,8 @@ def _matrix(scores: Scores):
     return matrix, ravel_pytree(one)[1]
 
 
-def _of(program, setting):
-    return setting[program] if isinstance(setting, dict) else setting
+def _of(block_name, setting):
+    return setting[block_name] if isinstance(setting, dict) else setting
 
 
 def _at(setting, count):

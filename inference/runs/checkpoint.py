@@ -79,7 +79,7 @@ def load(path: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> Chec
         raise ValueError(
             f"Expected a history with the fields of this program; got {path}, which differs in {', '.join(different)}."
         )
-    return Checkpoint(jax.tree.unflatten(jax.tree.sites(like), leaves), history)
+    return Checkpoint(jax.tree.unflatten(jax.tree.structure(like), leaves), history)
 
 
 def newest(directory: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> tuple[Path, Checkpoint] | None:

@@ -88,7 +88,7 @@ def _agree(a, b) -> bool:
 
 
 def _source(function) -> str | None:
-    """A checksum of the program text, blind to comments and batching; None where there is no text to be had."""
+    """A checksum of the program text, blind to comments and layout; None where there is no text to be had."""
     try:
         text = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
     except (OSError, TypeError, SyntaxError):

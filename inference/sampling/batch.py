@@ -20,15 +20,19 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from pnct.inference.sampling import traced as program
-from pnct.inference.sampling.local_energy import local_energy
+from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_inverted
+from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import map_walkers
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.space import Space
 
 BROADENED_SHARE = 1 / 2  # of the walkers of a training step
-BROADENING_POWERS = (0.3, 0.5, 0.75)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
+BROADENING_POWERS = (
+    0.3,
+    0.5,
+    0.75,
+)  # the powers, from broad to nearly p, so that no one of them need suit every N and temperature
 CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
@@ -57,7 +61,14 @@ class Batching(NamedTuple):
 
 
 def draw_batch(
-    model: Callable, sites: program.Sites, hamiltonian, params: program.Params, args: tuple, key, batching: Batching, scores: bool = False
+    model: Callable,
+    sites: program.Sites,
+    hamiltonian,
+    params: program.Params,
+    args: tuple,
+    key,
+    batching: Batching,
+    scores: bool = False,
 ) -> WalkerBatch:
     """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
     keys = jax.random.split(key, (3, batching.num_walkers))
@@ -99,7 +110,7 @@ def _log_mixture(model, sites, powers, params, values, args):
 def _quantum(model, sites, scores, shared, walker):
     (hamiltonian, params, args), (key, fallback_key, values) = shared, walker
     born, inversion = program.draw_electrons(model, sites, params, values, key, args)
-    R = electrons(fallback_key, born, inversion)
+    R = metropolis_if_not_inverted(fallback_key, born, inversion)
     energy = local_energy(hamiltonian, born, R, sites.born)
     rest = jnp.asarray(born.K), smallest_distance(R, born.orbitals.space), inversion.converged
     if not (scores and sites.quantum_params):

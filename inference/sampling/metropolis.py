@@ -76,7 +76,7 @@ def metropolis(
         got = f"{num_samples}, {thin}, {burn_in}, {step_size}"
         raise ValueError(f"Expected num_samples >= 1, thin >= 1, burn_in >= 0, step_size > 0; got {got}.")
     initial = jnp.asarray(initial)
-    at_once = len(initial) if chunk_size is None else whole("chunk_size", chunk_size, 1)
+    at_once = len(initial) if chunk_size is None else checked_integer("chunk_size", chunk_size, 1)
     each = lambda f, *chains: jax.lax.map(lambda x: f(*x), chains, batch_size=at_once)  # noqa: E731
     sound = jnp.isfinite(jax.jit(lambda initial: each(log_prob, initial))(initial))
     if not jnp.all(sound):

@@ -84,25 +84,25 @@ def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: t
 
 def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density matrix."""
-    traced = {}
+    kinds = {}
 
     def record(key):
         traced = trace_sites(model, params, {}, args, key)
-        traced.update({name: (type(distribution(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
-        return {name: traced[name]["value"] for name in traced}
+        kinds.update({name: (type(distribution(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
+        return {name: traced[name]["value"] for name in kinds}
 
     values = jax.eval_shape(record, jax.random.key(0))
-    born = [name for name, (kind, _) in traced.items() if issubclass(kind, Born)]
+    born = [name for name, (kind, _) in kinds.items() if issubclass(kind, Born)]
     if len(born) != 1:
-        found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in traced.items()) or "no sample site"
+        found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in kinds.items()) or "no sample site"
         raise ValueError(f"Expected exactly one Born site in the model; got {len(born)} ({found}).")
-    if traced[born[0]][1]:
+    if kinds[born[0]][1]:
         raise ValueError(f"Expected an unobserved Born site; got '{born[0]}' conditioned on a value.")
-    later = list(traced)[list(traced).index(born[0]) + 1 :]
+    later = list(kinds)[list(kinds).index(born[0]) + 1 :]
     if later:
         raise ValueError(f"Expected every sample site of the model before the Born site '{born[0]}'; got '{later[0]}' after it.")
-    observed = tuple(name for name, (_, seen) in traced.items() if seen)
-    classical = tuple(name for name in traced if name != born[0] and name not in observed)
+    observed = tuple(name for name, (_, seen) in kinds.items() if seen)
+    classical = tuple(name for name in kinds if name != born[0] and name not in observed)
     sites = Sites(born[0], classical, observed, (), (), values[born[0]].shape)
     values = {name: jnp.zeros(v.shape, v.dtype) for name, v in values.items() if name not in observed}
     return sites._replace(

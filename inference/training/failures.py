@@ -53,7 +53,7 @@ def inversion_stage(sites) -> int:
 
 
 def first_failures(sites, walkers) -> Int[Array, " B"]:
-    """For each walker of an `WalkerBatch` the first stage that is not finite, -1 where all are."""
+    """For each walker of a `WalkerBatch` the first stage that is not finite, -1 where all are."""
 
     def finite(numbers):
         leaves = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(numbers)]
@@ -76,7 +76,9 @@ def describe_step(info, names: tuple[str, ...], num_walkers: int) -> str:
     messages = []
     if info.num_failed or info.num_not_inverted:
         first = describe_walker(info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance)
-        messages.append(f"{_counted(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}")
+        messages.append(
+            f"{_count_failures(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}"
+        )
     if info.num_negative_det:
         messages.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
     if info.backtracked:
@@ -99,7 +101,7 @@ def describe_walker(walker, stage: str, K, distance) -> str:
 
 
 def warn_of_draws(sites, walkers) -> None:
-    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, an `WalkerBatch` of host arrays."""
+    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host arrays."""
     total, stage = len(walkers.log_prob), np.asarray(first_failures(sites, walkers))
     where, replaced = (np.asarray(x) for x in first_failures_or_replaced(sites, walkers, stage))
     folded = int(np.sum(walkers.det_sign <= 0))
@@ -107,7 +109,7 @@ def warn_of_draws(sites, walkers) -> None:
     if np.any(where != SOUND):
         i = np.flatnonzero(where != SOUND)[0]
         first = describe_walker(i, stages(sites)[where[i]], walkers.K[i], walkers.smallest_distance[i])
-        messages.append(f"{_counted(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
+        messages.append(f"{_count_failures(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
     if folded:
         messages.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
     if messages:

@@ -16,8 +16,8 @@ import optax
 
 from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
 from pnct.inference.runs.signals import Interrupted, deferred_signals
-from pnct.inference.sampling.traced import Sites, Params
-from pnct.inference.training import failures as failures
+from pnct.inference.sampling.sites import Params, Sites
+from pnct.inference.training import failures
 from pnct.inference.training.progress import progress
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
@@ -69,7 +69,9 @@ class RunResult(NamedTuple):
     history: Info
 
 
-def apply_update(state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded) -> tuple[TrainState, jax.Array]:
+def apply_update(
+    state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded
+) -> tuple[TrainState, jax.Array]:
     """The next state, and whether half of the last update was taken back instead of making a new one. For use in jit.
 
     finite: whether the updates are; they are not made otherwise.  folded: whether a walker showed that the flow is not

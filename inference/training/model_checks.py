@@ -15,7 +15,7 @@ from pnct.flows.base import jacobian
 from pnct.hamiltonian import Hamiltonian
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
-from pnct.inference.sampling import traced as program
+from pnct.inference.sampling import sites as program
 from pnct.space import Cell
 from pnct.states.superposition import Superposition
 from pnct.systems.ewald import Coulomb, NoInteraction
@@ -87,8 +87,8 @@ def _violations(model, sites, params, shaken, args, places):
 
     def state(key):
         born = _born(program.tempered(model, 0.0), sites, shaken, args, key)
-        zeta = jax.vmap(born.flow)(jnp.stack([R, *(last_update(R) for last_update in symmetries)]))
-        moved = jnp.stack([last_update(zeta[0]) for last_update in symmetries])
+        zeta = jax.vmap(born.flow)(jnp.stack([R, *(move(R) for move in symmetries)]))
+        moved = jnp.stack([move(zeta[0]) for move in symmetries])
         return born.orbitals.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
 
     Q, of_state, motion = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))

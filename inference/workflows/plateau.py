@@ -23,7 +23,7 @@ from pnct.inference.runs.checkpoint import PATTERN, Checkpoint, keep_only, newes
 from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.runs.run_directory import BEST, stacked, unstacked
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.traced import Params
+from pnct.inference.sampling.sites import Params
 from pnct.inference.training.loop import Info, TrainState
 from pnct.validation import checked_integer
 
@@ -67,8 +67,8 @@ def run_to_plateau(
     checkpoint, callback: as in vfe.run; the same call made again goes on where it stood, with the same numbers. Raises ValueError
     where the directory holds another run, or one with another block or num_samples.
     """
-    max_steps, block = whole("max_steps", max_steps, 1), whole("block", block, 1)
-    num_samples, patience = whole("num_samples", num_samples, 2), whole("patience", patience, 1)
+    max_steps, block = checked_integer("max_steps", max_steps, 1), checked_integer("block", block, 1)
+    num_samples, patience = checked_integer("num_samples", num_samples, 2), checked_integer("patience", patience, 1)
     state, infos = vfe.init(key, *args), []
     run = describe_run(vfe.model, vfe.hamiltonian, vfe.num_walkers, state, args)
     run |= {"evaluation": {"block": block, "num_samples": num_samples}}

@@ -1,7 +1,7 @@
 """Training in rounds: steps of the optimiser, then what has an optimum in closed form: mixed states, and levels of p(K).
 
 Each helps the other: the flow is trained for the states as they are, and the best states depend on the flow. Before the first
-round the states are mixed without training: which combinations of degenerate determinants there are is fit_shell_energies then, and the
+round the states are mixed without training: which combinations of degenerate determinants there are is settled then, and the
 flow does not first learn to serve the wrong ones.
 """
 
@@ -14,7 +14,7 @@ from pnct.distributions import TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit_untabulated
 from pnct.inference.closed_form.diagonalisation import diagonalise
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling.traced import Params, distribution, read_sites, trace_at_zero
+from pnct.inference.sampling.sites import Params, distribution, read_sites, trace_at_zero
 from pnct.inference.training.loop import Info, RunResult, TrainState
 from pnct.validation import checked_integer
 
@@ -37,7 +37,7 @@ def run_in_rounds(
     The parameters returned are those after the last round; history has all steps.
     checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood, with the same numbers.
     """
-    num_steps, rounds = whole("num_steps", num_steps, 0), whole("rounds", rounds, 1)
+    num_steps, rounds = checked_integer("num_steps", num_steps, 0), checked_integer("rounds", rounds, 1)
     state = vfe.init(key, gas) if init_state is None else init_state
     parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
     if "ci" in state.params:

@@ -42,7 +42,7 @@ def sweep(
     The systems must differ in numbers alone (rs and theta, or coupling and beta), at one cutoff: then all share their
     parameters, and one compilation.
     """
-    tables = {jax.tree.sites(gas) for gas in gases}
+    tables = {jax.tree.structure(gas) for gas in gases}
     if len(tables) != 1:
         raise ValueError(
             f"Expected gases that differ in rs and theta alone, with one cutoff; got {len(tables)} tables of orbitals."

@@ -3,7 +3,7 @@
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.distributions.occupation import Occupation
-from pnct.distributions.shell_energies import shell_energies, quasi_particles
+from pnct.distributions.shell_energies import shell_energies, smooth_dispersion
 from pnct.distributions.tabulated import TabulatedOccupation
 from pnct.networks.transformer import transformer
 

@@ -127,7 +127,7 @@ def sample_jastrow(key: Array, orbitals: SlaterJastrow, K: Int[Array, " N"], dty
     first, second = orbitals.space.species
     keys = jax.random.split(key)
     A = sample(keys[0], orbitals.table, K[first], dtype)
-    return jnp.concatenate([A, sample(keys[1], orbitals.among(A), K[second], dtype, JASTROW_PROPOSALS)])
+    return jnp.concatenate([A, sample(keys[1], orbitals.given(A), K[second], dtype, JASTROW_PROPOSALS)])
 
 
 def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:

@@ -37,7 +37,7 @@ class Occupation(distrax.Distribution):
         self.network = network
         self.power = power
         shifts = getattr(network, "energy_shifts", None)
-        levels = int(gas.shells.max()) + 1
+        levels = int(gas.shell_index.max()) + 1
         if shifts is not None and jnp.shape(shifts) != (levels,):
             raise ValueError(f"Expected energy_shifts of shape ({levels},), one per level; got {jnp.shape(shifts)}.")
 
@@ -118,7 +118,7 @@ class Occupation(distrax.Distribution):
         rows = []
         for b, n in zip(self.gas.reduced_energies, self.gas.num_electrons, strict=True):
             b = jnp.asarray(b, dtype)
-            rows.append(conditional_table(b if shifts is None else b + shifts[self.gas.shells], n))
+            rows.append(conditional_table(b if shifts is None else b + shifts[self.gas.shell_index], n))
         return jnp.concatenate(rows)
 
     def _empty_cache(self, num_electrons):

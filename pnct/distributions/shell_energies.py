@@ -24,7 +24,7 @@ class ShellEnergies(eqx.Module):
 
 def shell_energies(gas) -> Callable[[Array], ShellEnergies]:
     """A function key -> Levels of a system, at first those of the ideal gas."""
-    return lambda key: ShellEnergies(jnp.zeros(int(gas.shells.max()) + 1))
+    return lambda key: ShellEnergies(jnp.zeros(int(gas.shell_index.max()) + 1))
 
 
 class SmoothDispersion(eqx.Module):
@@ -47,7 +47,7 @@ class SmoothDispersion(eqx.Module):
 
 def smooth_dispersion(gas) -> Callable[[Array], SmoothDispersion]:
     """A function key -> SmoothDispersion for the levels of an electron gas, at first those of the ideal gas."""
-    _, first = np.unique(gas.shells, return_index=True)
+    _, first = np.unique(gas.shell_index, return_index=True)
     k = np.linalg.norm(gas.orbitals.wavevectors[first], axis=1)
     d = (k / gas.fermi_wavevector) ** 2 - 1
     functions = np.stack([d, np.tanh(2 * d), d**2 / (1 + d**2)], axis=-1)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, allowed_range
+from pnct.distributions.occupation import Occupation, allowed_range, inverse_cdf, log_conditionals
 from pnct.distributions.shell_energies import ShellEnergies
 from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.systems.ideal_gas import conditional_table, log_partition
@@ -60,7 +60,7 @@ class TabulatedOccupation(Occupation):
 
     def _energies(self):
         shifts = self.network.energy_shifts
-        b = [jnp.asarray(b, shifts.dtype) + shifts[self.gas.shells] for b in self.gas.reduced_energies]
+        b = [jnp.asarray(b, shifts.dtype) + shifts[self.gas.shell_index] for b in self.gas.reduced_energies]
         return jnp.repeat(jnp.stack(b), jnp.asarray(self.gas.num_electrons), axis=0, total_repeat_length=self.gas.N)
 
     def _table(self) -> Table:

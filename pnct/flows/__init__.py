@@ -7,7 +7,7 @@ from pnct.flows.centre_of_mass import SeparatedCentreOfMass, separated_centre_of
 from pnct.flows.composed import Composed
 from pnct.flows.continuous.network import Continuous, continuous, with_cusps
 from pnct.flows.ferminet.network import FermiNet, ferminet
-from pnct.flows.inverse import Inversion, invert, damped_newton
+from pnct.flows.inverse import Inversion, damped_newton, invert
 from pnct.flows.irreducible_wedge import WedgeFlow, in_irreducible_wedge
 from pnct.flows.sectors import SectorFlows, by_sector
 
@@ -18,18 +18,18 @@ __all__ = [
     "Continuous",
     "FermiNet",
     "Inversion",
-    "WedgeFlow",
     "SectorFlows",
     "SeparatedCentreOfMass",
+    "WedgeFlow",
     "backflow",
     "by_sector",
     "continuous",
+    "damped_newton",
     "ferminet",
     "forward_and_log_det",
     "in_irreducible_wedge",
     "invert",
     "jacobian",
-    "damped_newton",
     "separated_centre_of_mass",
     "with_cusps",
 ]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.pairs import displacements, channel_pairs, spin_channels
+from pnct.flows.pairs import channel_pairs, displacements, spin_channels
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 from pnct.validation import checked_integer
@@ -49,6 +49,6 @@ class Backflow(eqx.Module):
 
 def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
     """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of `width` numbers."""
-    depth, width = whole("depth", depth, 1), whole("width", width, 1)
+    depth, width = checked_integer("depth", depth, 1), checked_integer("width", width, 1)
     features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]
     return lambda key: Backflow(pair_mlp(key, len(spin_channels(space)), features, depth, width), space)

@@ -46,7 +46,7 @@ class SectorFlows(eqx.Module):
         return Conjugated(self._at(jnp.concatenate([turn @ Q[:dim], Q[dim:]])), turn)
 
     def _at(self, Q):
-        c = self.space.sector(Q)
+        c = self.space.sector_features(Q)
         parameters, constants = eqx.partition(self.flow, eqx.is_inexact_array)
         at_Q = jax.tree.map(lambda x, slope: x + jnp.tensordot(c.astype(x.dtype), slope, 1), parameters, self.slopes)
         return eqx.combine(at_Q, constants)
@@ -57,7 +57,7 @@ def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], 
     space = orbitals.space
     table = orbitals_of(orbitals)
     order = wedge_map(table) if isinstance(table, PlaneWaves) else None
-    C = len(space.sector(orbitals.quantum_numbers(np.zeros(space.N, int))))
+    C = len(space.sector_features(orbitals.quantum_numbers(np.zeros(space.N, int))))
 
     def make_flows(key: Array) -> SectorFlows:
         flow = make(key)

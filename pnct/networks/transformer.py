@@ -100,10 +100,14 @@ def transformer(
     gas, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
 ) -> Callable[[Array], Transformer]:
     """A function key -> Transformer for the orbital table of `gas`, at first no correction to the ideal gas."""
-    layers, width, heads = whole("layers", layers, 1), whole("width", width, 1), whole("heads", heads, 1)
+    layers, width, heads = (
+        checked_integer("layers", layers, 1),
+        checked_integer("width", width, 1),
+        checked_integer("heads", heads, 1),
+    )
     if width % heads:
         raise ValueError(f"Expected width a multiple of heads; got layers = {layers}, heads = {heads}, width = {width}.")
-    M, num_levels = len(gas.orbitals), int(gas.shells.max()) + 1
+    M, num_levels = len(gas.orbitals), int(gas.shell_index.max()) + 1
     num_features = tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1]
 
     def linear(key, fan_in, fan_out):

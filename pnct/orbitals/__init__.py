@@ -4,4 +4,4 @@ from pnct.orbitals.oscillator import Oscillators, oscillators
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.orbitals.rotated import OrbitalRotation, rotated_orbitals
 
-__all__ = ["OrbitalRotation", "Oscillators", "PlaneWaves", "rotated_orbitals", "oscillators"]
+__all__ = ["OrbitalRotation", "Oscillators", "PlaneWaves", "oscillators", "rotated_orbitals"]

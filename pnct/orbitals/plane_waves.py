@@ -31,7 +31,7 @@ class PlaneWaves(eqx.Module):
         return (2 * np.pi / self.space.L) * self.indices
 
     @property
-    def levels(self) -> Float[np.ndarray, " M"]:
+    def energies(self) -> Float[np.ndarray, " M"]:
         """|n + twist|^2: the energies in units of (2 pi/L)^2/2 r_s^2, equal where orbitals are degenerate."""
         return squared_norms(self.indices, (0.0,) * self.space.dim)
 

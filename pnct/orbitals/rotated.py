@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from pnct.orbitals.base import orbital_values, deduplicated
+from pnct.orbitals.base import deduplicated, orbital_values
 from pnct.orbitals.oscillator import Oscillators
 from pnct.space import OpenSpace
 
@@ -109,7 +109,7 @@ def rotated_orbitals(table: Oscillators) -> Callable[[Array], OrbitalRotation | 
     if m is None:
         return lambda key: table
     blocks = np.abs(m)
-    place = (table.levels - blocks) // 2
+    place = (table.num_quanta - blocks) // 2
     partners = np.tile(np.arange(len(m))[:, None], place.max() + 1)
     for row, own in zip(partners, m, strict=True):
         same = np.nonzero(m == own)[0]

@@ -100,9 +100,9 @@ def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Ar
     num_determinants: how many determinants are listed at least; the level of the last one is listed as a whole.
     Raises ValueError unless num_determinants is a positive whole number.
     """
-    num_determinants = whole("num_determinants", num_determinants, 1)
+    num_determinants = checked_integer("num_determinants", num_determinants, 1)
     table = orbitals_of(base)
-    states = lowest_configurations(tuple(np.asarray(table.levels, float).tolist()), table.space.num_electrons, num_determinants)
+    states = lowest_configurations(tuple(np.asarray(table.energies, float).tolist()), table.space.num_electrons, num_determinants)
     with jax.ensure_compile_time_eval():
         Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.space.L
     _, sector = np.unique(np.round(Q, 3), axis=0, return_inverse=True)

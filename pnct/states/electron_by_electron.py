@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.orbitals.base import orbital_values, deduplicated
+from pnct.orbitals.base import deduplicated, orbital_values
 from pnct.states.superposition import Superposition
 
 PROPOSALS = 16  # per round

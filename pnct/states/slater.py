@@ -44,7 +44,7 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
     if isinstance(orbitals, SlaterJastrow):
         first, second = orbitals.space.species
         parts = [_log_det(orbitals.table.matrix(K[first], zeta[first]))]
-        parts.append(_log_det(orbitals.among(zeta[first]).matrix(K[second], zeta[second])))
+        parts.append(_log_det(orbitals.given(zeta[first]).matrix(K[second], zeta[second])))
         return sum(parts) - _log_norm(orbitals.space)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)

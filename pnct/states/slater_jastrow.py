@@ -122,7 +122,7 @@ class SlaterJastrow(eqx.Module):
         C = jnp.linalg.cholesky(self.overlaps(self.jastrow.amplitudes(A)))
         return jnp.sum(jnp.log(jnp.diagonal(C).real))
 
-    def among(self, A: Float[Array, "n dim"]) -> "ConditionalOrbitals":
+    def given(self, A: Float[Array, "n dim"]) -> "ConditionalOrbitals":
         """The orbitals chi_l(r; A) of the second species."""
         G = self.jastrow.amplitudes(A)
         C = jnp.linalg.cholesky(self.overlaps(G))

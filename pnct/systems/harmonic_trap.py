@@ -64,7 +64,7 @@ class HarmonicTrap(eqx.Module):
     @property
     def shell_index(self) -> Int[np.ndarray, " M"]:
         """For each orbital, the number of its energy level: its quanta."""
-        return self.orbitals.levels
+        return self.orbitals.num_quanta
 
     @property
     def orbital_energies(self) -> Float[np.ndarray, " M"]:

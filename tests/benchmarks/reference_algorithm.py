@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.flows.pairs import members, channel_pairs, spin_channels
+from pnct.flows.pairs import channel_pairs, members, spin_channels
 from pnct.networks.layers import residual
 from pnct.networks.transformer import tokens
 from pnct.systems.ewald import ewald

@@ -45,7 +45,7 @@ from jaxtyping import Array, Float
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.continuous.cusps import growth
 from pnct.flows.continuous.derivatives import Stage, start
-from pnct.flows.inverse import Inversion, stop_gradient, default_tolerance, damped_newton
+from pnct.flows.inverse import Inversion, damped_newton, default_tolerance, stop_gradient
 from pnct.flows.pairs import is_parallel, spin_channels, unique_pairs
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space, norm
@@ -194,7 +194,7 @@ class Continuous(eqx.Module):
         if self.coupling is None:
             return eta
         dim, origin, coupling = self.space.dim, jnp.zeros((1, self.space.dim), r.dtype), jnp.asarray(self.coupling, r.dtype)
-        features, direction = self.space.slopes(self.space.L)
+        features, direction = self.space.cusp_slopes(self.space.L)
         start = self.space.even_features(origin, self.space.L)
         e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
         m = dim + 2 if is_parallel(self.space)[g] else dim
@@ -205,7 +205,7 @@ class Continuous(eqx.Module):
 
     def centre_velocity(self, r: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
-        even, direction = self.space.centre(r, self.space.L)
+        even, direction = self.space.one_body_features(r, self.space.L)
         return self.xi(even, 0)[:, None] * direction
 
 
@@ -221,9 +221,13 @@ def with_cusps(flow, coupling):
 
 def continuous(space: Space, depth: int = 1, width: int = 16, steps: int = 6) -> Callable[[Array], Continuous]:
     """A function key -> Continuous, at first the identity: networks of `depth` hidden layers of `width` numbers."""
-    depth, width, steps = whole("depth", depth, 1), whole("width", width, 1), whole("steps", steps, 1)
+    depth, width, steps = (
+        checked_integer("depth", depth, 1),
+        checked_integer("width", width, 1),
+        checked_integer("steps", steps, 1),
+    )
     origin = np.zeros((1, space.dim))
-    features, centre = space.even_features(origin, space.L).shape[-1], space.centre(origin, space.L)
+    features, centre = space.even_features(origin, space.L).shape[-1], space.one_body_features(origin, space.L)
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
-from pnct.flows.pairs import spin_channels, scatter
+from pnct.flows.pairs import scatter, spin_channels
 from pnct.networks.layers import residual
 
 BLOCKS = 4  # parts of the D Hessians that are in memory one after the other

@@ -28,8 +28,9 @@ from jaxtyping import Array, Float
 
 from pnct.flows.base import FlowDerivatives, automatic_derivatives
 from pnct.flows.ferminet.derivatives import derivatives
-from pnct.flows.pairs import displacements, expand, members, channel_pairs, spin_channels, scatter
+from pnct.flows.pairs import channel_pairs, displacements, expand, members, scatter, spin_channels
 from pnct.networks.layers import random_weight, residual, softplus
+from pnct.validation import checked_integer
 from pnct.space import Space
 from pnct.validation import checked_integer
 
@@ -101,7 +102,7 @@ class FermiNet(eqx.Module):
 
     def single_features(self, R: Float[Array, "N dim"]) -> Float[Array, "N H"]:
         """h_i as the first layer meets it."""
-        centre = self.space.centre(R, self.space.L)
+        centre = self.space.one_body_features(R, self.space.L)
         return jnp.zeros((R.shape[0], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
 
     def pair_stream(self, r: Float[Array, "N N dim"]) -> list[Float[Array, "N N F"]]:
@@ -138,9 +139,9 @@ class FermiNet(eqx.Module):
 
 def ferminet(space: Space, depth: int = 2, width: int = 16, features: Callable | None = None) -> Callable[[Array], FermiNet]:
     """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron and pair."""
-    depth, width = whole("depth", depth, 1), whole("width", width, 1)
+    depth, width = checked_integer("depth", depth, 1), checked_integer("width", width, 1)
     features, origin = features or space.features, np.zeros((1, space.dim))
-    centre = space.centre(origin, space.L)
+    centre = space.one_body_features(origin, space.L)
     G, F, F_own = len(spin_channels(space)), features(origin, space.L).shape[-1], sum(x.shape[-1] for x in centre or ())
 
     def make(key: Array) -> FermiNet:

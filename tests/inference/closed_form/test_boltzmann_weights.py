@@ -13,10 +13,10 @@ import pytest
 from pnct import ElectronGas
 from pnct.distributions import Occupation, transformer
 from pnct.inference import Draws
-from pnct.inference.closed_form.boltzmann_weights import shell_energy_shifts, occupation_optimum, fit_shell_energies
+from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, occupation_optimum, shell_energy_shifts
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.5, twist=0.1, cutoff=2.0)
-LEVELS = int(GAS.shells.max()) + 1
+LEVELS = int(GAS.shell_index.max()) + 1
 WRONG = 0.2 * np.sin(1.0 + np.arange(LEVELS))  # in units of T: the levels of p(K) are off by this
 STATES = np.array(list(combinations(range(len(GAS.orbitals)), 3)))
 ENERGIES = np.asarray(GAS.orbital_energies)[STATES].sum(axis=1)
@@ -93,7 +93,7 @@ def test_the_step_takes_wrong_levels_back():
 
 def test_a_level_that_no_sample_occupies_moves_with_the_others():
     some = draws(WRONG, 4000, 1.0)
-    low = np.all(GAS.shells[some.samples["K"]] < LEVELS - 1, axis=1)
+    low = np.all(GAS.shell_index[some.samples["K"]] < LEVELS - 1, axis=1)
     columns = {name: getattr(some, name)[low] for name in ("log_prob", "kinetic", "potential")}
     steps = shell_energy_shifts(GAS, some._replace(samples={"K": some.samples["K"][low]}, **columns))
     assert abs(steps[-1]) < np.max(np.abs(steps[:-1]))

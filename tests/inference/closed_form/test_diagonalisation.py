@@ -24,7 +24,7 @@ from pnct.inference.closed_form.diagonalisation import (
     shared_among_blocks,
     thermal_weights,
 )
-from pnct.inference.sampling.traced import read_sites
+from pnct.inference.sampling.sites import read_sites
 from pnct.inference.workflows.rounds import closed_form_step
 from pnct.models import electron_gas
 from pnct.states.configuration_interaction import configuration_interaction
@@ -232,8 +232,8 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
 def test_what_is_one_body_goes_to_the_levels():
     """Boltzmann factors of other levels, known for half of the states: nothing is left for the listed, all is for the others."""
     mixing = configuration_interaction(GAS.orbitals, 60)(random.key(0))
-    program = dist.TabulatedOccupation(GAS, levels(GAS)(random.key(0)), mixing)
-    c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shells.max()) + 1]
+    program = dist.TabulatedOccupation(GAS, shell_energies(GAS)(random.key(0)), mixing)
+    c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shell_index.max()) + 1]
     n = shell_occupations(GAS, mixing.states)
     y = np.asarray(-program.log_levels()) + n @ c + 7.0
     y[::2] = np.nan

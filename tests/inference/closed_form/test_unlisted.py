@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from pnct import ElectronGas
-from pnct.distributions import TabulatedOccupation, levels
+from pnct.distributions import TabulatedOccupation, shell_energies
 from pnct.inference import Draws
-from pnct.inference.closed_form.boltzmann_weights import shell_occupations, fit_untabulated, untabulated_shifts
+from pnct.inference.closed_form.boltzmann_weights import fit_untabulated, shell_occupations, untabulated_shifts
 from pnct.states.configuration_interaction import configuration_interaction
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
 T = float(GAS.temperature)
-LEVELS = int(GAS.shells.max()) + 1
+LEVELS = int(GAS.shell_index.max()) + 1
 STATES = np.array(list(combinations(range(len(GAS.orbitals)), 3)))
 ENERGIES = np.asarray(GAS.orbital_energies)[STATES].sum(axis=1)
 WRONG = 0.3 + 0.2 * np.sin(1.0 + np.arange(LEVELS))  # in units of T, and not zero on average
@@ -29,7 +29,7 @@ def parameters(wrong=WRONG):
     mixing = configuration_interaction(GAS.orbitals, LOWEST)(jax.random.key(0))
     s = shell_occupations(GAS, mixing.states) @ wrong
     mixing = eqx.tree_at(lambda m: m.log_weights, mixing, jnp.asarray(s))
-    return {"ci": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, levels(GAS)(None), jnp.asarray(wrong))}
+    return {"ci": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, shell_energies(GAS)(None), jnp.asarray(wrong))}
 
 
 def law_of(params):

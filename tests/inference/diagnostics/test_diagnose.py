@@ -90,10 +90,10 @@ def test_a_system_names_orbitals_shells_and_spins(tmp_path):
     posterior, table = idata["posterior"], idata["constant_data"]
     assert list(posterior["spin"].values) == ["up"] * 3 + ["down"] * 2 and list(posterior["axis"].values) == list("xyz")
     assert posterior["K_by_shell"].dims == ("chain", "draw", "shell")
-    shells = gas.shells[draws.samples["K"]]
+    shells = gas.shell_index[draws.samples["K"]]
     np.testing.assert_array_equal(posterior["K_by_shell"].values.reshape(400, -1)[:, 2], np.sum(shells == 2, axis=1))
     assert table["wavevector"].dims == ("orbital", "axis") and list(table["twist"].values) == [0.1, 0.2, 0.3]
-    np.testing.assert_array_equal(table["shell"].values, gas.shells)
+    np.testing.assert_array_equal(table["shell"].values, gas.shell_index)
     np.testing.assert_allclose(table["ideal_occupation"].sum("orbital"), [3, 2])
     np.testing.assert_allclose(table["orbital_energy"], (table["wavevector"] ** 2).sum("axis") / (2 * gas.rs**2))
     summary = arviz.summary(idata, group="posterior", var_names=["K_by_shell"], coords={"shell": [0, 1]})
@@ -101,7 +101,7 @@ def test_a_system_names_orbitals_shells_and_spins(tmp_path):
 
     trap = HarmonicTrap((3, 2), 1.0, 5.0)
     table = to_arviz(gaussian_draws(8), system=trap)["constant_data"]
-    np.testing.assert_array_equal(table["shell"].values, trap.shells)
+    np.testing.assert_array_equal(table["shell"].values, trap.shell_index)
     assert "twist" not in table
 
 

@@ -24,7 +24,7 @@ def draws_of(gas, samples=20_000, seed=0):
 
 
 def test_ideal_gas_has_mass_one():
-    levels = np.zeros(GAS.shells.max() + 1)
+    levels = np.zeros(GAS.shell_index.max() + 1)
     mass = effective_mass(GAS, draws_of(GAS), levels)
     assert abs(mass.entropy.value - 1) < 3 * mass.entropy.error < 0.05
     assert mass.levels.value == pytest.approx(1, abs=1e-12) and mass.levels.error < 1e-9
@@ -40,7 +40,7 @@ def test_heavy_quasi_particles():
     """The ideal table at twice the temperature is that of electrons of mass two."""
     hotter = ElectronGas(GAS.num_electrons, GAS.dim, GAS.rs, 2 * GAS.theta, GAS.twist, GAS.cutoff)
     draws = draws_of(hotter)._replace(temperature=float(GAS.temperature))
-    _, first = np.unique(GAS.shells, return_index=True)
+    _, first = np.unique(GAS.shell_index, return_index=True)
     mass = effective_mass(GAS, draws, -0.5 * np.asarray(GAS.orbital_energies)[first] / GAS.temperature)
     assert mass.levels.value == pytest.approx(2, rel=1e-9)
     assert mass.quasi_particles.value == pytest.approx(2, rel=1e-9)
@@ -51,13 +51,13 @@ def test_heavy_quasi_particles():
 def test_where_there_is_nothing_to_measure():
     cold = ElectronGas((5, 0), 2, 2.0, 0.0, 0.0)
     assert np.isnan(mass_from_entropy(cold, Estimate(0.0, 0.0, 10)).value)
-    assert np.isnan(mass_from_levels(cold, np.zeros(cold.shells.max() + 1)).value)
+    assert np.isnan(mass_from_levels(cold, np.zeros(cold.shell_index.max() + 1)).value)
     frozen = draws_of(GAS, 100)
     frozen.samples["K"] = np.tile(GAS.ground_state, (100, 1))
     assert np.isnan(effective_mass(GAS, frozen).quasi_particles.value)
     with pytest.raises(ValueError, match="Expected shifts of shape"):
         mass_from_levels(GAS, np.zeros(2))
-    scattered = mass_from_levels(GAS, 0.1 * np.random.default_rng(0).normal(size=GAS.shells.max() + 1))
+    scattered = mass_from_levels(GAS, 0.1 * np.random.default_rng(0).normal(size=GAS.shell_index.max() + 1))
     assert 0 < scattered.error < 1
 
 

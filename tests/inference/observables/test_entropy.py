@@ -12,7 +12,7 @@ from numpyro.handlers import condition
 from pnct import ElectronGas
 from pnct.distributions import Occupation
 from pnct.inference.observables.entropy import CHUNK, entropy
-from pnct.inference.sampling.traced import init_params
+from pnct.inference.sampling.sites import init_params
 from pnct.models import electron_gas
 
 GAS = ElectronGas((2, 1), dim=2, rs=3.0, theta=0.6, twist=(0.1, 0.3), cutoff=2.0)

@@ -42,7 +42,7 @@ def test_ideal_gas(gas):
     K, log_p = ideal_states(gas, 4000)
     fit = landau_functional(gas, K, -gas.temperature * log_p)
     np.testing.assert_allclose(fit.epsilon - fit.free_energies, (fit.epsilon - fit.free_energies)[0], atol=1e-9)
-    np.testing.assert_allclose(fit.free_energies, gas.orbital_energies[fit.shells[:, 1]])
+    np.testing.assert_allclose(fit.free_energies, gas.orbital_energies[fit.shell_index[:, 1]])
     np.testing.assert_allclose(fit.f, 0, atol=1e-9)
     np.testing.assert_allclose(fit.f_error, 0, atol=1e-8)
     assert fit.r_squared > 1 - 1e-12 and fit.rms_residual < 1e-9 and np.isnan(fit.lack_of_fit)
@@ -79,8 +79,10 @@ def test_first_order_is_exchange():
     f = exchange(gas, fit.pairs[:, 1], fit.pairs[:, 3])
 
     # Any a_m takes one choice to the other: f + a_m + a_m', epsilon + a_m (1 - 2 n_m) + const.
-    levels, first = np.unique(gas.shells, return_index=True)
-    columns = (gas.shells[fit.pairs[:, 1]][:, None] == levels).astype(float) + (gas.shells[fit.pairs[:, 3]][:, None] == levels)
+    levels, first = np.unique(gas.shell_index, return_index=True)
+    columns = (gas.shell_index[fit.pairs[:, 1]][:, None] == levels).astype(float) + (
+        gas.shell_index[fit.pairs[:, 3]][:, None] == levels
+    )
     weight = np.sqrt(fit.multiplicity)
     a = np.linalg.lstsq(weight[:, None] * columns, -weight * f, rcond=None)[0]
     np.testing.assert_allclose(fit.f, f + columns @ a, atol=1e-9)
@@ -89,7 +91,7 @@ def test_first_order_is_exchange():
     assert np.abs(fit.epsilon - fit.free_energies).max() > 0.1  # exchange is no small thing even here
 
     # The Fermi surface of five electrons is the shell |n| = 1: cos = 0 and -1 there.
-    shell = np.flatnonzero(np.all(gas.shells[fit.pairs[:, [1, 3]]] == 1, axis=1))
+    shell = np.flatnonzero(np.all(gas.shell_index[fit.pairs[:, [1, 3]]] == 1, axis=1))
     distance = np.linalg.norm(gas.orbitals.indices[fit.pairs[shell, 1]] - gas.orbitals.indices[fit.pairs[shell, 3]], axis=1)
     right, opposite = (fit.f[shell[np.argmin(np.abs(distance - d))]] for d in (np.sqrt(2), 2))
     expected = -2 * np.pi / (gas.L**2 * gas.rs) * gas.L / (2 * np.pi) * (1 / np.sqrt(2) - 1 / 2)
@@ -117,17 +119,17 @@ def test_landau_parameters_of_a_known_interaction(dim, N):
     rng = np.random.default_rng(0)
     K = np.sort([rng.choice(len(gas.orbitals), N, replace=False) for _ in range(20_000)], axis=1)
     k = gas.orbitals.wavevectors
-    norm = np.where(gas.shells == 0, 1.0, np.linalg.norm(k, axis=1))
+    norm = np.where(gas.shell_index == 0, 1.0, np.linalg.norm(k, axis=1))
     cosine = (k @ k.T) / np.outer(norm, norm)
     f = (-0.4 * cosine + 0.2 * (2 * cosine**2 - 1 if dim == 2 else 1.5 * cosine**2 - 0.5)) / density_of_states(gas)
-    a = 0.05 * rng.normal(size=gas.shells.max() + 1)[gas.shells]
+    a = 0.05 * rng.normal(size=gas.shell_index.max() + 1)[gas.shell_index]
     f += a[:, None] + a
     f[0, :] = f[:, 0] = 0  # k = 0 has no angle
     n = np.zeros((len(K), len(gas.orbitals)))
     np.put_along_axis(n, K, 1.0, axis=1)
     reference = np.zeros(len(gas.orbitals))
-    for shell in range(gas.shells.max() + 1):
-        members = gas.shells == shell
+    for shell in range(gas.shell_index.max() + 1):
+        members = gas.shell_index == shell
         reference[members] = np.mean(members[:N].sum() / members.sum())
     dn = n - reference
     np.fill_diagonal(f, 0)

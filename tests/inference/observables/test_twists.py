@@ -65,7 +65,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     params, found = over_twists(random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096)
     assert params == {}
     exact = [ideal_gas(g) for g in gases]
-    for one, mass, ideal in zip(found.by_twist, found.mass_by_twist, exact, strict=True):
+    for one, mass, ideal in zip(found.by_twist, found.effective_mass_by_twist, exact, strict=True):
         for name in ("energy", "kinetic", "entropy"):
             value = ideal.entropy if name == "entropy" else ideal.energy
             assert abs(one[name].value - value / 2) < 3 * one[name].error
@@ -78,7 +78,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     assert table["mass"].dims == ("twist",) and table["twist_vector"].dims == ("twist", "axis")
     assert (
         table["energy"].values[1] == found.by_twist[1]["energy"].value
-        and table["mass_error"].values[0] == found.mass_by_twist[0].error
+        and table["mass_error"].values[0] == found.effective_mass_by_twist[0].error
     )
 
 
@@ -95,7 +95,7 @@ def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
             exact = np.mean([getattr(x, name) for x in ideal]) / gas.N
             z[name].append((found.average[name].value - exact) / found.average[name].error)
         z["mass"].append((found.mass.value - 1) / found.mass.error)
-        z["mass by twist"].append([(m.value - 1) / m.error for m in found.mass_by_twist])
+        z["mass by twist"].append([(m.value - 1) / m.error for m in found.effective_mass_by_twist])
     assert_covered(z)
 
 

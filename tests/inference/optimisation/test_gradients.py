@@ -12,8 +12,14 @@ import pnct.distributions as dist
 from pnct import ElectronGas
 from pnct.flows import backflow
 from pnct.hamiltonian import Hamiltonian
-from pnct.inference.optimisation.gradients import classical_scores, without_control_variate, gradient, quantum_scores, weighted_mean
-from pnct.inference.sampling import traced as program
+from pnct.inference.optimisation.gradients import (
+    classical_scores,
+    gradient,
+    quantum_scores,
+    weighted_mean,
+    without_control_variate,
+)
+from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.networks.transformer import transformer
 

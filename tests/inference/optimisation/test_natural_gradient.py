@@ -144,7 +144,7 @@ def test_any_optimiser_takes_scores(optim):
     params = jax.tree.map(lambda leaf: leaf[0], block.rows)
     wrapped = as_optax(optim)
     updates, _ = wrapped.update(gradient(block), wrapped.init(params), params, scores={"classical": block})
-    assert jax.tree.sites(updates) == jax.tree.sites(params)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
 
 

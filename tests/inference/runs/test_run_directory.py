@@ -20,8 +20,8 @@ from pnct import ElectronGas
 from pnct.inference import Interrupted
 from pnct.inference.runs import fingerprint as description
 from pnct.inference.runs.run_directory import LOG, log_line, stacked, unstacked
-from pnct.inference.training.loop import in_precision
 from pnct.inference.training import loop as training
+from pnct.inference.training.loop import in_precision
 
 KEY = jax.random.key(0)
 STEPS = 20

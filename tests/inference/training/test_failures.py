@@ -18,8 +18,8 @@ from pnct.flows.inverse import Inversion
 from pnct.inference import NumericalWarning, TrainingFailedError
 from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Batching, draw_batch
-from pnct.inference.sampling.traced import read_sites
-from pnct.inference.training import failures as failures
+from pnct.inference.sampling.sites import read_sites
+from pnct.inference.training import failures
 from pnct.inference.training.loop import MAX_BACKTRACKS
 from pnct.space import Cell, OpenSpace
 
@@ -78,7 +78,9 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
     assert messages.startswith(
         f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
     )
-    assert f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} (" in messages
+    assert (
+        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} (" in messages
+    )
 
 
 def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
@@ -183,7 +185,9 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
         if info.backtracked:
             halved += 1
             assert info.num_negative_det + info.num_not_inverted > 0
-            assert "half of the last update was taken back" in failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
+            assert "half of the last update was taken back" in failures.describe_step(
+                jax.device_get(info), failures.stages(LAWS), WALKERS
+            )
             assert int(state.opt_state.count) == int(before.opt_state.count) == 1
             np.testing.assert_array_equal(state.params["levels"].logits, before.params["levels"].logits)
             np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)

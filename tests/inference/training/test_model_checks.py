@@ -13,7 +13,7 @@ from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.flows import backflow, continuous, ferminet
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.sampling.traced import init_params, read_sites
+from pnct.inference.sampling.sites import init_params, read_sites
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.states.spin_adapted import spin_adapted
 

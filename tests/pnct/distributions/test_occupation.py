@@ -96,7 +96,9 @@ def test_shifted_levels_are_the_ideal_gas_of_the_shifted_energies(gas):
     network, K = random_network(gas, size=0.0), all_states(gas)
     shifts = np.random.default_rng(0).normal(size=network.energy_shifts.shape)
     shifted = eqx.tree_at(lambda n: n.energy_shifts, network, jnp.asarray(shifts))
-    np.testing.assert_allclose(log_prob(Occupation(gas, shifted), K), canonical_log_prob(gas, K, shifts[gas.shells]), atol=1e-11)
+    np.testing.assert_allclose(
+        log_prob(Occupation(gas, shifted), K), canonical_log_prob(gas, K, shifts[gas.shell_index]), atol=1e-11
+    )
 
 
 @two_gases
@@ -247,7 +249,7 @@ def test_the_law_is_a_pytree():
 def test_all_parameters_are_arrays_and_the_shifts_are_optional():
     network = eqx.filter_eval_shape(make(GAS), random.key(0))
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(network))
-    assert network.energy_shifts.shape == (len(np.unique(GAS.shells)),)
+    assert network.energy_shifts.shape == (len(np.unique(GAS.shell_index)),)
     law = Occupation(GAS, random_network(GAS, learn_energies=False))
     assert np.exp(log_prob(law, all_states(GAS))).sum() == pytest.approx(1, abs=1e-12)
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pnct import ElectronGas
-from pnct.distributions import Occupation, quasi_particles
+from pnct.distributions import Occupation
+from pnct.distributions.shell_energies import smooth_dispersion
 
 
 @pytest.mark.parametrize("twist", [0.0, (0.1, 0.3)])

@@ -10,8 +10,8 @@ import pytest
 from jax import random
 
 from pnct import ElectronGas, HarmonicTrap
-from pnct.distributions import Occupation, TabulatedOccupation, levels, transformer
-from pnct.inference.sampling.sites import init_params, read_laws
+from pnct.distributions import Occupation, TabulatedOccupation, shell_energies, transformer
+from pnct.inference.sampling.sites import init_params, read_sites
 from pnct.models import few_electrons
 from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.spin_adapted import spin_adapted
@@ -37,15 +37,17 @@ def random_law(system, size=1.0, seed=0):
     base = spin_adapted(system.orbitals) if isinstance(system, ElectronGas) else system.orbitals
     mixing = configuration_interaction(base, number)(random.key(0))
     s = jnp.asarray(size * rng.normal(size=len(mixing.states)))
-    shifts = levels(system)(random.key(0)).energy_shifts
-    module = eqx.tree_at(lambda m: m.energy_shifts, levels(system)(random.key(0)), jnp.asarray(rng.normal(size=shifts.shape)))
+    shifts = shell_energies(system)(random.key(0)).energy_shifts
+    module = eqx.tree_at(
+        lambda m: m.energy_shifts, shell_energies(system)(random.key(0)), jnp.asarray(rng.normal(size=shifts.shape))
+    )
     return TabulatedOccupation(system, module, eqx.tree_at(lambda m: m.log_weights, mixing, s))
 
 
 def enumerated(law, power=1.0):
     """ln p of all states, from the definition."""
     up, K = law.gas.num_electrons[0], all_states(law.gas)
-    b_up, b_down = (np.asarray(b + law.network.energy_shifts[law.gas.shells]) for b in law.gas.reduced_energies)
+    b_up, b_down = (np.asarray(b + law.network.energy_shifts[law.gas.shell_index]) for b in law.gas.reduced_energies)
     action = b_up[K[:, :up]].sum(1) + b_down[K[:, up:]].sum(1)
     weight = dict(zip(map(tuple, law.mixing.states.tolist()), np.asarray(law.mixing.log_weights), strict=True))
     log_w = power * (np.array([weight.get(tuple(k), 0.0) for k in K.tolist()]) - action)
@@ -102,18 +104,18 @@ def test_scores_are_those_of_the_levels():
     """d ln p/d shift_s = <n_s> - n_s(K); the numbers of the listed states have no gradient, and belong to no law."""
     law = random_law(SYSTEMS["singlets and triplets"])
     K = all_states(law.gas)
-    shells = law.gas.shells[K]
+    shells = law.gas.shell_index[K]
     n = np.stack([(shells == s).sum(1) for s in range(shells.max() + 1)], axis=1)
     score = jax.jit(jax.vmap(jax.grad(lambda x, k: TabulatedOccupation(law.gas, x, law.mixing).log_prob(k)), (None, 0)))
     np.testing.assert_allclose(score(law.network, K).energy_shifts, np.exp(enumerated(law)) @ n - n, atol=1e-10)
     gas = ElectronGas((2, 0), dim=2, cutoff=2.0)
-    laws = read_laws(few_electrons, init_params(few_electrons, random.key(0), (gas,)), (gas,))
+    laws = read_sites(few_electrons, init_params(few_electrons, random.key(0), (gas,)), (gas,))
     assert laws.classical_params == ("occupation",) and laws.quantum_params == ("flows",)
 
 
 def test_states_of_another_system_are_refused():
     law = random_law(SYSTEMS["polarised"])
     with pytest.raises(ValueError, match="Expected listed states of 2 electrons in"):
-        TabulatedOccupation(SYSTEMS["dot"], levels(SYSTEMS["dot"])(random.key(0)), law.mixing)
+        TabulatedOccupation(SYSTEMS["dot"], shell_energies(SYSTEMS["dot"])(random.key(0)), law.mixing)
     with pytest.raises(ValueError, match="Expected energy_shifts of shape"):
         TabulatedOccupation(SYSTEMS["dot"], law.network, law.mixing)

@@ -16,10 +16,10 @@ from pnct.flows import (
     FermiNet,
     backflow,
     continuous,
+    damped_newton,
     ferminet,
     forward_and_log_det,
     jacobian,
-    damped_newton,
     separated_centre_of_mass,
 )
 from pnct.flows import invert as inverse_of
@@ -183,7 +183,7 @@ def test_equivariant_under_rotations(flow, space):
     np.testing.assert_allclose(evaluate(T, R @ rotation), evaluate(T, R) @ rotation, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("cell", ["open 2D", "unpolarised 2D"])
+@pytest.mark.parametrize("space", ["open 2D", "unpolarised 2D"])
 def test_derivatives_of_a_continuous_flow(space):
     """Jets of zeta are those of the program; those of the integrated divergence come near with the fifth power of the step."""
     T, R = example("continuous", space)

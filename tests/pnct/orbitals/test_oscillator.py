@@ -86,7 +86,7 @@ def test_angular_momentum():
     """phi(turned r) = exp(i m angle) phi(r): by descending |m|, m > 0 before m < 0; orthonormal at equal quanta."""
     trap = HarmonicTrap((1, 0), cutoff=4)
     U = trap.orbitals.coefficients
-    np.testing.assert_allclose((U.conj() @ U.T) * (trap.shells[:, None] == trap.shells), np.eye(15), rtol=0, atol=1e-14)
+    np.testing.assert_allclose((U.conj() @ U.T) * (trap.shell_index[:, None] == trap.shell_index), np.eye(15), rtol=0, atol=1e-14)
     r, K, angle = jnp.array([[0.7, -0.4]]), jnp.arange(15), 0.3
     turn = jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
     m = np.array([0, 1, -1, 2, -2, 0, 3, -3, 1, -1, 4, -4, 2, -2, 0])
@@ -96,7 +96,7 @@ def test_angular_momentum():
 
 
 def test_order_of_the_table():
-    assert oscillators(OpenSpace((1, 0), 2), 2.5).levels.tolist() == [0, 1, 1, 2, 2, 2]
+    assert oscillators(OpenSpace((1, 0), 2), 2.5).num_quanta.tolist() == [0, 1, 1, 2, 2, 2]
     assert oscillators(OpenSpace((1, 0), 2), 1).quanta[1].tolist() == [[0, 1], [1, 0]]
     assert len(oscillators(OpenSpace((1, 0), 3), 4.5)) == math.comb(7, 3)
     assert [fermi_quanta((n, 0), 2) for n in (1, 2, 3, 4, 6, 7)] == [0, 1, 1, 2, 2, 3]

@@ -13,7 +13,7 @@ from pnct.systems.harmonic_trap import HarmonicTrap
 
 def table(cutoff):
     orbitals = HarmonicTrap((1, 0), cutoff=cutoff).orbitals
-    return orbitals, radial_envelope(tuple(orbitals.levels.tolist()), tuple(orbitals.angular_momenta.tolist()))
+    return orbitals, radial_envelope(tuple(orbitals.num_quanta.tolist()), tuple(orbitals.angular_momenta.tolist()))
 
 
 def test_recursion_gives_the_laguerre_functions():

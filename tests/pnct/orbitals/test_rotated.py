@@ -44,7 +44,7 @@ def test_orthonormal_and_of_one_angular_momentum():
         np.testing.assert_allclose(chi.conj().T * weights @ chi, np.eye(21), rtol=0, atol=1e-12)
         overlap = np.abs(np.asarray(trap.orbitals.matrix(K, points)).conj().T * weights @ chi)
         assert np.all(overlap[m[:, None] != m] < 1e-12) and np.max(overlap[(m[:, None] == m) & ~np.eye(21, dtype=bool)]) > 0.2
-    by_state = {(q, l): k for k, (q, l) in enumerate(zip(trap.shells.tolist(), m.tolist(), strict=True))}
+    by_state = {(q, l): k for k, (q, l) in enumerate(zip(trap.shell_index.tolist(), m.tolist(), strict=True))}
     reversed_in_time = [by_state[q, -l] for q, l in by_state]
     np.testing.assert_allclose(up[:, reversed_in_time], up.conj(), rtol=0, atol=1e-12)
 

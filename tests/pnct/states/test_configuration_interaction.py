@@ -43,12 +43,12 @@ def mixed(base, lowest=40, seed=0):
 
 
 @pytest.mark.parametrize("num_electrons", [(3, 0), (2, 1), (0, 2)])
-@pytest.mark.parametrize("lowest", [1, 7, 1000])
+@pytest.mark.parametrize("num_determinants", [1, 7, 1000])
 def test_lowest_configurations_are_those_of_a_full_list(num_electrons, num_determinants):
     energies = (0.0, 1.0, 1.0, 1.5, 3.0, 3.0)
     every = [sum(K, ()) for K in product(*(combinations(range(6), n) for n in num_electrons))]
     every = sorted((round(sum(energies[k] for k in K), 6), K) for K in every)
-    last = every[min(lowest, len(every)) - 1][0]
+    last = every[min(num_determinants, len(every)) - 1][0]
     expected = [K for energy, K in every if energy <= last]
     assert lowest_configurations(energies, num_electrons, num_determinants).tolist() == [list(K) for K in expected]
 
@@ -72,7 +72,9 @@ def test_blocks_have_equal_quantum_numbers_and_hold_every_state_once(name):
 def test_unmixed_states_are_the_base(name):
     base = BASES[name]
     states, zeta = configuration_interaction(base, 20)(random.key(0))(base), random_positions(base.space)
-    unlisted = np.arange(base.space.N) + len(base) - base.space.N if base.space.num_electrons[1] == 0 else np.full(2, len(base) - 1)
+    unlisted = (
+        np.arange(base.space.N) + len(base) - base.space.N if base.space.num_electrons[1] == 0 else np.full(2, len(base) - 1)
+    )
     for K in (*states.mixing.states[[0, 3, -1]], unlisted):
         np.testing.assert_allclose(slater.log_det(states, K, zeta), slater.log_det(base, K, zeta), rtol=1e-12)
 
@@ -101,7 +103,9 @@ def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
         of = lambda orbitals: jnp.exp(jax.vmap(lambda K: slater.log_det(orbitals, K, R))(Ks))  # noqa: E731
         return of(states), of(base)
 
-    turns = [np.asarray(order(orbitals_of(base).quantum_numbers(jnp.asarray(mixing.states[block[0]])))) for block in mixing.blocks]
+    turns = [
+        np.asarray(order(orbitals_of(base).quantum_numbers(jnp.asarray(mixing.states[block[0]])))) for block in mixing.blocks
+    ]
     straight = {mixing.entries[b[0], 0]: b for b, g in zip(mixing.blocks, turns, strict=True) if np.all(g == np.eye(len(g)))}
     for block, g in zip(mixing.blocks, turns, strict=True):
         own = straight[mixing.entries[block[0], 0]]
@@ -186,12 +190,17 @@ def test_samples(name, dtype, sampler):
 
 
 def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_to_nobody():
-    assert few_enough_sets(65, (3, 0)) and few_enough_sets(2, (7, 7)) and not few_enough_sets(1, (13, 0)) and not few_enough_sets(600, (3, 0))
+    assert (
+        few_enough_sets(65, (3, 0))
+        and few_enough_sets(2, (7, 7))
+        and not few_enough_sets(1, (13, 0))
+        and not few_enough_sets(600, (3, 0))
+    )
     twice = Determinantal(mixed(BASES["3D"]), jnp.array([0, 2, 2]))
     assert not np.any(np.isfinite(jax.jit(lambda key: twice.sample(seed=key))(random.key(0))))
 
 
-@pytest.mark.parametrize("lowest", [0, 2.5, True])
+@pytest.mark.parametrize("num_determinants", [0, 2.5, True])
 def test_bad_input(lowest):
     with pytest.raises(ValueError, match="Expected lowest to be a whole number >= 1"):
         configuration_interaction(BASES["3D"], lowest)

@@ -52,7 +52,7 @@ def test_orbitals_are_orthonormal_wherever_the_others_stand(num_electrons, dim):
     states = states_of(gas, cutoff=3.0)
     A = gas.space.L * random.uniform(random.key(3), (num_electrons[0], dim))
     points = grid(gas, 12)
-    chi = states.among(A).matrix(jnp.arange(len(states)), points)
+    chi = states.given(A).matrix(jnp.arange(len(states)), points)
     np.testing.assert_allclose(chi.conj().T @ chi * gas.space.L**dim / len(points), np.eye(len(states)), atol=1e-12)
 
 

@@ -75,8 +75,8 @@ def test_occupations_sum_to_the_electrons():
     np.testing.assert_allclose(result.occupations.sum(axis=1), gas.num_electrons, atol=1e-10)
     assert np.all((result.occupations >= 0) & (result.occupations <= 1 + 1e-12))
     assert result.free_energy == pytest.approx(result.energy - gas.temperature * result.entropy, rel=1e-13)
-    for shell in np.unique(gas.shells):
-        assert np.ptp(result.occupations[:, gas.shells == shell], axis=1).max() < 1e-12
+    for shell in np.unique(gas.shell_index):
+        assert np.ptp(result.occupations[:, gas.shell_index == shell], axis=1).max() < 1e-12
 
 
 @pytest.mark.parametrize(
