@@ -1,4 +1,6 @@
-"""The cases of benchmark_table.py: systems, training steps, and free energies from elsewhere with their sources."""
+"""The cases of benchmark_table.py: systems, training steps, and free energies from elsewhere with their
+sources.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +16,9 @@ DMC = "SJ-DMC of the QMCPACK heg tests"
 
 
 class Reference(NamedTuple):
-    """F per electron (E at T = 0), hartree, with its standard error; S of all electrons, k_B, where it is known."""
+    """F per electron (E at T = 0), hartree, with its standard error; S of all electrons, k_B, where it is
+    known.
+    """
 
     source: str
     free_energy: float
@@ -23,7 +27,9 @@ class Reference(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One row of the table, from scratch in `steps` steps of `walkers` walkers, evaluated with `samples` samples."""
+    """One row of the table, from scratch in `steps` steps of `walkers` walkers, evaluated with `samples`
+    samples.
+    """
 
     num_electrons: tuple[int, int]
     dim: int
@@ -46,12 +52,21 @@ def rydberg(source: str, free_energy: float, error: float, entropy: float | None
     return Reference(source, free_energy / 2, error / 2, entropy)
 
 
-def few(num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float) -> Case:
-    """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see S as well."""
-    return Case(num_electrons, dim, rs, theta, twist, 400, (rydberg(ED, *exact),), 512, 131_072, few_electrons)
+def few(
+    num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float
+) -> Case:
+    """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see
+    S as well.
+    """
+    return Case(
+        num_electrons, dim, rs, theta, twist, 400, (rydberg(ED, *exact),), 512, 131_072, few_electrons
+    )
 
 
-AT_RS_10 = (rydberg(NETWORKS, -0.1691518, 5.6e-6, 29 * 0.15954), rydberg(LOG, -0.169068, 2.3e-5, 29 * 0.15903))
+AT_RS_10 = (
+    rydberg(NETWORKS, -0.1691518, 5.6e-6, 29 * 0.15954),
+    rydberg(LOG, -0.169068, 2.3e-5, 29 * 0.15903),
+)
 AT_REST = (Reference(VMC, -1.073323 / 14, 2.7e-5 / 14), Reference(DMC, -1.110199 / 14, 3.2e-5 / 14))
 CASES = {
     "2d-3-rs1": few((3, 0), 2, 1.0, 0.15, 0.25, 0.034151, 1.4e-5, 0.293314),
@@ -66,9 +81,13 @@ CASES = {
     "2d-13-rs1": Case((13, 0), 2, 1.0, 0.15, 0.25, 200),
     "2d-13-rs10": Case((13, 0), 2, 10.0, 0.15, 0.25, 100),
     "2d-13-rs10-composed": Case((13, 0), 2, 10.0, 0.15, 0.25, 100, model=composed_gas),
-    "2d-29-rs0.25": Case((29, 0), 2, 0.25, 0.15, 0.25, 150, (rydberg(LOG, 23.375787, 0.001281, 29 * 0.39587),)),
+    "2d-29-rs0.25": Case(
+        (29, 0), 2, 0.25, 0.15, 0.25, 150, (rydberg(LOG, 23.375787, 0.001281, 29 * 0.39587),)
+    ),
     "2d-29-rs1": Case((29, 0), 2, 1.0, 0.15, 0.25, 150, (rydberg(NETWORKS, 0.15117, 2.9e-4, 29 * 0.35128),)),
-    "2d-29-rs5": Case((29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(NETWORKS, -0.289664, 1.4e-5, 29 * 0.22369),)),
+    "2d-29-rs5": Case(
+        (29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(NETWORKS, -0.289664, 1.4e-5, 29 * 0.22369),)
+    ),
     "2d-29-rs10": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10),
     "2d-29-rs10-composed": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10, model=composed_gas),
     "3d-7+7-rs5": Case((7, 7), 3, 5.0, 0.0, 0.0, 150, AT_REST, walkers=512, model=unpolarised_gas),

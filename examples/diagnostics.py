@@ -1,8 +1,9 @@
 """What ArviZ says of the exact sampler, and of Metropolis chains of the same wave function.
 
-Trains the polarised gas at zero temperature (one state K), then draws |Psi_K|^2 twice: independently, and by Metropolis chains.
-Prints `az.summary` of the energies of both and writes trace, rank, effective sample size and autocorrelation plots. Independent
-samples have no autocorrelation and an effective size equal to their number; chains lose most of theirs.
+Trains the polarised gas at zero temperature (one state K), then draws |Psi_K|^2 twice: independently, and by
+Metropolis chains. Prints `az.summary` of the energies of both and writes trace, rank, effective sample size
+and autocorrelation plots. Independent samples have no autocorrelation and an effective size equal to their
+number; chains lose most of theirs.
 """
 
 import argparse
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
+# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
+# result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -22,25 +24,41 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray
 from numpyro.handlers import condition, seed, substitute, trace
-from shared import check_whole_numbers, directory_flags, ended_in_one_line, estimates, output_directory, write_json
+from shared import (
+    check_whole_numbers,
+    directory_flags,
+    ended_in_one_line,
+    estimates,
+    output_directory,
+    write_json,
+)
 
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import Draws, VariationalFreeEnergy, diagnose, metropolis, natural_gradient, to_arviz
 from pnct.models import electron_gas
 
 ENERGIES = ("energy", "kinetic", "potential")
-ALONG_X = {"trace": "left: hartree, right: draw", "rank": "", "ess": "", "autocorr": "lag (draws)"}  # of the ArviZ plots
+ALONG_X = {
+    "trace": "left: hartree, right: draw",
+    "rank": "",
+    "ess": "",
+    "autocorr": "lag (draws)",
+}  # of the ArviZ plots
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--num-up", type=int, default=5, help="electrons, all with spin up")
     parser.add_argument("--rs", type=float, default=5.0, help="density parameter r_s")
     parser.add_argument("--steps", type=int, default=40, help="training steps")
     parser.add_argument("--walkers", type=int, default=128, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=2000, help="samples of each sampler, in 4 chains")
     parser.add_argument("--thin", type=int, default=2, help="Metropolis moves between samples")
-    parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
+    )
     directory_flags(parser, "out/diagnostics")
     return parser
 
@@ -80,9 +98,13 @@ def main(argv=None) -> None:
 
 
 def metropolis_draws(key, gas, model, params, start: Draws, num_samples: int, thin: int) -> Draws:
-    """Four chains of |Psi_K|^2 that begin at exact samples (so that no burn-in is needed, only the step's), as Draws."""
+    """Four chains of |Psi_K|^2 that begin at exact samples (so that no burn-in is needed, only the step's),
+    as Draws.
+    """
     born = trace(seed(substitute(model, params), key)).get_trace(gas)[start.born_site]["fn"].distribution
-    R, acceptance = metropolis(key, born.log_prob, start.samples[start.born_site][:4], num_samples, thin, burn_in=200)
+    R, acceptance = metropolis(
+        key, born.log_prob, start.samples[start.born_site][:4], num_samples, thin, burn_in=200
+    )
     print(f"Metropolis accepts {float(acceptance):.0%} of its moves")
     R = R.reshape(-1, *R.shape[2:])
     energy = jax.jit(lambda R: jax.lax.map(lambda r: hamiltonian(gas)(born, r), R, batch_size=4))(R)

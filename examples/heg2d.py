@@ -1,8 +1,9 @@
 """The effective mass of the polarised electron gas in two dimensions against r_s, beside published values.
 
-Trains the density matrix of models/electron_gas.py (few_electrons.py for up to three) from small to large r_s, each from the one
-before, and finds m*/m from the entropy, from the learned levels and from Landau's energy functional. The defaults take minutes;
-for the case of the paper (Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)):
+Trains the density matrix of models/electron_gas.py (few_electrons.py for up to three) from small to large
+r_s, each from the one before, and finds m*/m from the entropy, from the learned levels and from Landau's
+energy functional. The defaults take minutes; for the case of the paper (Xie, Zhang, Wang, SciPost Phys. 14,
+154 (2023)):
 
     --num-up 29 --rs 0.25 0.5 1 3 5 10 --steps 500 --warm-steps 300 --walkers 1024
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
+# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
+# result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -44,17 +46,30 @@ ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": 
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--num-up", type=int, nargs="+", default=[3, 5], help="numbers of electrons, all with spin up")
-    parser.add_argument("--rs", type=float, nargs="+", default=[1.0, 3.0, 10.0], help="density parameters r_s")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--num-up", type=int, nargs="+", default=[3, 5], help="numbers of electrons, all with spin up"
+    )
+    parser.add_argument(
+        "--rs", type=float, nargs="+", default=[1.0, 3.0, 10.0], help="density parameters r_s"
+    )
     parser.add_argument("--theta", type=float, default=0.15, help="temperature T/T_F")
     parser.add_argument("--twist", type=float, default=0.25, help="in 2 pi/L, along both axes")
     parser.add_argument("--steps", type=int, default=100, help="training steps at the first r_s")
     parser.add_argument("--warm-steps", type=int, default=60, help="training steps at each other r_s")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
-    parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
-    parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of published values, plotted where it is there")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=REFERENCE,
+        help="folder of published values, plotted where it is there",
+    )
     directory_flags(parser, "out/heg2d")
     return parser
 
@@ -64,7 +79,10 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
     try:
-        systems = {N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)] for N in args.num_up}
+        systems = {
+            N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)]
+            for N in args.num_up
+        }
     except ValueError as error:
         parser.error(str(error))
     out = output_directory(args, parser)
@@ -81,14 +99,20 @@ def main(argv=None) -> None:
         model = few_electrons if N <= 3 else electron_gas
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
         with ended_in_one_line(parser):
-            for gas, params, history, draws in sweep(key, model, gases, natural_gradient(), **steps, **settings):
+            for gas, params, history, draws in sweep(
+                key, model, gases, natural_gradient(), **steps, **settings
+            ):
                 idata = to_arviz(draws, history, system=gas)
                 idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
                 S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
                 report = diagnose(idata)._replace(entropy=S.scaled(1 / N))
                 mass = effective_mass(gas, draws, params["occupation"].energy_shifts, S)
                 print(line(gas, report, mass), flush=True)
-                masses = {name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)}
+                masses = {
+                    name: value.to_json()
+                    for name, value in mass._asdict().items()
+                    if np.isfinite(value.value)
+                }
                 rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})
 
     write_json(out / "result.json", args, {"runs": rows})
@@ -106,7 +130,9 @@ def line(gas, report, mass) -> str:
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run and the published values, a little apart along r_s so that all error bars are seen."""
+    """The three routes of this run and the published values, a little apart along r_s so that all error bars
+    are seen.
+    """
     fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
     numbers = sorted({row["num_electrons"] for row in rows})
     for color, N in enumerate(numbers):
@@ -117,7 +143,13 @@ def plot_effective_mass(path: Path, args, rows) -> None:
                 if r["num_electrons"] == N and route in r["effective_mass"]
             ]
             if points:
-                style = {"fmt": marker, "ls": "-" if route == "entropy" else ":", "color": f"C{color}", "lw": 1, "capsize": 2}
+                style = {
+                    "fmt": marker,
+                    "ls": "-" if route == "entropy" else ":",
+                    "color": f"C{color}",
+                    "lw": 1,
+                    "capsize": 2,
+                }
                 fill = None if route == "entropy" else "none"
                 axis.errorbar(*np.array(points).T, **style, mfc=fill, ms=5, label=f"N = {N}, {label}")
     for name, rs, mass, error, style in reference_points(args.reference, numbers, args):
@@ -127,30 +159,49 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     axis.set_xticks(sorted({0.25, 0.5, 1, 3, 5, 10} | {row["rs"] for row in rows}))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
-    axis.set_title(rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$", fontsize="medium")
+    axis.set_title(
+        rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$",
+        fontsize="medium",
+    )
     fig.legend(loc="outside right upper", fontsize="small")
     fig.savefig(path, dpi=150)
     plt.close(fig)
 
 
 def reference_points(folder: Path, numbers, args):
-    """(name, rs, m*/m, error, style): published values of the polarised gas, and exact diagonalisation where there is any."""
+    """(name, rs, m*/m, error, style): published values of the polarised gas, and exact diagonalisation where
+    there is any.
+    """
     if not folder.is_dir():
         print(f"No published values at {folder}: the plot shows this run alone.")
         return
-    read = lambda name: list(csv.DictReader((folder / name).open()))  # noqa: E731
-    number = lambda rows, *columns: np.array([[float(row[c] or "nan") for row in rows] for c in columns])  # noqa: E731
 
-    methods = [row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]]
+    def read(name):
+        return list(csv.DictReader((folder / name).open()))
+
+    def number(rows, *columns):
+        return np.array([[float(row[c] or "nan") for row in rows] for c in columns])
+
+    methods = [
+        row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]
+    ]
     for i, method in enumerate(dict.fromkeys(row["method"] for row in methods)):
         points = number([row for row in methods if row["method"] == method], "rs", "m_star_over_m", "error")
-        name = method.removesuffix(", fully polarised").replace("URL given is also ", "").replace("plotted as", "curve of its")
+        name = (
+            method.removesuffix(", fully polarised")
+            .replace("URL given is also ", "")
+            .replace("plotted as", "curve of its")
+        )
         points[0] *= 1.03 ** (i - 1.5)
         yield name, *points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
 
     published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
-    for i, (N, marker) in enumerate(zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False)):
-        points = number([row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error")
+    for i, (N, marker) in enumerate(
+        zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False)
+    ):
+        points = number(
+            [row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error"
+        )
         points[0] *= 1.03 ** (i - 0.5)
         yield f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)", *points, {"fmt": marker, "color": "k"}
 

@@ -1,7 +1,7 @@
 """The finite-temperature electron gas in three dimensions, from model file to ArviZ.
 
-Trains the variational density matrix of models/electron_gas.py, evaluates it with fresh independent samples at frozen
-parameters, and sets the result beside the ideal gas and the first-order bound F_0 + <V>_0.
+Trains the variational density matrix of models/electron_gas.py, evaluates it with fresh independent samples
+at frozen parameters, and sets the result beside the ideal gas and the first-order bound F_0 + <V>_0.
 """
 
 import argparse
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
+# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
+# result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -41,18 +42,30 @@ from pnct.systems.first_order import first_order_bound
 
 
 def arguments(argv=None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--num-up", type=int, default=7, help="electrons with spin up")
     parser.add_argument("--num-down", type=int, default=0, help="electrons with spin down")
     parser.add_argument("--rs", type=float, default=10.0, help="density parameter r_s")
     parser.add_argument("--theta", type=float, default=0.25, help="temperature T/T_F")
-    parser.add_argument("--twist", type=float, nargs="+", default=[0.0], help="in 2 pi/L; one number or one per axis")
+    parser.add_argument(
+        "--twist", type=float, nargs="+", default=[0.0], help="in 2 pi/L; one number or one per axis"
+    )
     parser.add_argument("--steps", type=int, default=150, help="training steps")
-    parser.add_argument("--until-plateau", action="store_true", help="stop before --steps where F and S stand still")
+    parser.add_argument(
+        "--until-plateau", action="store_true", help="stop before --steps where F and S stand still"
+    )
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
-    parser.add_argument("--samples", type=int, default=8192, help="independent samples of the final evaluation")
-    parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
-    parser.add_argument("--units", choices=UNITS, default="Ha", help="energy unit of what is printed and plotted")
+    parser.add_argument(
+        "--samples", type=int, default=8192, help="independent samples of the final evaluation"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
+    )
+    parser.add_argument(
+        "--units", choices=UNITS, default="Ha", help="energy unit of what is printed and plotted"
+    )
     directory_flags(parser, "out/heg3d")
     process_flags(parser)
     return parser
@@ -69,7 +82,9 @@ def system(args, parser, dim: int) -> ElectronGas:
 def routine(gas, args, parser) -> VariationalFreeEnergy:
     check_whole_numbers(args, parser, steps=0, samples=8)
     try:
-        return VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
+        return VariationalFreeEnergy(
+            electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers
+        )
     except ValueError as error:
         parser.error(str(error))
 
@@ -105,9 +120,15 @@ def main(argv=None) -> None:
 
 def table(gas, report, mass, units: str) -> str:
     """This run beside the ideal gas and the first-order bound, per electron; and m*/m three ways."""
-    ideal, bound = ideal_gas(gas), first_order_bound(gas)
+    ideal = ideal_gas(gas)
+    bound = first_order_bound(gas)
     columns = {"free_energy": "F", "energy": "E", "kinetic": "K", "potential": "V", "entropy": "S"}
-    ideal = {"free_energy": ideal.free_energy, "energy": ideal.energy, "kinetic": ideal.energy, "potential": 0.0}
+    ideal = {
+        "free_energy": ideal.free_energy,
+        "energy": ideal.energy,
+        "kinetic": ideal.energy,
+        "potential": 0.0,
+    }
     ideal["entropy"] = bound.entropy
     lines = [
         f"\n{gas.num_electrons[0]} up + {gas.num_electrons[1]} down electrons, {gas.dim}D, rs = {gas.rs:g}, "
@@ -117,7 +138,9 @@ def table(gas, report, mass, units: str) -> str:
     for name, symbol in columns.items():
         scale = 1.0 if name == "entropy" else UNITS[units]
         values = (getattr(bound, name) * scale / gas.N, ideal[name] * scale / gas.N)
-        lines.append(f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}")
+        lines.append(
+            f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}"
+        )
     lines += [
         f"  m*/m from {name:<17s} {value!s:>16s}"
         for name, value in zip(("s/s_0", "learned levels", "Landau functional"), mass, strict=True)
@@ -132,7 +155,15 @@ def plot_training(path: Path, gas, history, report, units: str) -> None:
     final = report.free_energy.scaled(UNITS[units])
     steps = np.arange(1, len(history.free_energy) + 1)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    axis.errorbar(steps, history.free_energy * scale, history.free_energy_error * scale, fmt=".", ms=3, lw=0.6, label="each step")
+    axis.errorbar(
+        steps,
+        history.free_energy * scale,
+        history.free_energy_error * scale,
+        fmt=".",
+        ms=3,
+        lw=0.6,
+        label="each step",
+    )
     axis.axhline(bound, color="k", ls="--", lw=1, label=r"first-order bound $F_0 + \langle V\rangle_0$")
     axis.axhspan(final.value - final.error, final.value + final.error, color="C3", alpha=0.3)
     axis.axhline(final.value, color="C3", lw=1, label=f"evaluated at the end: {final}")
@@ -149,7 +180,9 @@ def plot_pair_correlation(path: Path, gas, draws) -> None:
     ideal = canonical_pair_correlation(gas, r)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for color, name in enumerate(pairs.g):
-        axis.errorbar(pairs.r, pairs.g[name], pairs.error[name], fmt=".", ms=4, lw=0.8, color=f"C{color}", label=name)
+        axis.errorbar(
+            pairs.r, pairs.g[name], pairs.error[name], fmt=".", ms=4, lw=0.8, color=f"C{color}", label=name
+        )
         axis.plot(r, ideal[name], "--", lw=1, color=f"C{color}", label=f"{name}, ideal gas")
     axis.set(xlabel=r"$r / (r_s a_0)$", ylabel=r"pair correlation $g(r)$", ylim=(0, None))
     axis.set_title(rf"N = {gas.N}, $r_s$ = {gas.rs:g}, $\theta$ = {gas.theta:g}")
@@ -169,7 +202,11 @@ def plot_occupations(path: Path, gas, draws) -> None:
         measured = occupations(draws.samples["K"][:, electrons], len(gas.orbitals))
         axis.errorbar(energies, measured.n, measured.error, fmt=".", ms=5, lw=0.8, label=f"this run, {name}")
         axis.plot(energies, ideal[spin], "k_", ms=8, label=f"ideal gas, {name}")
-    axis.set(xlabel=r"orbital energy $k^2 / k_F^2$", ylabel="occupation of quasi-particle orbitals", ylim=(-0.02, 1.05))
+    axis.set(
+        xlabel=r"orbital energy $k^2 / k_F^2$",
+        ylabel="occupation of quasi-particle orbitals",
+        ylim=(-0.02, 1.05),
+    )
     axis.legend()
     fig.savefig(path, dpi=150)
     plt.close(fig)

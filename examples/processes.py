@@ -1,7 +1,8 @@
-"""--processes N: the same command in N processes on this machine, each on its share of the cores and of the walkers.
+"""--processes N: the same command in N processes on this machine, each on its share of the cores and of the
+walkers.
 
-XLA hardly spreads the many small operations of a walker over the threads of one process; several processes share the walkers
-instead, and tell each other only sums. The numbers are those of one process, to rounding.
+XLA hardly spreads the many small operations of a walker over the threads of one process; several processes
+share the walkers instead, and tell each other only sums. The numbers are those of one process, to rounding.
 """
 
 import argparse
@@ -23,17 +24,23 @@ PATIENCE = 10.0  # seconds for the others to end by themselves, once one has fai
 def process_flags(parser: argparse.ArgumentParser) -> None:
     """--processes and --distributed."""
     many = parser.add_mutually_exclusive_group()
-    many.add_argument("--processes", type=int, default=1, help="how many to start on the cores of this machine")
-    many.add_argument("--distributed", action="store_true", help="one of several processes, as Slurm or MPI start them")
+    many.add_argument(
+        "--processes", type=int, default=1, help="how many to start on the cores of this machine"
+    )
+    many.add_argument(
+        "--distributed", action="store_true", help="one of several processes, as Slurm or MPI start them"
+    )
 
 
 def share_the_work(args: argparse.Namespace, parser: argparse.ArgumentParser, command: list[str]) -> None:
     """Joins the other processes, if there are to be any. To be called before jax is used.
 
-    With --processes > 1 it starts `command`, a script and its flags, so many times, and ends with their status. What is wrong
-    with --out is said before.
+    With --processes > 1 it starts `command`, a script and its flags, so many times, and ends with their
+    status. What is wrong with --out is said before.
     """
-    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM ends a process where no training waits for it
+    jax.config.update(
+        "jax_enable_preemption_service", False
+    )  # SIGTERM ends a process where no training waits for it
     if args.distributed:
         jax.distributed.initialize()
     elif PLACE in os.environ:
@@ -41,7 +48,9 @@ def share_the_work(args: argparse.Namespace, parser: argparse.ArgumentParser, co
         jax.distributed.initialize(f"localhost:{port}", number, rank)
     elif args.processes > 1:
         if args.processes > len(_cores()):
-            parser.error(f"Expected --processes <= {len(_cores())}, the cores of this machine; got {args.processes}.")
+            parser.error(
+                f"Expected --processes <= {len(_cores())}, the cores of this machine; got {args.processes}."
+            )
         output_directory(args, parser)
         sys.exit(_run(command, args.processes))
     elif args.processes < 1:
@@ -49,7 +58,11 @@ def share_the_work(args: argparse.Namespace, parser: argparse.ArgumentParser, co
 
 
 def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    return (
+        sorted(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else list(range(os.cpu_count() or 1))
+    )
 
 
 def _shares(number: int) -> list[list[int]]:
@@ -63,7 +76,9 @@ def _move_to(cores: list[int]) -> None:
 
 
 def _run(command: list[str], number: int) -> int:
-    """The first status that is not zero, or zero. Only the first process is heard, unless another one fails before it."""
+    """The first status that is not zero, or zero. Only the first process is heard, unless another one fails
+    before it.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -73,11 +88,14 @@ def _run(command: list[str], number: int) -> int:
         errors = [None] + [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, number)]
         processes = []
         for rank, (error, cores) in enumerate(zip(errors, _shares(number), strict=True)):
-            # Inherited: a process that moves to its cores by itself leaves threads behind that it has started before.
+            # Inherited: a process that moves to its cores by itself leaves threads behind that it has started
+            # before.
             _move_to(cores)
             place = {PLACE: f"{port} {number} {rank}"}
             output = subprocess.DEVNULL if rank else None
-            processes.append(subprocess.Popen([sys.executable, *command], env=setting | place, stdout=output, stderr=error))
+            processes.append(
+                subprocess.Popen([sys.executable, *command], env=setting | place, stdout=output, stderr=error)
+            )
         # Ctrl-C reaches all of them by itself; each ends when all is saved, and this one waits for that.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: [process.terminate() for process in processes])
@@ -90,12 +108,16 @@ def _run(command: list[str], number: int) -> int:
 
 
 def _first_failure(processes: list[subprocess.Popen]) -> int | None:
-    """Waits for all. The rank of the first with a status that is not zero; the others have to follow it soon."""
-    failed, deadline = None, float("inf")
+    """Waits for all. The rank of the first with a status that is not zero; the others have to
+    follow it soon.
+    """
+    failed = None
+    deadline = float("inf")
     while True:
         states = [process.poll() for process in processes]
         if failed is None and any(states):
-            failed, deadline = next(rank for rank, state in enumerate(states) if state), time.monotonic() + PATIENCE
+            failed = next(rank for rank, state in enumerate(states) if state)
+            deadline = time.monotonic() + PATIENCE
         if None not in states:
             return failed
         if time.monotonic() > deadline:

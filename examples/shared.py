@@ -29,8 +29,12 @@ def directory_flags(parser: argparse.ArgumentParser, default: str) -> None:
     """--out, and what to do where it holds something already."""
     parser.add_argument("--out", type=Path, default=Path(default), help="directory for results")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out, if it has one")
-    existing.add_argument("--overwrite", action="store_true", help="start anew in --out, though it holds a run")
+    existing.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --out, if it has one"
+    )
+    existing.add_argument(
+        "--overwrite", action="store_true", help="start anew in --out, though it holds a run"
+    )
 
 
 def entropy_of_states(model, seed: int, params, num_samples: int, gas) -> Estimate:
@@ -46,7 +50,9 @@ def check_whole_numbers(args: argparse.Namespace, parser: argparse.ArgumentParse
 
 
 def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Path:
-    """Makes the directory before anything long starts. What is in it already is neither used nor overwritten unasked."""
+    """Makes the directory before anything long starts. What is in it already is neither used nor overwritten
+    unasked.
+    """
     path = args.out
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -56,7 +62,9 @@ def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) 
     asked = PLACE in os.environ  # by the process that started this one
     if not asked and jax.process_index() == 0 and not args.resume and any(path.iterdir()):
         if not args.overwrite:
-            parser.error(f"Expected a new or empty --out; got {path}. Add --resume to go on there, --overwrite to start anew.")
+            parser.error(
+                f"Expected a new or empty --out; got {path}. Add --resume to go on there, --overwrite to start anew."
+            )
         for log in path.rglob(run_directory.LOG):
             run_directory.clear(log.parent)
         (path / "result.json").unlink(missing_ok=True)
@@ -83,12 +91,16 @@ def estimates(report) -> dict:
 
 
 def exact_rows(folder: Path, **same: float) -> list[dict[str, str]]:
-    """The rows of exact_diagonalisation.csv in which these columns have these values; none where the file is not there."""
+    """The rows of exact_diagonalisation.csv in which these columns have these values; none where the file is
+    not there.
+    """
     path = folder / "exact_diagonalisation.csv"
     if not path.is_file():
         return []
     with path.open() as file:
-        return [row for row in csv.DictReader(file) if all(float(row[column]) == x for column, x in same.items())]
+        return [
+            row for row in csv.DictReader(file) if all(float(row[column]) == x for column, x in same.items())
+        ]
 
 
 def write_json(path: Path, args: argparse.Namespace, result: dict) -> None:

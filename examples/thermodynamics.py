@@ -1,9 +1,10 @@
-"""Thermodynamics of the polarised electron gas in two dimensions on a grid of r_s and theta, beside the ideal gas.
+"""Thermodynamics of the polarised electron gas in two dimensions on a grid of r_s and theta, beside the ideal
+gas.
 
-Trains the density matrix of models/electron_gas.py from point to point, each from the one before, and derives the heat capacity
-(dE/dT and from fluctuations), the pressure (virial theorem and -dF/dOmega), the chemical potential, the compressibility and
-both sides of (dS/dn)_T = -(dmu/dT)_n, the quantity measured by Kuntsevich et al., Nat. Commun. 6, 8298 (2015). The defaults take
-minutes; finer grids and more electrons by the flags.
+Trains the density matrix of models/electron_gas.py from point to point, each from the one before, and derives
+the heat capacity (dE/dT and from fluctuations), the pressure (virial theorem and -dF/dOmega), the chemical
+potential, the compressibility and both sides of (dS/dn)_T = -(dmu/dT)_n, the quantity measured by Kuntsevich
+et al., Nat. Commun. 6, 8298 (2015). The defaults take minutes; finer grids and more electrons by the flags.
 """
 
 import argparse
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the result.
+# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
+# result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -19,7 +21,15 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from shared import REFERENCE, check_whole_numbers, directory_flags, ended_in_one_line, exact_rows, output_directory, write_json
+from shared import (
+    REFERENCE,
+    check_whole_numbers,
+    directory_flags,
+    ended_in_one_line,
+    exact_rows,
+    output_directory,
+    write_json,
+)
 
 from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
@@ -38,18 +48,30 @@ from pnct.models import electron_gas
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--num-up", type=int, default=3, help="electrons, all with spin up")
-    parser.add_argument("--rs", type=float, nargs="+", default=[1.0, 2.0, 3.0], help="density parameters r_s, two or more")
-    parser.add_argument("--theta", type=float, nargs="+", default=[0.4, 0.5, 0.6], help="temperatures T/T_F, two or more")
+    parser.add_argument(
+        "--rs", type=float, nargs="+", default=[1.0, 2.0, 3.0], help="density parameters r_s, two or more"
+    )
+    parser.add_argument(
+        "--theta", type=float, nargs="+", default=[0.4, 0.5, 0.6], help="temperatures T/T_F, two or more"
+    )
     parser.add_argument("--twist", type=float, default=0.25, help="in 2 pi/L, along both axes")
     parser.add_argument("--steps", type=int, default=80, help="training steps at the first point")
     parser.add_argument("--warm-steps", type=int, default=40, help="training steps at each other point")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=32768, help="independent samples of each evaluation")
-    parser.add_argument("--add-electron", action="store_true", help="train N + 1 electrons too: mu = F(N + 1) - F(N)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed; the same seed gives the same numbers")
-    parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of exact values, plotted where it is there")
+    parser.add_argument(
+        "--add-electron", action="store_true", help="train N + 1 electrons too: mu = F(N + 1) - F(N)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
+    )
+    parser.add_argument(
+        "--reference", type=Path, default=REFERENCE, help="folder of exact values, plotted where it is there"
+    )
     directory_flags(parser, "out/thermodynamics")
     return parser
 
@@ -58,9 +80,12 @@ def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
     check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
-    rs, theta = sorted(set(args.rs)), sorted(set(args.theta))
+    rs = sorted(set(args.rs))
+    theta = sorted(set(args.theta))
     if len(rs) < 2 or len(theta) < 2 or theta[0] <= 0:
-        parser.error(f"Expected two --rs or more and two --theta or more, > 0; got {args.rs} and {args.theta}.")
+        parser.error(
+            f"Expected two --rs or more and two --theta or more, > 0; got {args.rs} and {args.theta}."
+        )
     try:
         cutoff = ElectronGas((args.num_up, 0), 2, rs[0], theta[-1], args.twist).cutoff
         gases = [[ElectronGas((args.num_up, 0), 2, r, t, args.twist, cutoff) for t in theta] for r in rs]
@@ -71,7 +96,8 @@ def main(argv=None) -> None:
     with ended_in_one_line(parser):
         points, fluctuations = solve(gases, args, args.seed, out)
     ideal_points = [[ideal_point(g) for g in row] for row in gases]
-    grid, ideal = thermodynamics(gases, points), thermodynamics(gases, ideal_points)
+    grid = thermodynamics(gases, points)
+    ideal = thermodynamics(gases, ideal_points)
     second = {"heat_capacity": ("from fluctuations", *fluctuations)}
     second["pressure_virial"] = (r"$-\partial F/\partial\Omega$", *grid.pressure_free_energy)
     if args.add_electron:
@@ -79,7 +105,8 @@ def main(argv=None) -> None:
         with ended_in_one_line(parser):
             mu, addition = two_routes(gases, points, more, solve(more, args, args.seed + 1, out)[0])
         _, free = two_routes(gases, ideal_points, more, [[ideal_point(g) for g in row] for row in more])
-        grid, ideal = grid._replace(chemical_potential=mu), ideal._replace(chemical_potential=free)
+        grid = grid._replace(chemical_potential=mu)
+        ideal = ideal._replace(chemical_potential=free)
         second["chemical_potential"] = ("$F(N+1) - F(N)$", *addition)
 
     print(table(grid, second))
@@ -89,19 +116,32 @@ def main(argv=None) -> None:
 
 
 def solve(gases, args, seed: int, out: Path):
-    """Points, and (values, errors) of C/N from fluctuations, on the grid; every other row backwards: the steps are small."""
+    """Points, and (values, errors) of C/N from fluctuations, on the grid; every other row backwards: the
+    steps are small.
+    """
     path = [(a, b) for a, row in enumerate(gases) for b in range(len(row))[:: 1 if a % 2 == 0 else -1]]
-    settings = {"num_steps": args.steps, "warm_steps": args.warm_steps, "num_samples": args.samples, "num_walkers": args.walkers}
+    settings = {
+        "num_steps": args.steps,
+        "warm_steps": args.warm_steps,
+        "num_samples": args.samples,
+        "num_walkers": args.walkers,
+    }
     settings |= {"checkpoint": out / f"training_n{gases[0][0].N}", "rounds": 1}
-    solutions = sweep(jax.random.key(seed), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings)
-    points, fluctuations = {}, {}
+    solutions = sweep(
+        jax.random.key(seed), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings
+    )
+    points = {}
+    fluctuations = {}
     for (a, b), (gas, _, _, draws) in zip(path, solutions, strict=True):
         report = diagnose(to_arviz(draws))
         verdict = "" if report.converged else f"   {report.verdict}"
         label = f"N = {gas.N}  rs = {gas.rs:g}  theta = {gas.theta:g}"
         print(f"{label}  F/N {report.free_energy} hartree  S/N {report.entropy} k_B{verdict}", flush=True)
         points[a, b], fluctuations[a, b] = state_point(draws), heat_capacity(draws).scaled(1 / gas.N)
-    on_grid = lambda x: [[x[a, b] for b in range(len(gases[0]))] for a in range(len(gases))]  # noqa: E731
+
+    def on_grid(x):
+        return [[x[a, b] for b in range(len(gases[0]))] for a in range(len(gases))]
+
     C = np.array(on_grid(fluctuations))
     return on_grid(points), (C[..., 0], C[..., 1])
 
@@ -112,11 +152,16 @@ def ideal_point(gas) -> StatePoint:
 
 
 def two_routes(gases, points, more, more_points):
-    """mu from N and N + 1 electrons: (by density, F(N + 1) - F(N)), each values and errors on the grid, at one size effect."""
+    """mu from N and N + 1 electrons: (by density, F(N + 1) - F(N)), each values and errors on the grid, at
+    one size effect.
+    """
     rows = zip(gases, more, points, more_points, strict=True)
     found = [[chemical_potential((g, m), (p, q)) for g, m, p, q in zip(*row, strict=True)] for row in rows]
     routes = []
-    for estimates in ([[x.virial for x in row] for row in found], [[x.addition for x in row] for row in found]):
+    for estimates in (
+        [[x.virial for x in row] for row in found],
+        [[x.addition for x in row] for row in found],
+    ):
         values = np.array(estimates)
         routes.append(GridEstimate(values[..., 0], values[..., 1]))
     size = np.array([[x.size_effect for x in row] for row in found])
@@ -146,14 +191,17 @@ def table(grid: Thermodynamics, second: dict) -> str:
 def as_json(grid: Thermodynamics, second: dict) -> dict:
     result = {}
     for name, x in grid._asdict().items():
-        result[name] = {"value": x.value.tolist(), "error": x.error.tolist()} if hasattr(x, "error") else x.tolist()
+        result[name] = (
+            {"value": x.value.tolist(), "error": x.error.tolist()} if hasattr(x, "error") else x.tolist()
+        )
     for name, (_, value, error) in second.items():
         result[f"{name}_second_route"] = {"value": value.tolist(), "error": error.tolist()}
     return result
 
 
 def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: dict) -> None:
-    """Each panel against theta, one colour per r_s, scaled so that the ideal gas is one line; the last one against the density.
+    """Each panel against theta, one colour per r_s, scaled so that the ideal gas is one line; the last one
+    against the density.
 
     second: the same quantities by a second route, {name: (label, values, errors)}.
     """
@@ -164,11 +212,18 @@ def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: 
         ("heat_capacity", 0, r"heat capacity $C/N$ ($k_B$)", r"$\partial E/\partial T$"),
         ("pressure_virial", 4, r"pressure $r_s^4 P$ (hartree/$a_0^2$)", "$(2K + V)/2\\Omega$"),
         ("chemical_potential", 2, r"chemical potential $r_s^2 \mu$ (hartree)", r"$(F + P\Omega)/N$"),
-        ("bulk_modulus", 4, r"inverse compressibility $r_s^4/\kappa$ (hartree/$a_0^2$)", r"$n\,\partial P/\partial n$"),
+        (
+            "bulk_modulus",
+            4,
+            r"inverse compressibility $r_s^4/\kappa$ (hartree/$a_0^2$)",
+            r"$n\,\partial P/\partial n$",
+        ),
     ]
     for axis, (name, power, label, first) in zip(axes.flat, panels, strict=False):
         for a, rs in enumerate(grid.rs):
-            style, own, scale = {"color": f"C{a}", "capsize": 2, "lw": 1}, getattr(grid, name), rs**power
+            style = {"color": f"C{a}", "capsize": 2, "lw": 1}
+            own = getattr(grid, name)
+            scale = rs**power
             axis.errorbar(grid.theta, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, **style)
             if name in second:
                 _, value, error = second[name]
@@ -176,21 +231,35 @@ def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: 
                 axis.errorbar(beside, scale * value[a], scale * error[a], fmt="s", ms=5, mfc="none", **style)
         axis.plot(grid.theta, grid.rs[0] ** power * getattr(ideal, name).value[0], "k--", lw=0.8)
         axis.set(xlabel=r"temperature $\theta = T/T_F$", ylabel=label)
-        routes = [("o-", first, None), *([("s", second[name][0], "none")] if name in second else [])] if first else []
-        handles = [axis.errorbar([], [], [], fmt=fmt, color="0.3", ms=5, mfc=fill, label=text) for fmt, text, fill in routes]
+        routes = (
+            [("o-", first, None), *([("s", second[name][0], "none")] if name in second else [])]
+            if first
+            else []
+        )
+        handles = [
+            axis.errorbar([], [], [], fmt=fmt, color="0.3", ms=5, mfc=fill, label=text)
+            for fmt, text, fill in routes
+        ]
         if handles:
             axis.legend(handles=handles, fontsize="small")
     for axis, name, power in ((axes[0, 0], "F/N", 2), (axes[0, 1], "S_total", 0)):
         for a, rs in enumerate(grid.rs):
             theta, value, error = exact_values(args, rs, grid.theta, name)
-            axis.errorbar(theta, rs**power * value, rs**power * error, fmt="*", ms=11, color=f"C{a}", mec="k", mew=0.6)
+            axis.errorbar(
+                theta, rs**power * value, rs**power * error, fmt="*", ms=11, color=f"C{a}", mec="k", mew=0.6
+            )
 
     axis = axes.flat[len(panels)]
     for b in range(len(grid.theta)):
         style = {"color": f"C{b + len(grid.rs)}", "capsize": 2, "lw": 1}
-        for name, marker, fill, shift in (("entropy_slope", "o-", None, 1.0), ("chemical_potential_slope", "s", "none", 1.04)):
+        for name, marker, fill, shift in (
+            ("entropy_slope", "o-", None, 1.0),
+            ("chemical_potential_slope", "s", "none", 1.04),
+        ):
             x = getattr(grid, name)
-            axis.errorbar(shift * grid.density, x.value[:, b], x.error[:, b], fmt=marker, mfc=fill, ms=5, **style)
+            axis.errorbar(
+                shift * grid.density, x.value[:, b], x.error[:, b], fmt=marker, mfc=fill, ms=5, **style
+            )
         axis.plot(grid.density, ideal.entropy_slope.value[:, b], "--", lw=0.8, color=style["color"])
     axis.set(xscale="log", xlabel=r"density $n$ ($a_0^{-2}$)", ylabel=r"entropy per electron added ($k_B$)")
     axis.set_xticks(grid.density, [f"{n:.3g}" for n in grid.density])
@@ -201,13 +270,26 @@ def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: 
     for a, rs in enumerate(grid.rs):
         legend.errorbar([], [], [], fmt="o-", color=f"C{a}", capsize=2, label=rf"$r_s$ = {rs:g}")
     for b, theta in enumerate(grid.theta):
-        legend.errorbar([], [], [], fmt="o-", color=f"C{b + len(grid.rs)}", capsize=2, label=rf"$\theta$ = {theta:g}")
+        legend.errorbar(
+            [], [], [], fmt="o-", color=f"C{b + len(grid.rs)}", capsize=2, label=rf"$\theta$ = {theta:g}"
+        )
     legend.errorbar([], [], [], fmt="o-", color="0.3", label=r"$(\partial (S/\Omega)/\partial n)_T$")
-    legend.errorbar([], [], [], fmt="s", color="0.3", mfc="none", label=r"$-(\partial \mu/\partial T)_n$, equal by Maxwell")
+    legend.errorbar(
+        [],
+        [],
+        [],
+        fmt="s",
+        color="0.3",
+        mfc="none",
+        label=r"$-(\partial \mu/\partial T)_n$, equal by Maxwell",
+    )
     legend.plot([], [], "k--", lw=0.8, label="ideal gas, exact")
     if any(exact_values(args, rs, grid.theta, "F/N")[0].size for rs in grid.rs):
         legend.plot([], [], "*", ms=11, color="0.7", mec="k", mew=0.6, label="exact diagonalisation")
-    legend.legend(loc="center", title=f"{args.num_up} polarised electrons in 2D,\ntwist {args.twist:g} $\\times\\, 2\\pi/L$")
+    legend.legend(
+        loc="center",
+        title=f"{args.num_up} polarised electrons in 2D,\ntwist {args.twist:g} $\\times\\, 2\\pi/L$",
+    )
     fig.savefig(path, dpi=130)
     plt.close(fig)
 

@@ -1,7 +1,9 @@
-r"""Minimises the variational free energy  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T ln Z.
+r"""Minimises the variational free energy  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T
+ln Z.
 
-Every walker is drawn afresh at every step, ancestrally and exactly, so there is no Markov chain to burn in and F is an upper
-bound of the true free energy. The method is the neural canonical transformation (Xie, Zhang, Wang, arXiv 2105.08644, 2201.03156).
+Every walker is drawn afresh at every step, ancestrally and exactly, so there is no Markov chain to burn in
+and F is an upper bound of the true free energy. The method is the neural canonical transformation (Xie,
+Zhang, Wang, arXiv 2105.08644, 2201.03156).
 """
 
 from collections.abc import Callable
@@ -15,13 +17,26 @@ import optax
 from jax.sharding import Mesh
 
 from pnct.backend import check_cpu_pool
-from pnct.inference.optimisation.gradients import classical_scores, gradient, quantum_scores, total, weighted_mean
+from pnct.inference.optimisation.gradients import (
+    classical_scores,
+    gradient,
+    quantum_scores,
+    total,
+    weighted_mean,
+)
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.parallel import as_arrays, checked_key, default_chunk_size, default_mesh, gathered, replicated
+from pnct.inference.sampling.parallel import (
+    as_arrays,
+    checked_key,
+    default_chunk_size,
+    default_mesh,
+    gathered,
+    replicated,
+)
 from pnct.inference.training import failures
 from pnct.inference.training.loop import Info, RunResult, TrainState, apply_update, train
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
@@ -31,10 +46,12 @@ from pnct.validation import checked_integer
 class VariationalFreeEnergy(eqx.Module):
     """The inference routine for a model with one Born site, under a Hamiltonian.
 
-    model: a NumPyro program of one walker.  hamiltonian: (born, R) -> LocalEnergy, with `temperature` and `energy_scale`, hartree.
-    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_scale, and `scores` if it asks for them.
-    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device; any integer, by
-    default what is fast.
+    model: a NumPyro program of one walker.  hamiltonian: (born, R) -> LocalEnergy, with `temperature` and
+    `energy_scale`, hartree.
+    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_scale, and `scores` if it asks
+    for them.
+    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device;
+    any integer, by default what is fast.
     sharding: a mesh with one axis named "walkers"; by default all devices.
     """
 
@@ -49,7 +66,9 @@ class VariationalFreeEnergy(eqx.Module):
         if not callable(model):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian) or not hasattr(hamiltonian, "temperature"):
-            raise ValueError(f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}.")
+            raise ValueError(
+                f"Expected a hamiltonian, as from pnct.hamiltonian(gas); got {type(hamiltonian).__name__}."
+            )
         check_cpu_pool()
         self.model, self.hamiltonian, self.optim = model, as_arrays(hamiltonian), as_optax(optim)
         self.num_walkers = checked_integer("num_walkers", num_walkers, 2)
@@ -57,19 +76,24 @@ class VariationalFreeEnergy(eqx.Module):
         self.sharding = default_mesh() if sharding is None else sharding
 
     def init(self, key, *args) -> TrainState:
-        """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be right."""
+        """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be
+        right.
+        """
         init_key, key = jax.random.split(checked_key(key))
         check_hamiltonian(self.hamiltonian, args)
         program.check_observed(self.model, args)
         params = _init_params(self.model, init_key, as_arrays(args))
         sites = program.read_sites(self.model, params, args)
         check_flow(self.model, sites, params, as_arrays(args))
-        none, still = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params)
+        none = jnp.zeros((), jnp.int32)
+        still = jax.tree.map(jnp.zeros_like, params)
         state = TrainState(params, params, self.optim.init(params), key, none, still, none)
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
-        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters. Compiled once."""
+        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters.
+        Compiled once.
+        """
         return self._update(state, *as_arrays(args))
 
     @eqx.filter_jit
@@ -77,9 +101,13 @@ class VariationalFreeEnergy(eqx.Module):
         sites = program.read_sites(self.model, state.params, args)
         key, subkey = jax.random.split(state.key)
         batching = self.batching(sites)
-        walkers = draw_batch(self.model, sites, self.hamiltonian, state.params, args, subkey, batching, scores=True)
-        temperature, unit = self.hamiltonian.temperature, self.hamiltonian.energy_scale
-        energy, log_prob = walkers.kinetic + walkers.potential, walkers.log_prob
+        walkers = draw_batch(
+            self.model, sites, self.hamiltonian, state.params, args, subkey, batching, scores=True
+        )
+        temperature = self.hamiltonian.temperature
+        unit = self.hamiltonian.energy_scale
+        energy = walkers.kinetic + walkers.potential
+        log_prob = walkers.log_prob
         stage = failures.first_failures(sites, walkers)
         valid = stage == failures.SOUND
         weight = jnp.where(valid, walkers.weight, 0.0)
@@ -87,20 +115,34 @@ class VariationalFreeEnergy(eqx.Module):
         if sites.classical_params:
             rows = walkers.scores["classical"]
             thermal = temperature / unit
-            scores["classical"] = classical_scores(rows, log_prob, energy / unit, thermal, weight, sites.num_electrons)
+            scores["classical"] = classical_scores(
+                rows, log_prob, energy / unit, thermal, weight, sites.num_electrons
+            )
         if sites.quantum_params:
             rows = walkers.scores["quantum"]
-            scores["quantum"] = quantum_scores(rows, log_prob, energy / unit, 1.0 * valid, sites.num_electrons)
+            scores["quantum"] = quantum_scores(
+                rows, log_prob, energy / unit, 1.0 * valid, sites.num_electrons
+            )
 
         grads = jax.tree.map(jnp.zeros_like, state.params)
         for block in scores.values():
-            add = lambda old, new: old + new.astype(old.dtype)  # noqa: E731
+
+            def add(old, new):
+                return old + new.astype(old.dtype)
+
             grads |= {name: jax.tree.map(add, grads[name], g) for name, g in gradient(block).items()}
         updates, opt_state = self.optim.update(grads, state.opt_state, state.params, scores=scores)
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(
+            valid
+        )
         folded = failures.folded(sites, walkers, stage)
-        state, backtracked = apply_update(state, updates, opt_state, key, sites.quantum_params, finite, folded)
-        return gathered((state, _info(walkers, sites, temperature, stage, backtracked, finite | backtracked)), self.sharding)
+        state, backtracked = apply_update(
+            state, updates, opt_state, key, sites.quantum_params, finite, folded
+        )
+        return gathered(
+            (state, _info(walkers, sites, temperature, stage, backtracked, finite | backtracked)),
+            self.sharding,
+        )
 
     def run(
         self,
@@ -112,36 +154,59 @@ class VariationalFreeEnergy(eqx.Module):
         checkpoint: str | Path | None = None,
         callback: Callable[[int, Info], None] | None = None,
     ) -> RunResult:
-        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise.
+        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000,
+        bitwise.
 
-        checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from the last checkpoint
-        there, and with a larger num_steps further; the result is that of one uninterrupted run, bitwise. SIGTERM and Ctrl-C are
-        then saved and raise Interrupted. Raises ValueError where the directory holds another run.
+        checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from
+        the last checkpoint there, and with a larger num_steps further; the result is that of one
+        uninterrupted run, bitwise. SIGTERM and Ctrl-C are then saved and raise Interrupted. Raises ValueError
+        where the directory holds another run.
         callback: called as callback(step, info) after each step, step = 1 ... num_steps, info on the host.
-        Walkers and updates that are not finite are left out, counted and told by a NumericalWarning; after a few updates in a
-        row that were not made, TrainingFailedError.
+        Walkers and updates that are not finite are left out, counted and told by a NumericalWarning; after a
+        few updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
         start = self.init(key, *args) if init_state is None else init_state
         run = describe_run(self.model, self.hamiltonian, self.num_walkers, start, args)
         sites = program.read_sites(self.model, start.params, args)
-        update = lambda state: self.update(state, *args)  # noqa: E731
-        return train(update, start, num_steps, self.num_walkers, sites, run, progress_bar, checkpoint, callback, self._unit)
+
+        def update(state):
+            return self.update(state, *args)
+
+        return train(
+            update,
+            start,
+            num_steps,
+            self.num_walkers,
+            sites,
+            run,
+            progress_bar,
+            checkpoint,
+            callback,
+            self._unit,
+        )
 
     def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays.
 
-        With standard_error (of the total F, hartree) it stops as soon as that is reached; num_samples is then the most it draws.
+        With standard_error (of the total F, hartree) it stops as soon as that is reached; num_samples is then
+        the most it draws.
         """
         num_samples = checked_integer("num_samples", num_samples, 2)
-        key, batches, drawn = checked_key(key), [], 0
+        key = checked_key(key)
+        batches = []
+        drawn = 0
         while drawn < num_samples:
             batch_key = jax.random.fold_in(key, len(batches))
             batches.append(jax.device_get(self._draw(params, batch_key, *as_arrays(args))))
             drawn += self.num_walkers
-            if standard_error is not None and _error_of(batches, self.hamiltonian.temperature) <= standard_error:
+            if (
+                standard_error is not None
+                and _error_of(batches, self.hamiltonian.temperature) <= standard_error
+            ):
                 break
-        sites, walker = program.read_sites(self.model, params, args), _concatenate(batches)
+        sites = program.read_sites(self.model, params, args)
+        walker = _concatenate(batches)
         walker = jax.tree.map(lambda x: x[:num_samples], walker)
         failures.warn_of_draws(sites, walker)
         return Draws(

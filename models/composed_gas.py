@@ -7,11 +7,16 @@ from pnct.flows import Composed, ferminet, in_irreducible_wedge
 
 
 def composed_gas(gas: pnct.ElectronGas):
-    """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
+    """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units
+    of r_s a_0.
+    """
     occupation = pnct.module("occupation", transformer(gas, layers=2, width=16))
     make = in_irreducible_wedge(gas.orbitals, ferminet(gas.space, depth=2, width=16))
-    first, second = pnct.module("first", make), pnct.module("second", make)
+    first = pnct.module("first", make)
+    second = pnct.module("second", make)
     K = pnct.sample("K", dist.Occupation(gas, occupation))
-    P = gas.orbitals.quantum_numbers(K)  # the total momentum: states that symmetries of the cell relate have related flows
+    P = gas.orbitals.quantum_numbers(
+        K
+    )  # the total momentum: states that symmetries of the cell relate have related flows
     R = pnct.sample("R", dist.Born(gas.orbitals, K, Composed((first(P), second(P)))))
     return R

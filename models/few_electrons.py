@@ -1,4 +1,6 @@
-"""The uniform electron gas of few electrons: mixed configurations with Boltzmann weights, a flow for every symmetry sector."""
+"""The uniform electron gas of few electrons: mixed configurations with Boltzmann weights, a flow for every
+symmetry sector.
+"""
 
 import pnct
 import pnct.distributions as dist
@@ -9,10 +11,13 @@ from pnct.states.spin_adapted import spin_adapted
 
 
 def few_electrons(gas: pnct.ElectronGas):
-    """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
+    """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units
+    of r_s a_0.
+    """
     determinants = spin_adapted(gas.orbitals)
     mixing = pnct.module("ci", configuration_interaction(determinants, lowest=30_000))
-    states, occupation = mixing(determinants), pnct.module("occupation", shell_energies(gas))
+    states = mixing(determinants)
+    occupation = pnct.module("occupation", shell_energies(gas))
     flows = pnct.module("flows", by_sector(determinants, ferminet(gas.space, depth=2, width=16)))
     K = pnct.sample("K", dist.TabulatedOccupation(gas, occupation, mixing))
     Q = states.quantum_numbers(K)  # the total momentum, and the parity under a flip of all spins

@@ -1,4 +1,6 @@
-"""rho = sum_K p(K) |Psi_K><Psi_K| of electrons in a harmonic trap:  K ~ p(K),  R ~ |Psi_K(R)|^2 through continuous flows."""
+"""rho = sum_K p(K) |Psi_K><Psi_K| of electrons in a harmonic trap:  K ~ p(K),  R ~ |Psi_K(R)|^2 through
+continuous flows.
+"""
 
 import pnct
 import pnct.distributions as dist
@@ -9,13 +11,18 @@ from pnct.states.configuration_interaction import configuration_interaction
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):
-    """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in oscillator lengths."""
+    """Draws one canonical many-body state of the dot and its electrons. Returns R, shape (N, dim), in
+    oscillator lengths.
+    """
     flow = separated_centre_of_mass(trap.space, continuous(trap.space, depth=2, width=16))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
     states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
-        mixing = pnct.module("ci", configuration_interaction(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals))))
-        states, p_K = mixing(states), dist.TabulatedOccupation(trap, pnct.module("occupation", shell_energies(trap)), mixing)
+        mixing = pnct.module(
+            "ci", configuration_interaction(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals)))
+        )
+        states = mixing(states)
+        p_K = dist.TabulatedOccupation(trap, pnct.module("occupation", shell_energies(trap)), mixing)
     else:
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
     K = pnct.sample("K", p_K)

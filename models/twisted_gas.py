@@ -1,4 +1,6 @@
-"""The uniform electron gas with parameters that serve every twist: quasi-particle levels as a function of k, one flow."""
+"""The uniform electron gas with parameters that serve every twist: quasi-particle levels as a function of k,
+one flow.
+"""
 
 import pnct
 import pnct.distributions as dist
@@ -7,7 +9,9 @@ from pnct.flows import ferminet
 
 
 def twisted_gas(gas: pnct.ElectronGas):
-    """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units of r_s a_0."""
+    """Draws one canonical many-body state of the gas and its electrons. Returns R, shape (N, dim), in units
+    of r_s a_0.
+    """
     levels = pnct.module("levels", smooth_dispersion(gas))
     flow = pnct.module("flow", ferminet(gas.space, depth=2, width=16))
     K = pnct.sample("K", dist.Occupation(gas, levels))

@@ -21,7 +21,8 @@ class Estimate(NamedTuple):
         decimals = min(1 - math.floor(math.log10(self.error)), 300)  # beyond, 10**decimals is no float
         digits = round(self.error * 10**decimals)
         if digits == 100:  # 0.0996 rounds up to three digits: 0.10 has one decimal less
-            decimals, digits = decimals - 1, 10
+            decimals = decimals - 1
+            digits = 10
         if decimals <= 0:
             return f"{round(self.value, decimals):.0f}({digits * 10**-decimals})"
         return f"{self.value:.{decimals}f}({digits})"
@@ -35,7 +36,9 @@ class Estimate(NamedTuple):
 
 
 def mean_of_independent(x) -> Estimate:
-    """The mean of independent samples x, shape (n,), with standard error std/sqrt(n); nan for a single sample."""
+    """The mean of independent samples x, shape (n,), with standard error std/sqrt(n); nan for a single
+    sample.
+    """
     x = np.asarray(x, float)
     if x.size < 2:
         return Estimate(float(x.mean()), math.nan, float(x.size))

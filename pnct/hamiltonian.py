@@ -1,7 +1,8 @@
-r"""The local energy  (H Psi_K)(R)/Psi_K(R) = -c [Lap ln Psi + (grad ln Psi)^2] + V(R),  c = 1/(2 r_s^2) in the electron gas.
+r"""The local energy  (H Psi_K)(R)/Psi_K(R) = -c [Lap ln Psi + (grad ln Psi)^2] + V(R),  c = 1/(2 r_s^2) in
+the electron gas.
 
-The square of the complex gradient is taken without conjugation. The imaginary part averages to zero. Energies are in the
-unit of the system: hartree for the gas, hbar omega for electrons in a trap.
+The square of the complex gradient is taken without conjugation. The imaginary part averages to zero. Energies
+are in the unit of the system: hartree for the gas, hbar omega for electrons in a trap.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from pnct.kinetic import local_kinetic
 
 
 class LocalEnergy(NamedTuple):
-    """Kinetic and potential energy of one configuration, in hartree, and the local volume change of the flow."""
+    """Kinetic and potential energy of one configuration, in hartree, and the local volume change
+    of the flow.
+    """
 
     kinetic: Complex[Array, ""]
     potential: Float[Array, ""]
@@ -30,8 +33,8 @@ class LocalEnergy(NamedTuple):
 class Hamiltonian(eqx.Module):
     """(law of R, R) -> LocalEnergy. `kinetic_prefactor`: c; `potential`: V.
 
-    `temperature`; `energy_scale`: the scale of energies in which an optimiser sees its gradients; `unit`: what energies are
-    printed in.
+    `temperature`; `energy_scale`: the scale of energies in which an optimiser sees its gradients; `unit`:
+    what energies are printed in.
     """
 
     temperature: float
@@ -48,4 +51,10 @@ class Hamiltonian(eqx.Module):
 
 def hamiltonian(system, coulomb: bool = True) -> Hamiltonian:
     """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction."""
-    return Hamiltonian(system.temperature, system.energy_scale, system.kinetic_prefactor, system.potential(coulomb), system.unit)
+    return Hamiltonian(
+        system.temperature,
+        system.energy_scale,
+        system.kinetic_prefactor,
+        system.potential(coulomb),
+        system.unit,
+    )

@@ -1,6 +1,7 @@
 r"""The exact local kinetic energy of Psi_K(R) = Phi_K(zeta) |det J|^(1/2),  zeta = T(R),  J = d zeta/dR.
 
-With s, S the gradient and the Hessian of ln Phi_K at zeta, and g, T1 - T2 the gradient and the Laplacian of ln|det J|,
+With s, S the gradient and the Hessian of ln Phi_K at zeta, and g, T1 - T2 the gradient and the Laplacian of
+ln|det J|,
 
     grad ln Psi = J^T s + g/2
     Lap  ln Psi = s . Lap zeta + sum_{mu mu'} S_{mu mu'} (J J^T)_{mu mu'} + (T1 - T2)/2
@@ -29,12 +30,16 @@ class LocalKinetic(NamedTuple):
 
 
 def local_kinetic(orbitals, K, flow, R: Float[Array, "N dim"]) -> LocalKinetic:
-    """ln Psi_K(R) and its exact derivatives. Raises ValueError if K or R does not fit the cell of the orbitals."""
+    """ln Psi_K(R) and its exact derivatives. Raises ValueError if K or R does not fit the cell of the
+    orbitals.
+    """
     # Accelerators round the factors of float32 products to ten bits unless told otherwise.
     with jax.default_matmul_precision("highest"):
         T = flow_derivatives(flow, R)
         phi = slater.derivatives(orbitals, K, T.zeta)
-        s, S, J = phi.gradient.reshape(-1), phi.hessian.reshape(T.jacobian.shape), T.jacobian
+        s = phi.gradient.reshape(-1)
+        S = phi.hessian.reshape(T.jacobian.shape)
+        J = T.jacobian
 
         gradient = s @ J + T.grad_log_det / 2
         laplacian = s @ T.laplacian + jnp.sum(S * (J @ J.T)) + T.lap_log_det / 2

@@ -1,4 +1,6 @@
-"""What a model is written with: NumPyro's `sample` and `param`, with distrax laws accepted, and `module` for networks."""
+"""What a model is written with: NumPyro's `sample` and `param`, with distrax laws accepted, and `module` for
+networks.
+"""
 
 from collections.abc import Callable
 
@@ -14,7 +16,9 @@ __all__ = ["module", "param", "sample"]
 
 
 def sample(name: str, fn, obs=None, **kwargs):
-    """numpyro.sample, where `fn` may also be a distrax distribution. All NumPyro handlers work on the site."""
+    """numpyro.sample, where `fn` may also be a distrax distribution. All NumPyro handlers work on
+    the site.
+    """
     if isinstance(fn, distrax.Distribution):
         fn = DistraxSite(fn)
     try:
@@ -57,7 +61,9 @@ def is_trained(leaf) -> bool:
 def _constants(name, make):
     """What is not trainable in the module that `make` makes: no parameter is computed for it."""
     found = []
-    jax.eval_shape(lambda key: found.append(eqx.filter(make(key), is_trained, inverse=True)), jax.random.key(0))
+    jax.eval_shape(
+        lambda key: found.append(eqx.filter(make(key), is_trained, inverse=True)), jax.random.key(0)
+    )
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
         raise ValueError(f"Expected integer constants of module '{name}' to be numpy arrays; got jax arrays.")
     return found[0]

@@ -1,17 +1,18 @@
 r"""Where the electrons live, and how a displacement becomes features: a periodic cell, or open space.
 
-A flow meets coordinates only through the functions of its space. With kappa = 2 pi/L the features of a pair in a cell are
+A flow meets coordinates only through the functions of its space. With kappa = 2 pi/L the features of a pair
+in a cell are
 
     cos(kappa r_b),   sin(kappa r_b),   s = [sum_b sin^2(kappa r_b/2)]^(1/2),   s sin(kappa r_b)
 
-periodic, and smooth but for r = 0, where s ~ |r| and s sin(kappa r) ~ |r| r let the flow form the electrons' cusps: the
-divergence of the latter is proportional to |r|. (|sin(kappa r)| in the place of s would have cusps at L/2 too.)
-In open space, with s = |r|/L, they are
+periodic, and smooth but for r = 0, where s ~ |r| and s sin(kappa r) ~ |r| r let the flow form the electrons'
+cusps: the divergence of the latter is proportional to |r|. (|sin(kappa r)| in the place of s would have cusps
+at L/2 too.) In open space, with s = |r|/L, they are
 
     ln(1 + s),   s/(1 + s),   (r/L)/(1 + s)
 
-the last of which is r - |r| r + ... near zero. There a single electron has features too, since the trap has a centre:
-functions of r^2, because nothing has a cusp there.
+the last of which is r - |r| r + ... near zero. There a single electron has features too, since the trap has a
+centre: functions of r^2, because nothing has a cusp there.
 """
 
 from typing import Protocol
@@ -23,7 +24,9 @@ from jaxtyping import Array, Float
 
 
 class Space(Protocol):
-    """The electrons (up, down), the dimension, a unit of length L, and functions of displacements in that unit."""
+    """The electrons (up, down), the dimension, a unit of length L, and functions of displacements in that
+    unit.
+    """
 
     num_electrons: tuple[int, int]
     dim: int
@@ -55,7 +58,9 @@ class Space(Protocol):
         """By |r| at r = 0: of the even features, and of direction/r."""
 
     @staticmethod
-    def one_body_features(r: Float[Array, "*N dim"], L: float) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
+    def one_body_features(
+        r: Float[Array, "*N dim"], L: float
+    ) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
         """Even features and direction of single electrons, seen from the centre; None where there is none."""
 
     def sector_features(self, Q: Float[Array, " q"]) -> Float[Array, " C"]:
@@ -83,7 +88,9 @@ class Particles(eqx.Module):
 
 
 class Cell(Particles):
-    """The periodic box and who is in it: electron numbers (up, down), dimension, and side length `L` in units of r_s a_0."""
+    """The periodic box and who is in it: electron numbers (up, down), dimension, and side length `L` in units
+    of r_s a_0.
+    """
 
     L: float = eqx.field(static=True)
 
@@ -95,7 +102,8 @@ class Cell(Particles):
     @staticmethod
     def features(r, L):
         """[cos(2 pi r/L), sin(2 pi r/L), s, s sin(2 pi r/L)]."""
-        sine, s = jnp.sin((2 * np.pi / L) * r), chord(r, L)
+        sine = jnp.sin((2 * np.pi / L) * r)
+        s = chord(r, L)
         return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), sine, s, s * sine], axis=-1)
 
     @staticmethod
@@ -118,7 +126,8 @@ class Cell(Particles):
         return None
 
     def sector_features(self, Q):
-        """[1 - cos(P L/N), sin(P L/N)] of the total momentum P, the same where each electron gains a reciprocal-lattice vector.
+        """[1 - cos(P L/N), sin(P L/N)] of the total momentum P, the same where each electron gains a
+        reciprocal-lattice vector.
 
         That would only move the centre of mass. A parity after P is taken as it is.
         """
@@ -132,7 +141,9 @@ class Cell(Particles):
 
 
 class OpenSpace(Particles):
-    """All space around one centre and who is in it: electron numbers (up, down), dimension, and the unit of length `L`."""
+    """All space around one centre and who is in it: electron numbers (up, down), dimension, and the unit of
+    length `L`.
+    """
 
     L: float = eqx.field(static=True, default=1.0)
 
@@ -168,13 +179,17 @@ class OpenSpace(Particles):
         return jnp.concatenate([jnp.log(q), 1 - 1 / q], axis=-1), r / jnp.sqrt(q)
 
     def sector_features(self, Q):
-        """[|M|/(1 + |M|), M mod 2] of the total angular momentum M, the same for M and -M: time reversal stays a symmetry."""
+        """[|M|/(1 + |M|), M mod 2] of the total angular momentum M, the same for M and -M: time reversal
+        stays a symmetry.
+        """
         M = jnp.abs(jnp.asarray(Q))
         return jnp.concatenate([M / (1 + M), M % 2])
 
     def conserved_motion(self, R):
         """In two dimensions turned about the centre, by 1 radian."""
-        return R if self.dim == 3 else R @ np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]], R.dtype)
+        return (
+            R if self.dim == 3 else R @ np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]], R.dtype)
+        )
 
 
 def norm(r: Float[Array, "*pairs dim"]) -> Float[Array, "*pairs 1"]:

@@ -1,4 +1,6 @@
-"""Checks of what a user hands over, before anything is traced: an error in one line, "Expected ...; got ..."."""
+"""Checks of what a user hands over, before anything is traced: an error in one line, "Expected
+...; got ...".
+"""
 
 import math
 from collections.abc import Callable
@@ -19,7 +21,9 @@ def checked_num_electrons(num_electrons) -> tuple[int, int]:
         up, down = (int(n) for n in num_electrons)
         exact = all(int(n) == n for n in num_electrons)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}.") from None
+        raise ValueError(
+            f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}."
+        ) from None
     if not exact or min(up, down) < 0 or up + down == 0:
         raise ValueError(f"Expected num_electrons = (up, down) >= 0 and not both 0; got {num_electrons!r}.")
     return up, down
@@ -46,4 +50,6 @@ def checked_dim(dim) -> int:
 def check_room(num_orbitals: int, num_electrons: tuple[int, int]) -> None:
     """Raises ValueError unless the table has an orbital for every electron of each species."""
     if num_orbitals < max(num_electrons):
-        raise ValueError(f"Expected num_orbitals >= num_electrons; got {num_orbitals} < {max(num_electrons)}. Raise `cutoff`.")
+        raise ValueError(
+            f"Expected num_orbitals >= num_electrons; got {num_orbitals} < {max(num_electrons)}. Raise `cutoff`."
+        )

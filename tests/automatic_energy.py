@@ -1,4 +1,6 @@
-"""The local kinetic energy by automatic differentiation of ln Psi:  -(Lap ln Psi + (grad ln Psi)^2)/(2 r_s^2)."""
+"""The local kinetic energy by automatic differentiation of ln Psi:  -(Lap ln Psi + (grad ln Psi)^2)/(2
+r_s^2).
+"""
 
 from functools import partial
 
@@ -20,7 +22,10 @@ def modules_of(model, gas):
 def moved_modules(model, gas, names, size):
     """The same, where all parameters of the modules of these names are random numbers."""
     params, rng = modules_of(model, gas), np.random.default_rng(0)
-    return params | {name: jax.tree.map(lambda x: jnp.asarray(size * rng.normal(size=x.shape)), params[name]) for name in names}
+    return params | {
+        name: jax.tree.map(lambda x: jnp.asarray(size * rng.normal(size=x.shape)), params[name])
+        for name in names
+    }
 
 
 @partial(jax.jit, static_argnums=(0, 2))
@@ -28,8 +33,16 @@ def kinetic_energies(model, params, gas, key):
     """That of the library and that of automatic differentiation, at one draw of the model."""
     sites = trace(seed(substitute(model, params), key)).get_trace(gas)
     born, R = sites["R"]["fn"], sites["R"]["value"]
-    log_psi = lambda x: born.log_psi(x.reshape(R.shape))  # noqa: E731
-    split = lambda f: lambda x: jnp.stack([f(x).real, f(x).imag])  # noqa: E731
-    gradient, hessian = jax.jacfwd(split(log_psi))(R.ravel()), jax.jacfwd(jax.jacfwd(split(log_psi)))(R.ravel())
+
+    def log_psi(x):
+        return born.log_psi(x.reshape(R.shape))
+
+    def split(f):
+        return lambda x: jnp.stack([f(x).real, f(x).imag])
+
+    gradient, hessian = (
+        jax.jacfwd(split(log_psi))(R.ravel()),
+        jax.jacfwd(jax.jacfwd(split(log_psi)))(R.ravel()),
+    )
     gradient, laplacian = gradient[0] + 1j * gradient[1], jnp.trace(hessian[0]) + 1j * jnp.trace(hessian[1])
     return hamiltonian(gas)(born, R).kinetic, -(laplacian + jnp.sum(gradient**2)) / (2 * gas.rs**2)

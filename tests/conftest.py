@@ -12,7 +12,9 @@ jax.config.update("jax_enable_x64", True)
 
 
 def pytest_configure(config):
-    """The quick tests compile far longer than they compute, so they are compiled in a hurry; the slow ones are not."""
+    """The quick tests compile far longer than they compute, so they are compiled in a hurry; the slow ones
+    are not.
+    """
     if "not slow" in config.option.markexpr:
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the programs that tests start
         jax.config.update("jax_disable_most_optimizations", True)
@@ -20,7 +22,9 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def few_compiled_programs():
-    """A compiled program keeps some 40 memory maps, and Linux allows a process 65530: fewer than all the tests' programs."""
+    """A compiled program keeps some 40 memory maps, and Linux allows a process 65530: fewer than all the
+    tests' programs.
+    """
     yield
     maps = Path("/proc/self/maps")  # absent elsewhere
     if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:

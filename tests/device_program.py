@@ -1,7 +1,7 @@
 """The tiny run on several devices or in several processes; prints its numbers as JSON.
 
-python device_program.py devices DIR              on 1, 2 and 8 of eight CPU devices; and 2 + 2 steps on 8 of them
-python device_program.py process DIR I PORT STEPS one of two processes, I = 0 or 1; the first one prints
+python device_program.py devices DIR              on 1, 2 and 8 of eight CPU devices; and 2 + 2 steps on 8 of
+them python device_program.py process DIR I PORT STEPS one of two processes, I = 0 or 1; the first one prints
 """
 
 import json

@@ -1,4 +1,6 @@
-"""The flow of free electrons, R -> R: with it the Born law is that of plane waves, and everything is known."""
+"""The flow of free electrons, R -> R: with it the Born law is that of plane waves, and everything
+is known.
+"""
 
 import equinox as eqx
 

@@ -59,7 +59,9 @@ def trained_features(r, L):
 
 
 def as_ferminet(trained: TrainedFlow, space: Cell) -> FermiNet:
-    """The trained flow as ours, but for its shift `output.b` of all electrons alike, which changes Psi by a phase."""
+    """The trained flow as ours, but for its shift `output.b` of all electrons alike, which changes Psi by a
+    phase.
+    """
     d = space.dim
     W = trained.second.w.shape[1]
     # Our means leave out i = j, whose pair features are constant.
@@ -100,7 +102,9 @@ class TrainedOccupation(eqx.Module):
             k = jax.random.categorical(jax.random.fold_in(key, t), log_conditional)
             return K.at[t].set(k), log_p + log_conditional[k]
 
-        return jax.lax.fori_loop(0, self.num_electrons, occupy, (jnp.zeros(self.num_electrons, int), jnp.zeros(())))
+        return jax.lax.fori_loop(
+            0, self.num_electrons, occupy, (jnp.zeros(self.num_electrons, int), jnp.zeros(()))
+        )
 
     def log_conditional(self, K, t):
         """ln p of every orbital for electron t, given those before it in K."""
@@ -110,7 +114,9 @@ class TrainedOccupation(eqx.Module):
         return jax.nn.log_softmax(jnp.where(allowed, self.logits(K)[t], -jnp.inf))
 
     def logits(self, K):
-        linear = lambda name, x: x @ self.weights[f"{name}/w"] + self.weights[f"{name}/b"]  # noqa: E731
+        def linear(name, x):
+            return x @ self.weights[f"{name}/w"] + self.weights[f"{name}/b"]
+
         h = jnp.tanh(linear("embedding_mlp", jnp.asarray(self.orbitals)[K]))
         for layer in ("layer0", "layer1"):
             q, k, v = (_heads(linear(f"{layer}_attn/{part}", h)) for part in ("query", "key", "value"))
@@ -138,9 +144,14 @@ class Trained(NamedTuple):
 def load(reference, rs) -> Trained:
     """The network of N = 29 at this r_s (0.25, 0.5, 1.0, 3.0, 5.0, 10.0), with 64 of its walkers."""
     data = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
-    linear = lambda name: Linear(data[f"flow/fermi_net/{name}/w"], data[f"flow/fermi_net/{name}/b"])  # noqa: E731
+
+    def linear(name):
+        return Linear(data[f"flow/fermi_net/{name}/w"], data[f"flow/fermi_net/{name}/b"])
+
     space = Cell((int(data["meta/n"]), 0), int(data["meta/dim"]), float(data["meta/L"]))
-    flow = TrainedFlow(space.L, linear("~/linear"), linear("~/linear_2"), linear("~/linear_1"), linear("linear"))
+    flow = TrainedFlow(
+        space.L, linear("~/linear"), linear("~/linear_2"), linear("~/linear_1"), linear("linear")
+    )
     head = "van/transformer/"
     van = {name.removeprefix(head): np.asarray(data[name], float) for name in data if name.startswith(head)}
     occupation = TrainedOccupation(van, data["orbitals"], space.N)

@@ -1,4 +1,6 @@
-"""A small smooth flow with random weights: periodic, equivariant, not the identity. A test object, not a model."""
+"""A small smooth flow with random weights: periodic, equivariant, not the identity. A test object, not a
+model.
+"""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +11,9 @@ from pnct.orbitals.plane_waves import Cell
 
 
 class SmallFlow(eqx.Module):
-    """zeta_i = r_i + sum_{j != i} tanh(features(r_ij) A) B, with one A for like and one for unlike electrons."""
+    """zeta_i = r_i + sum_{j != i} tanh(features(r_ij) A) B, with one A for like and one for
+    unlike electrons.
+    """
 
     A: Float[np.ndarray, "2 2dim H"]
     B: Float[np.ndarray, "H dim"]

@@ -1,4 +1,6 @@
-"""Several CPU devices in one process are refused where the pool of threads is too small for them, before they can hang."""
+"""Several CPU devices in one process are refused where the pool of threads is too small for them, before they
+can hang.
+"""
 
 import subprocess
 import sys
@@ -20,7 +22,9 @@ print(jax.local_device_count())
 
 def run(before: str, after: str):
     program = PROGRAM.format(before=before, after=after)
-    return subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_devices_asked_for_after_the_import_are_refused():

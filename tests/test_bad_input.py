@@ -1,4 +1,5 @@
-"""Whatever is asked for, the outcome is a right answer or a ValueError that says what was expected: never another error.
+"""Whatever is asked for, the outcome is a right answer or a ValueError that says what was expected: never
+another error.
 
 Random systems, states, coordinates, settings and command lines, good and bad ones mixed; nothing is compiled.
 """
@@ -128,7 +129,9 @@ settings_of_networks = st.one_of(st.integers(-1, 6), st.floats(0, 5), st.boolean
 @cases(300)
 @given(settings_of_networks, settings_of_networks, settings_of_networks)
 def test_network_sizes_are_whole_numbers_or_refused(depth, width, heads):
-    whole = lambda *xs: all(isinstance(x, int) and not isinstance(x, bool) and x >= 1 for x in xs)  # noqa: E731
+    def whole(*xs):
+        return all(isinstance(x, int) and not isinstance(x, bool) and x >= 1 for x in xs)
+
     for make in (ferminet, backflow):
         assert (outcome(make, GAS.space, depth=depth, width=width) is not None) == whole(depth, width)
     possible = whole(depth, width, heads) and width % heads == 0
@@ -141,8 +144,14 @@ def test_settings_of_a_run_are_right_or_refused(num_walkers, chunk_size, optim):
     def make():
         return VariationalFreeEnergy(lambda gas: None, HAMILTONIAN, optim, num_walkers, chunk_size)
 
-    whole = lambda x, least: isinstance(x, int) and not isinstance(x, bool) and x >= least  # noqa: E731
-    good = whole(num_walkers, 2) and (chunk_size is None or whole(chunk_size, 1)) and not isinstance(optim, str | float | None)
+    def whole(x, least):
+        return isinstance(x, int) and not isinstance(x, bool) and x >= least
+
+    good = (
+        whole(num_walkers, 2)
+        and (chunk_size is None or whole(chunk_size, 1))
+        and not isinstance(optim, str | float | None)
+    )
     vfe = outcome(make)
     assert (vfe is not None) == good
     if vfe is not None:
@@ -188,11 +197,15 @@ FLAGS = {  # the sensible values are few, since each new size of the orbital tab
     "--samples": ["8", "7"],
     "--seed": ["3"],
 }
-flag = st.sampled_from(list(FLAGS)).flatmap(lambda name: st.sampled_from([f"{name}={x}" for x in FLAGS[name] * 2 + NONSENSE]))
+flag = st.sampled_from(list(FLAGS)).flatmap(
+    lambda name: st.sampled_from([f"{name}={x}" for x in FLAGS[name] * 2 + NONSENSE])
+)
 
 
 @cases(300)
-@given(st.lists(flag, max_size=4), st.sampled_from([[], [], [], ["--frobnicate"], ["--resume", "--overwrite"]]))
+@given(
+    st.lists(flag, max_size=4), st.sampled_from([[], [], [], ["--frobnicate"], ["--resume", "--overwrite"]])
+)
 def test_a_command_line_is_understood_or_refused_in_one_line(example, capsys, chosen, more):
     command = chosen + more
     parser = example.arguments()

@@ -1,4 +1,6 @@
-"""Imports run one way: examples, tests -> models | inference -> pnct; only progress.py and the examples print."""
+"""Imports run one way: examples, tests -> models | inference -> pnct; only progress.py and the examples
+print.
+"""
 
 import ast
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""A complete run that compiles and steps as fast as one can: two electrons, a flow with two parameters, a made-up energy.
+"""A complete run that compiles and steps as fast as one can: two electrons, a flow with two parameters, a
+made-up energy.
 
-As a script, `python tiny_program.py DIR STEPS` makes that run in a directory and prints the SHA-256 of all its numbers.
+As a script, `python tiny_program.py DIR STEPS` makes that run in a directory and prints the SHA-256 of all
+its numbers.
 """
 
 import hashlib
@@ -61,7 +63,9 @@ class MadeUpEnergy(eqx.Module):
 
 def model(gas, a=0.9):
     levels = pnct.module("levels", lambda key: Levels(jnp.zeros(len(gas.orbitals))))
-    shift = pnct.module("shift", lambda key: Shift(0.3 + 0.1 * jax.random.normal(key, (gas.dim,)), a, 2 * np.pi / gas.L))
+    shift = pnct.module(
+        "shift", lambda key: Shift(0.3 + 0.1 * jax.random.normal(key, (gas.dim,)), a, 2 * np.pi / gas.L)
+    )
     K = pnct.sample("K", dist.Occupation(gas, levels))
     return pnct.sample("R", dist.Born(gas.orbitals, K, shift))
 
@@ -83,7 +87,10 @@ def routine(**changes) -> VariationalFreeEnergy:
 
 def digest(result) -> str:
     """SHA-256 of every number of a result."""
-    data = lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x  # noqa: E731
+
+    def data(x):
+        return jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
     leaves = [np.asarray(data(leaf)) for leaf in jax.tree.leaves(result)]
     return hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest()
 

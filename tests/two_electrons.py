@@ -1,7 +1,9 @@
-"""Two electrons of one spin on a torus, exactly: the relative motion in plane waves q, on which the twist has no effect.
+"""Two electrons of one spin on a torus, exactly: the relative motion in plane waves q, on which the twist has
+no effect.
 
-H = P^2/4 + q^2 + [v(q - q') - v(q + q')]/L^2 between antisymmetric waves, v(q) = 2 pi/q in 2D; q is half-integer, in units of
-2 pi/L, along the axes where P - 2 twist is odd. What the finite basis leaves out falls as its cutoff^(-3/2). Hartree, a_0.
+H = P^2/4 + q^2 + [v(q - q') - v(q + q')]/L^2 between antisymmetric waves, v(q) = 2 pi/q in 2D; q is
+half-integer, in units of 2 pi/L, along the axes where P - 2 twist is odd. What the finite basis leaves out
+falls as its cutoff^(-3/2). Hartree, a_0.
 """
 
 import numpy as np

@@ -8,4 +8,10 @@ from pnct.inference.closed_form.boltzmann_weights import (
 )
 from pnct.inference.closed_form.diagonalisation import diagonalise
 
-__all__ = ["diagonalise", "fit_shell_energies", "fit_untabulated", "occupation_optimum", "shell_energy_shifts"]
+__all__ = [
+    "diagonalise",
+    "fit_shell_energies",
+    "fit_untabulated",
+    "occupation_optimum",
+    "shell_energy_shifts",
+]

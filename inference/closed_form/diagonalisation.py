@@ -1,17 +1,21 @@
-r"""The best mixing of configurations in closed form:  H in each block of pnct.states.configuration_interaction, from samples, and its eigenvectors.
+r"""The best mixing of configurations in closed form:  H in each block of
+pnct.states.configuration_interaction, from samples, and its eigenvectors.
 
-Of all orthonormal states in the span of a block's Psi_t, t = 1 ... n, its eigenstates have the lowest F, the lower ones with the
-larger p (Gibbs). The n states share one flow, so samples of all serve every matrix element:
+Of all orthonormal states in the span of a block's Psi_t, t = 1 ... n, its eigenstates have the lowest F, the
+lower ones with the larger p (Gibbs). The n states share one flow, so samples of all serve every matrix
+element:
 
     S_tt' = E[ Psi_t^* Psi_t'/rho ],    H_tt' = E[ Psi_t^* (H Psi_t')/rho ],    R ~ rho = (1/n) sum_t |Psi_t|^2
 
-S is the unit matrix but for noise. The same noise is in H, and S^{-1} H is free of it where the block is closed under H: then
-H Psi_t' = sum_t Psi_t h_tt' holds at every R, and S^{-1} H = h for any samples. (The linear method of variational Monte Carlo
-has this property: Nightingale and Melik-Alaverdian, Phys. Rev. Lett. 87, 043401 (2001).) What is not zero by twice its error is
-taken to be zero in the basis of the present states, so that noise leaves converged states alone.
+S is the unit matrix but for noise. The same noise is in H, and S^{-1} H is free of it where the block is
+closed under H: then H Psi_t' = sum_t Psi_t h_tt' holds at every R, and S^{-1} H = h for any samples. (The
+linear method of variational Monte Carlo has this property: Nightingale and Melik-Alaverdian, Phys. Rev. Lett.
+87, 043401 (2001).) What is not zero by twice its error is taken to be zero in the basis of the present
+states, so that noise leaves converged states alone.
 
-A tabulated p(K) (pnct.distributions.tabulated) is set to the Boltzmann factors exp(-E_n/T) of the eigenvalues: the optimum
-for these states, with what is one-body in E_n given to the levels, so that states which are not listed have their share of it.
+A tabulated p(K) (pnct.distributions.tabulated) is set to the Boltzmann factors exp(-E_n/T) of the
+eigenvalues: the optimum for these states, with what is one-body in E_n given to the levels, so that states
+which are not listed have their share of it.
 """
 
 from functools import partial
@@ -38,7 +42,8 @@ FOLDS = 20  # of the jackknife
 ROUNDING = 1e-9  # of the matrix elements, so that it does not turn degenerate states
 BATCH = 1024  # samples that are drawn together
 MIN_VARIANCE = 1e-6  # variance of its occupation below which a level stays where it is
-MAX_SMALL_BLOCK = 32  # states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
+# states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
+MAX_SMALL_BLOCK = 32
 MIN_SAMPLES_PER_ROW = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
@@ -52,53 +57,70 @@ def diagonalise(
     site: str = "K",
     levels: str = "occupation",
 ) -> Params:
-    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for them.
+    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for
+    them.
 
     num_samples: exact samples of all blocks, see `shared_among_blocks`; at least 8 n for each n by n matrix.
-    name: the module made by `configuration_interaction`.  site: the one that names the states.  levels: the module with the levels
-    of a tabulated p(K). All else stays as it is.
-    Raises ValueError where the model has no such module.
+    name: the module made by `configuration_interaction`.  site: the one that names the states.  levels: the
+    module with the levels of a tabulated p(K). All else stays as it is. Raises ValueError where the model has
+    no such module.
     """
     num_samples = checked_integer("num_samples", num_samples, 1)
     sites = program.read_sites(vfe.model, params, args)
     traced = program.trace_at_zero(vfe.model, sites, params, site, args)
     orbitals = traced[sites.born]["fn"].distribution.orbitals
     if name not in params or not isinstance(orbitals, CIStates):
-        raise ValueError(f"Expected a module '{name}' of configuration_interaction in the states; got {', '.join(params)}.")
-    mixing, blocks = orbitals.mixing, orbitals.mixing.blocks
+        raise ValueError(
+            f"Expected a module '{name}' of configuration_interaction in the states; got {', '.join(params)}."
+        )
+    mixing = orbitals.mixing
+    blocks = orbitals.mixing.blocks
     first = first_entries(mixing, blocks)
-    p_K, T = program.distribution(traced[site]), float(vfe.hamiltonian.temperature)
+    p_K = program.distribution(traced[site])
+    T = float(vfe.hamiltonian.temperature)
     thermal = T > 0 and isinstance(p_K, TabulatedOccupation)
-    counts = shared_among_blocks(num_samples, mixing, np.asarray(p_K.log_levels() + mixing.log_weights) if thermal else None)
+    counts = shared_among_blocks(
+        num_samples, mixing, np.asarray(p_K.log_levels() + mixing.log_weights) if thermal else None
+    )
     sums = sampled_elements(vfe, key, params, counts, args, sites, site, mixing)
 
-    coefficients, energies = np.array(mixing.coefficients, float), np.full(len(mixing.states), np.nan)
+    coefficients = np.array(mixing.coefficients, float)
+    energies = np.full(len(mixing.states), np.nan)
     for entry, found in sums.items():
         n = len(found.S[0])
         rows = entry + np.arange(n * n).reshape(n, n)
         coefficients[rows], E = eigenstates(coefficients[rows], found)
         for i in np.nonzero(first == entry)[0]:
             energies[blocks[i]] = E
-    like = lambda x: jnp.asarray(x, mixing.coefficients.dtype)  # noqa: E731
-    params = params | {name: eqx.tree_at(lambda module: module.coefficients, params[name], like(coefficients))}
+
+    def like(x):
+        return jnp.asarray(x, mixing.coefficients.dtype)
+
+    params = params | {
+        name: eqx.tree_at(lambda module: module.coefficients, params[name], like(coefficients))
+    }
     if not thermal:
         return params
     log_weights, shifts = thermal_weights(p_K, energies / T)
     return params | {
         name: eqx.tree_at(lambda module: module.log_weights, params[name], like(log_weights)),
-        levels: eqx.tree_at(lambda module: module.energy_shifts, params[levels], like(p_K.network.energy_shifts + shifts)),
+        levels: eqx.tree_at(
+            lambda module: module.energy_shifts, params[levels], like(p_K.network.energy_shifts + shifts)
+        ),
     }
 
 
 def shared_among_blocks(
     num_samples: int, mixing: ConfigurationInteraction, log_p: Float[np.ndarray, " S"] | None = None
 ) -> Int[np.ndarray, " blocks"]:
-    """The number of samples of each block: in proportion to its states, or, where ln p(K) + constant is known, half of the work.
+    """The number of samples of each block: in proportion to its states, or, where ln p(K) + constant is
+    known, half of the work.
 
-    The other half makes the entropy as sure as it can: an error of E_n/T moves S by p_n (ln p_n + S), and a sample of a block
-    of n states takes n local energies and has 1/n of the weight for each state.
+    The other half makes the entropy as sure as it can: an error of E_n/T moves S by p_n (ln p_n + S), and a
+    sample of a block of n states takes n local energies and has 1/n of the weight for each state.
     """
-    first, sizes = first_entries(mixing, mixing.blocks), np.array([len(block) for block in mixing.blocks])
+    first = first_entries(mixing, mixing.blocks)
+    sizes = np.array([len(block) for block in mixing.blocks])
     counts = num_samples * sizes / sizes.sum()
     if log_p is not None:
         log_p = log_p - np.logaddexp.reduce(log_p)
@@ -110,26 +132,37 @@ def shared_among_blocks(
     return np.maximum(counts.astype(int), -(-MIN_SAMPLES_PER_ROW * sizes // shared))
 
 
-def sampled_elements(vfe, key, params: Params, counts, args, sites, site: str, mixing) -> dict[int, "Elements"]:
+def sampled_elements(
+    vfe, key, params: Params, counts, args, sites, site: str, mixing
+) -> dict[int, "Elements"]:
     """S and H of every distinct U, by its first entry, from so many samples of each block."""
     blocks = mixing.blocks
-    first, sizes = first_entries(mixing, blocks), np.array([len(block) for block in blocks])
+    first = first_entries(mixing, blocks)
+    sizes = np.array([len(block) for block in blocks])
     sums = {entry: Elements.none(sizes[first == entry][0]) for entry in np.unique(first)}
-    keys, laid_out, batching = jax.random.split(key, counts.sum()), (params, as_arrays(args)), vfe.batching(sites)
+    keys = jax.random.split(key, counts.sum())
+    laid_out = (params, as_arrays(args))
+    batching = vfe.batching(sites)
     for some in alike(sizes):
         widest = sizes[some].max()
         members = np.array([np.resize(blocks[i], widest) for i in some])
         signs = np.array([np.resize(mixing.signs[blocks[i][0], : sizes[i]], widest) for i in some])
         which = np.repeat(np.arange(len(some)), counts[some])
-        own, keys = keys[: len(which)], keys[len(which) :]
+        own = keys[: len(which)]
+        keys = keys[len(which) :]
         for start in range(0, len(which), BATCH):
             batch = which[start : start + BATCH]
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
-            psi, energy = jax.device_get(_amplitudes(vfe.model, sites, vfe.hamiltonian, site, laid_out, walkers, batching))
-            psi, energy, entries = psi[: len(batch)] * signs[batch], energy[: len(batch)], first[some][batch]
+            psi, energy = jax.device_get(
+                _amplitudes(vfe.model, sites, vfe.hamiltonian, site, laid_out, walkers, batching)
+            )
+            psi = psi[: len(batch)] * signs[batch]
+            energy = energy[: len(batch)]
+            entries = first[some][batch]
             for entry in np.unique(entries):
-                n, here = len(sums[entry].S[0]), entries == entry
+                n = len(sums[entry].S[0])
+                here = entries == entry
                 sums[entry] = sums[entry].added(psi[here, :n], energy[here, :n])
     return sums
 
@@ -140,8 +173,11 @@ def first_entries(mixing: ConfigurationInteraction, blocks: list) -> Int[np.ndar
 
 
 def alike(sizes: Int[np.ndarray, " blocks"]) -> list[Int[np.ndarray, " some"]]:
-    """The blocks by size, each part with those of more than half of its largest, the last one with all small ones."""
-    left, parts = np.argsort(-sizes, kind="stable"), []
+    """The blocks by size, each part with those of more than half of its largest, the last one with all small
+    ones.
+    """
+    left = np.argsort(-sizes, kind="stable")
+    parts = []
     while sizes[left[0]] > MAX_SMALL_BLOCK:
         some = sizes[left] > sizes[left[0]] / 2
         parts.append(left[some])
@@ -152,7 +188,9 @@ def alike(sizes: Int[np.ndarray, " blocks"]) -> list[Int[np.ndarray, " some"]]:
 
 
 class Elements(NamedTuple):
-    """S and H of a block of n states, summed over the samples of each fold of the jackknife, and how many these are."""
+    """S and H of a block of n states, summed over the samples of each fold of the jackknife, and how many
+    these are.
+    """
 
     S: Complex[np.ndarray, "folds n n"]
     H: Complex[np.ndarray, "folds n n"]
@@ -164,21 +202,30 @@ class Elements(NamedTuple):
         return cls(np.zeros((FOLDS, n, n), complex), np.zeros((FOLDS, n, n), complex), 0)
 
     def added(self, psi: Complex[np.ndarray, "B n"], energy: Complex[np.ndarray, "B n"]) -> "Elements":
-        """With those of B samples more, Psi_t/rho^(1/2) and H Psi_t/Psi_t at each; unsound ones are left out."""
+        """With those of B samples more, Psi_t/rho^(1/2) and H Psi_t/Psi_t at each; unsound ones
+        are left out.
+        """
         sound = np.all(np.isfinite(psi) & np.isfinite(energy), axis=1)
-        psi, energy, fold = psi[sound], energy[sound], (self.count + np.arange(sound.sum())) % FOLDS
+        psi = psi[sound]
+        energy = energy[sound]
+        fold = (self.count + np.arange(sound.sum())) % FOLDS
         folds = [(psi[fold == i], energy[fold == i]) for i in range(FOLDS)]
         S = np.array([psi.conj().T @ psi for psi, _ in folds])
         H = np.array([psi.conj().T @ (psi * energy) for psi, energy in folds])
         return Elements(self.S + S, self.H + H, self.count + len(fold))
 
 
-def eigenstates(U: Float[np.ndarray, "n n"], found: Elements) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
-    """The rows of U turned to eigenvectors, lowest first, and the eigenvalues; U and nan where there are too few samples."""
+def eigenstates(
+    U: Float[np.ndarray, "n n"], found: Elements
+) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, " n"]]:
+    """The rows of U turned to eigenvectors, lowest first, and the eigenvalues; U and nan where there are too
+    few samples.
+    """
     n = len(U)
     if found.count < MIN_SAMPLES_PER_ROW * n:
         return U, np.full(n, np.nan)
-    S, H = found.S.sum(axis=0), found.H.sum(axis=0)
+    S = found.S.sum(axis=0)
+    H = found.H.sum(axis=0)
 
     def effective(S, H):
         h = U @ np.linalg.solve(S, H).real @ U.T
@@ -198,17 +245,19 @@ def thermal_weights(
 ) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, " levels"]]:
     """s_K, and what to add to the levels, for ln p(K) = -E_K/T + constant of the listed states.
 
-    reduced_energies: E_K/T; nan where unknown, and there s_K = 0. The change of the levels is the least-squares fit with the
-    weights exp(-E_K/T).
+    reduced_energies: E_K/T; nan where unknown, and there s_K = 0. The change of the levels is the
+    least-squares fit with the weights exp(-E_K/T).
     """
     known = np.isfinite(reduced_energies)
     if not np.any(known):
         return np.zeros(len(known)), np.zeros(int(p_K.gas.shell_index.max()) + 1)
-    y, n = reduced_energies[known], shell_occupations(p_K.gas, p_K.mixing.states[known])
+    y = reduced_energies[known]
+    n = shell_occupations(p_K.gas, p_K.mixing.states[known])
     p = np.exp(y.min() - y)
     p /= p.sum()
     wanted = -y - np.asarray(p_K.log_levels(), float)[known]  # of s, were the levels to stay
-    wanted, n = wanted - p @ wanted, n - p @ n
+    wanted = wanted - p @ wanted
+    n = n - p @ n
     shifts = np.linalg.solve(n.T @ (p[:, None] * n) + MIN_VARIANCE * np.eye(n.shape[1]), -n.T @ (p * wanted))
     s = np.zeros(len(known))
     s[known] = wanted + n @ shifts
@@ -217,16 +266,20 @@ def thermal_weights(
 
 @eqx.filter_jit
 def _amplitudes(model, sites, hamiltonian, site, shared, walkers, batching: Batching):
-    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the block's size."""
+    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the
+    block's size.
+    """
     one = partial(_sample, model, sites, hamiltonian, site)
     return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)
 
 
 def _sample(model, sites, hamiltonian, site, shared, walker) -> tuple[Array, Array]:
-    (params, args), (key, members, size) = shared, walker
+    params, args = shared
+    key, members, size = walker
     choose, draw = jax.random.split(key)
     first = _born(model, sites, params, site, jnp.zeros(sites.num_electrons, int), args).orbitals
-    base, Ks = first.base, jnp.asarray(first.mixing.states)[members]
+    base = first.base
+    Ks = jnp.asarray(first.mixing.states)[members]
     K = Ks[jax.random.randint(choose, (), 0, size)]
     flow = _born(model, sites, params, site, K, args).flow  # the same for the whole block
     drawn = Born(base, K, flow).draw(draw)

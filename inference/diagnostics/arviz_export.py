@@ -1,9 +1,10 @@
-"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), training (history), constant_data (orbitals).
+"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), training (history),
+constant_data (orbitals).
 
     free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals)
 
-ArviZ changed its container between 0.23 (InferenceData) and 1.0 (xarray.DataTree); the groups are the same in both, and
-`to_netcdf` and `arviz.from_netcdf` keep everything.
+ArviZ changed its container between 0.23 (InferenceData) and 1.0 (xarray.DataTree); the groups are the same in
+both, and `to_netcdf` and `arviz.from_netcdf` keep everything.
 """
 
 from importlib.metadata import version
@@ -19,30 +20,39 @@ VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     """The draws as an `arviz.InferenceData` (ArviZ 0.23) or an `xarray.DataTree` (ArviZ 1).
 
-    Independent samples have no chains, but R-hat and ESS need several: consecutive blocks of samples become chains.
-    Their number is the largest divisor of the number of samples that is <= num_chains, so that no sample is lost
-    (a prime number makes one chain). Metropolis samples, flattened chain by chain, keep their chains this way.
+    Independent samples have no chains, but R-hat and ESS need several: consecutive blocks of samples become
+    chains. Their number is the largest divisor of the number of samples that is <= num_chains, so that no
+    sample is lost (a prime number makes one chain). Metropolis samples, flattened chain by chain, keep their
+    chains this way.
 
     history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
-    system: an ElectronGas or a HarmonicTrap. Then electrons are labelled by spin, K is also counted by shell (K_by_shell), and
-    the group `constant_data` holds the orbitals: energy, shell, wave vector and twist where there is one, ideal occupation.
-    Failed walkers stay, as nan. Attributes, on every group: temperature, unit (of energies), num_electrons, born_site, versions.
+    system: an ElectronGas or a HarmonicTrap. Then electrons are labelled by spin, K is also counted by shell
+    (K_by_shell), and the group `constant_data` holds the orbitals: energy, shell, wave vector and twist where
+    there is one, ideal occupation. Failed walkers stay, as nan. Attributes, on every group: temperature, unit
+    (of energies), num_electrons, born_site, versions.
     """
     import arviz  # takes 2-3 s
     import xarray
 
     if draws.born_site not in draws.samples:
-        raise ValueError(f"Expected born_site among the sites {sorted(draws.samples)}; got {draws.born_site!r}.")
+        raise ValueError(
+            f"Expected born_site among the sites {sorted(draws.samples)}; got {draws.born_site!r}."
+        )
     if num_chains < 1:
         raise ValueError(f"Expected num_chains >= 1; got {num_chains}.")
     chains = largest_divisor(_num_samples(draws), num_chains)
 
-    posterior = {name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains)) for name, x in draws.samples.items()}
+    posterior = {
+        name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains))
+        for name, x in draws.samples.items()
+    }
     stats = {name: (("chain", "draw"), _dealt(x, chains)) for name, x in _sample_stats(draws).items()}
     groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
     if system is not None:
         shells = _shell_counts(draws, system)
-        groups["posterior"].update({name: (("chain", "draw", "shell"), _dealt(x, chains)) for name, x in shells.items()})
+        groups["posterior"].update(
+            {name: (("chain", "draw", "shell"), _dealt(x, chains)) for name, x in shells.items()}
+        )
         groups["constant_data"] = xarray.Dataset(_orbitals(system))
     groups = {name: _with_coordinates(group, system) for name, group in groups.items()}
     if history is not None:
@@ -64,14 +74,18 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
 
 
 def twists_to_dataset(averages):
-    """The estimates of a `TwistAverage` by twist, an xarray.Dataset with dimensions twist and axis; errors as name_error."""
+    """The estimates of a `TwistAverage` by twist, an xarray.Dataset with dimensions twist and axis; errors as
+    name_error.
+    """
     import xarray
 
     columns = {name: [one[name] for one in averages.by_twist] for name in averages.average} | {
         "mass": averages.effective_mass_by_twist
     }
     variables = {name: ("twist", [e.value for e in estimates]) for name, estimates in columns.items()}
-    variables |= {f"{name}_error": ("twist", [e.error for e in estimates]) for name, estimates in columns.items()}
+    variables |= {
+        f"{name}_error": ("twist", [e.error for e in estimates]) for name, estimates in columns.items()
+    }
     variables["twist_vector"] = (("twist", "axis"), averages.twists)
     return _with_coordinates(xarray.Dataset(variables), None)
 
@@ -135,7 +149,8 @@ def _with_coordinates(group, system):
 
 def _shell_counts(draws, system):
     """The number of electrons in each shell, of every site that holds one orbital per electron."""
-    counts, shells = {}, np.eye(int(system.shell_index.max()) + 1, dtype=np.int32)[system.shell_index]
+    counts = {}
+    shells = np.eye(int(system.shell_index.max()) + 1, dtype=np.int32)[system.shell_index]
     for name, K in draws.samples.items():
         if np.shape(K)[1:] == (draws.num_electrons,) and np.issubdtype(np.asarray(K).dtype, np.integer):
             counts[f"{name}_by_shell"] = np.sum(shells[np.asarray(K)], axis=1)
@@ -148,7 +163,10 @@ def _orbitals(system):
         "ideal_occupation": (("species", "orbital"), ideal_gas(system).occupations),
     }
     if hasattr(system, "twist"):
-        table |= {"wavevector": (("orbital", "axis"), system.orbitals.wavevectors), "twist": ("axis", np.asarray(system.twist))}
+        table |= {
+            "wavevector": (("orbital", "axis"), system.orbitals.wavevectors),
+            "twist": ("axis", np.asarray(system.twist)),
+        }
     return table
 
 

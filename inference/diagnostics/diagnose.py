@@ -1,10 +1,12 @@
-r"""Is it converged, can it be believed?  Estimates with Monte Carlo standard errors, and all that can spoil them.
+r"""Is it converged, can it be believed?  Estimates with Monte Carlo standard errors, and all that can spoil
+them.
 
     F = E[T ln p + Re E_loc],   E = E[Re E_loc],   S = -E[ln p],   error = std/sqrt(ESS)
 
-ESS and rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal. 16, 667 (2021), from
-ArviZ; so they hold for correlated chains too. Two laws of the ansatz are checked: det J > 0 everywhere makes the flow
-one-to-one, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method, F >= the exact value where that is known.
+ESS and rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal. 16, 667
+(2021), from ArviZ; so they hold for correlated chains too. Two laws of the ansatz are checked: det J > 0
+everywhere makes the flow one-to-one, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method, F
+>= the exact value where that is known.
 """
 
 import math
@@ -30,12 +32,18 @@ class Diagnosis(NamedTuple):
     entropy: Estimate
     max_rhat: float
     min_ess: float
-    heaviest_tail: float  # Pareto k of the local energy, the heavier of both sides; nan where there is no tail to see
+    heaviest_tail: (
+        float  # Pareto k of the local energy, the heavier of both sides; nan where there is no tail to see
+    )
     smallest_log_det: float  # min ln|det J|
     num_negative_det: int  # samples with det J <= 0
     num_failed: int  # samples without a finite energy; left out of the estimates
-    num_metropolis: int  # samples from Metropolis, because no inverse of the flow was found; part of the estimates
-    drifts: dict[str, Estimate]  # change of F and S from the third quarter of the training to the last; empty without history
+    num_metropolis: (
+        int  # samples from Metropolis, because no inverse of the flow was found; part of the estimates
+    )
+    drifts: dict[
+        str, Estimate
+    ]  # change of F and S from the third quarter of the training to the last; empty without history
     below_exact: float | None  # standard errors by which F lies below the exact value, where that is given
     converged: bool
     verdict: str
@@ -51,7 +59,9 @@ class Diagnosis(NamedTuple):
         ]
         width = max(len(str(estimate)) for _, estimate, _ in rows)
         lines = [f"{name:<12} {estimate!s:>{width}}  {unit}" for name, estimate, unit in rows]
-        lines.append(f"R-hat {self.max_rhat:.4f}   ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}")
+        lines.append(
+            f"R-hat {self.max_rhat:.4f}   ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}"
+        )
         folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}"
         lines.append(f"{folds}   failed: {self.num_failed}")
         lines[-1] += f"   from Metropolis: {self.num_metropolis}" if self.num_metropolis else ""
@@ -61,7 +71,8 @@ class Diagnosis(NamedTuple):
 def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
     """Estimates and verdict from what `to_arviz` returned (or what was read back from a file).
 
-    exact: the exact free energy per electron where it is known, as from exact diagonalisation; no F may lie below it.
+    exact: the exact free energy per electron where it is known, as from exact diagonalisation; no F may lie
+    below it.
     """
     stats = idata["sample_stats"]
     N = int(stats.attrs["num_electrons"])
@@ -76,7 +87,11 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
     rhats = [summaries[name][1] for name in names]
     imaginary = summaries["energy_imag"][0]
     resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"][0].value)
-    history = {name: x.values for name, x in idata["training"].data_vars.items()} if "training" in _groups(idata) else {}
+    history = (
+        {name: x.values for name, x in idata["training"].data_vars.items()}
+        if "training" in _groups(idata)
+        else {}
+    )
     exact = Estimate(float(exact), 0.0, math.inf) if isinstance(exact, int | float) else exact
     evidence = Evidence(
         finite=finite.ravel(),
@@ -119,13 +134,18 @@ def _groups(idata):
 
 
 def _drifts(history, N):
-    """Means of F and S over the last quarter of the steps, less those over the quarter before, per electron."""
+    """Means of F and S over the last quarter of the steps, less those over the quarter before,
+    per electron.
+    """
     drifts = {}
     for name in ("free_energy", "entropy"):
         x = np.asarray(history.get(name, ()), float) / N
         if len(x) >= 4 * QUARTERS:
             quarter = len(x) // 4
-            before, last = (mean_of_independent(part[np.isfinite(part)]) for part in (x[-2 * quarter : -quarter], x[-quarter:]))
+            before, last = (
+                mean_of_independent(part[np.isfinite(part)])
+                for part in (x[-2 * quarter : -quarter], x[-quarter:])
+            )
             drifts[name] = Estimate(last.value - before.value, math.hypot(last.error, before.error), last.ess)
     return drifts
 
@@ -133,18 +153,22 @@ def _drifts(history, N):
 def chain_estimate(x: Float[np.ndarray, "chain draw"]) -> tuple[Estimate, float]:
     """The mean of one scalar over chains of equal length, and its R-hat; nan entries are left out.
 
-    A constant has error 0 and R-hat 1. Chains shorter than 8 draws have R-hat nan, and count as independent samples.
+    A constant has error 0 and R-hat 1. Chains shorter than 8 draws have R-hat nan, and count as independent
+    samples.
     """
     import arviz
 
     values = x[np.isfinite(x)].astype(float)
     if values.size < 2:
-        return Estimate(float(values.mean()) if values.size else float("nan"), float("nan"), float(values.size)), np.nan
+        return Estimate(
+            float(values.mean()) if values.size else float("nan"), float("nan"), float(values.size)
+        ), np.nan
     if np.ptp(values) <= 8 * np.finfo(x.dtype).eps * np.max(np.abs(values)):
         return Estimate(float(values.mean()), 0.0, float(values.size)), 1.0
 
     chains = _complete_chains(x.astype(float))
-    ess, rhat = float(values.size), np.nan
+    ess = float(values.size)
+    rhat = np.nan
     if chains.shape[1] >= 4 and np.ptp(chains) > 0:
         ess = float(arviz.ess(chains, method="mean")) * values.size / chains.size
         rhat = float(arviz.rhat(chains))
@@ -152,7 +176,8 @@ def chain_estimate(x: Float[np.ndarray, "chain draw"]) -> tuple[Estimate, float]
 
 
 def _complete_chains(x):
-    # R-hat and ESS need at least two chains, of one length: what is left without the nan is cut to the shortest.
+    # R-hat and ESS need at least two chains, of one length: what is left without the nan is cut to the
+    # shortest.
     rows = [row[np.isfinite(row)] for row in x]
     rows = [row for row in rows if row.size]
     if len(rows) == 1:

@@ -1,7 +1,7 @@
 r"""How heavy the tail of a sample is: the shape k of a generalised Pareto law fitted to its outermost values.
 
-P(Y > y) ~ y^(-1/k) for k > 0 (Zhang, Stephens, Technometrics 51, 316 (2009)), as in Vehtari, Simpson, Gelman, Yao, Gabry,
-JMLR 25, 72 (2024): above 0.5 the variance is infinite, above 0.7 no error bar helps.
+P(Y > y) ~ y^(-1/k) for k > 0 (Zhang, Stephens, Technometrics 51, 316 (2009)), as in Vehtari, Simpson, Gelman,
+Yao, Gabry, JMLR 25, 72 (2024): above 0.5 the variance is infinite, above 0.7 no error bar helps.
 """
 
 import numpy as np
@@ -10,7 +10,9 @@ from scipy.special import softmax
 
 
 def tail_shapes(x: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """Pareto k of the lower and of the upper tail of x; nan where x is constant to rounding, too short or discrete."""
+    """Pareto k of the lower and of the upper tail of x; nan where x is constant to rounding, too short or
+    discrete.
+    """
     x = np.asarray(x)
     tolerance = rounding(x.dtype)
     x = np.sort(x.astype(float))
@@ -21,7 +23,9 @@ def tail_shapes(x: Float[np.ndarray, " n"]) -> tuple[float, float]:
 
 
 def pareto_shape(y: Float[np.ndarray, " n"]) -> float:
-    """The shape k of a generalised Pareto law fitted to ascending exceedances y >= 0: P(Y > y) ~ y^(-1/k), k > 0."""
+    """The shape k of a generalised Pareto law fitted to ascending exceedances y >= 0: P(Y > y) ~ y^(-1/k), k
+    > 0.
+    """
     n = y.size
     quartile = y[int(n / 4 + 0.5) - 1]
     if quartile <= 0:

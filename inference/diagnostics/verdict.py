@@ -1,6 +1,7 @@
 """What is wrong with draws, and why: the sentences of `diagnose`.
 
-A problem spoils the estimates. A drift does not, but the state is not yet the best one. A remark is to be known, no more.
+A problem spoils the estimates. A drift does not, but the state is not yet the best one. A remark is to be
+known, no more.
 """
 
 import math
@@ -36,7 +37,9 @@ class Evidence(NamedTuple):
     min_ess: float
     free_energy: Estimate
     exact: Estimate | None
-    drifts: dict[str, Estimate]  # of the means over training batches, from the third quarter of the steps to the last
+    drifts: dict[
+        str, Estimate
+    ]  # of the means over training batches, from the third quarter of the steps to the last
     num_not_inverted_in_training: int
     num_backtracked: int
 
@@ -57,7 +60,8 @@ def verdict(evidence: Evidence) -> tuple[bool, str]:
 
 def problems(evidence: Evidence) -> list[str]:
     """What spoils the estimates."""
-    total, failed = evidence.finite.size, int(np.sum(~evidence.finite))
+    total = evidence.finite.size
+    failed = int(np.sum(~evidence.finite))
     if failed == total:
         return [f"all {total} samples failed ({FAILED})"]
     found = []
@@ -69,16 +73,22 @@ def problems(evidence: Evidence) -> list[str]:
             "and come from Metropolis: the flow is folded or nearly so"
         )
     if evidence.num_negative_det:
-        found.append(f"det J <= 0 in {evidence.num_negative_det} of {total} samples: the flow is not one-to-one")
+        found.append(
+            f"det J <= 0 in {evidence.num_negative_det} of {total} samples: the flow is not one-to-one"
+        )
     if np.fmax(*evidence.tails) > HEAVIEST_TAIL:
         found.append(_heavy_tail(evidence))
     if evidence.imaginary_z_score > LARGEST_Z_SCORE:
         z = evidence.imaginary_z_score
         found.append(f"E[Im E_loc] is {z:.0f} standard errors from 0, so R does not follow |Psi|^2")
     if not evidence.max_rhat <= LARGEST_RHAT:
-        found.append(f"R-hat is {evidence.max_rhat:.3f} > {LARGEST_RHAT}, the chains disagree or are too short")
+        found.append(
+            f"R-hat is {evidence.max_rhat:.3f} > {LARGEST_RHAT}, the chains disagree or are too short"
+        )
     if not evidence.min_ess >= SMALLEST_ESS:
-        found.append(f"the effective sample size is {evidence.min_ess:.0f} < {SMALLEST_ESS}: draw more samples")
+        found.append(
+            f"the effective sample size is {evidence.min_ess:.0f} < {SMALLEST_ESS}: draw more samples"
+        )
     z = standard_errors_below(evidence.free_energy, evidence.exact)
     if z is not None and z > FARTHEST_BELOW:
         cause = "an upper bound cannot be, so" if not found else "which may come of the rest; if not,"
@@ -95,9 +105,12 @@ def remarks(evidence: Evidence) -> list[str]:
     z = standard_errors_below(evidence.free_energy, evidence.exact)
     if z is not None and 0 < z <= FARTHEST_BELOW:
         chance = math.erfc(z / math.sqrt(2)) / 2
-        noted.append(f"F is {z:.1f} standard errors below the exact {evidence.exact}, by chance ({chance:.0%} of such runs)")
+        noted.append(
+            f"F is {z:.1f} standard errors below the exact {evidence.exact}, by chance ({chance:.0%} of such runs)"
+        )
     if not evidence.num_negative_det and evidence.log_det.size:
-        nearest, median = float(evidence.log_det.min()), float(np.median(evidence.log_det))
+        nearest = float(evidence.log_det.min())
+        median = float(np.median(evidence.log_det))
         if nearest < median + math.log(NEAREST_FOLD):
             noted.append(
                 f"det J comes near 0 (smallest ln det J {nearest:.1f}, median {median:.1f}): the flow is close to folding, "
@@ -118,7 +131,8 @@ def is_drift(change: Estimate) -> bool:
 
 def drift(name: str, change: Estimate) -> str:
     """The sentence for a quantity that still moved at the end of the training."""
-    moves, size = "rises" if change.value > 0 else "falls", Estimate(abs(change.value), change.error, change.ess)
+    moves = "rises" if change.value > 0 else "falls"
+    size = Estimate(abs(change.value), change.error, change.ess)
     if name == "entropy":
         return f"S/N still {moves}, by {size} k_B from the third quarter of the training to the last: train longer"
     return f"F/N still {moves}, by {size} from the third quarter of the training to the last: train longer"
@@ -128,7 +142,9 @@ def standard_errors_below(free_energy: Estimate, exact: Estimate | None) -> floa
     """By how many standard errors of both F lies below its exact value, where that is known."""
     if exact is None:
         return None
-    return (exact.value - free_energy.value) / max(math.hypot(free_energy.error, exact.error), np.finfo(float).tiny)
+    return (exact.value - free_energy.value) / max(
+        math.hypot(free_energy.error, exact.error), np.finfo(float).tiny
+    )
 
 
 def _heavy_tail(evidence):

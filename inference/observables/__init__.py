@@ -5,7 +5,10 @@ from pnct.inference.observables.correlations import occupations, pair_correlatio
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.observables.entropy import entropy
 from pnct.inference.observables.excitations import excitation_energies
-from pnct.inference.observables.ideal_correlations import canonical_pair_correlation, canonical_structure_factor
+from pnct.inference.observables.ideal_correlations import (
+    canonical_pair_correlation,
+    canonical_structure_factor,
+)
 from pnct.inference.observables.landau import landau_functional, landau_parameters
 from pnct.inference.observables.momentum_distribution import momentum_distribution
 from pnct.inference.observables.thermodynamics import thermodynamics

@@ -4,10 +4,10 @@ r"""Structure and occupations: pure functions of samples.
     S(q)    = <|rho(q)|^2>/N,   S_ab(q) = Re <rho_a(q) rho_b(q)^*>/N,   rho_a(q) = sum_{i in a} exp(i q.r_i)
     n_m     = <number of electrons in orbital m>
 
-With this normalisation, independent uniform points have g_ab = 1 - delta_ab/N_a, and a Slater determinant of plane
-waves has g(r) = 1 - |sum_k exp(i k.r)|^2/N^2 within a species and 1 between them. Errors are std/sqrt(samples), for
-independent samples; those with a nan (failed walkers) are left out. Lengths in r_s a_0. Sums run on the host, chunk by
-chunk.
+With this normalisation, independent uniform points have g_ab = 1 - delta_ab/N_a, and a Slater determinant of
+plane waves has g(r) = 1 - |sum_k exp(i k.r)|^2/N^2 within a species and 1 between them. Errors are
+std/sqrt(samples), for independent samples; those with a nan (failed walkers) are left out. Lengths in r_s
+a_0. Sums run on the host, chunk by chunk.
 """
 
 from itertools import combinations_with_replacement
@@ -24,7 +24,9 @@ CHUNK_NUMBERS = 2**21  # the largest temporary array, in numbers
 
 
 class PairCorrelation(NamedTuple):
-    """g(r) at the bin centres r; `g` and `error` by spin pair: "up-up", "up-down", "down-down" where present."""
+    """g(r) at the bin centres r; `g` and `error` by spin pair: "up-up", "up-down", "down-down"
+    where present.
+    """
 
     r: Float[np.ndarray, " bins"]
     g: dict[str, Float[np.ndarray, " bins"]]
@@ -32,7 +34,9 @@ class PairCorrelation(NamedTuple):
 
 
 class StructureFactor(NamedTuple):
-    """S(q) at the wave vectors q, shape (Q, dim), and its parts by spin pair: S = S_up-up + 2 S_up-down + S_down-down."""
+    """S(q) at the wave vectors q, shape (Q, dim), and its parts by spin pair: S = S_up-up + 2 S_up-down +
+    S_down-down.
+    """
 
     q: Float[np.ndarray, "Q dim"]
     S: Float[np.ndarray, " Q"]
@@ -49,7 +53,8 @@ class Occupations(NamedTuple):
 
 
 def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) -> PairCorrelation:
-    """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is exact.
+    """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is
+    exact.
 
     A bin in which no pair was found has the error of a single one.
     """
@@ -58,7 +63,8 @@ def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) ->
     edges = np.linspace(0.0, space.L / 2, bins + 1)
     volumes = np.diff(edges**space.dim) * (np.pi if space.dim == 2 else 4 * np.pi / 3)
 
-    g, error = {}, {}
+    g = {}
+    error = {}
     for name, i, j, weight in _spin_pairs(space):
         if len(i) == 0:  # a single electron has no partner
             g[name], error[name] = np.zeros(bins), np.zeros(bins)
@@ -70,7 +76,9 @@ def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) ->
             index = np.floor(np.sqrt(np.sum(d**2, axis=-1)) * (bins / edges[-1])).astype(int)
             # One extra bin takes what lies beyond L/2, in the corners of the cell.
             index = np.minimum(index, bins) + (bins + 1) * np.arange(len(chunk))[:, None]
-            return np.bincount(index.ravel(), minlength=(bins + 1) * len(chunk)).reshape(-1, bins + 1)[:, :bins]
+            return np.bincount(index.ravel(), minlength=(bins + 1) * len(chunk)).reshape(-1, bins + 1)[
+                :, :bins
+            ]
 
         mean, deviation = _mean_and_error(count, R, len(i) * space.dim)
         deviation = np.where(mean == 0, 1 / len(R), deviation)
@@ -81,7 +89,8 @@ def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) ->
 
 def structure_factor(R: Float[Array, "S N dim"], space: Cell, q: Float[Array, "Q dim"]) -> StructureFactor:
     """S(q) = <|sum_i exp(i q.r_i)|^2>/N at wave vectors q, integer multiples of 2 pi/L along each axis."""
-    R, q = _finite_samples(R, space), np.asarray(q, float)
+    R = _finite_samples(R, space)
+    q = np.asarray(q, float)
     if q.ndim != 2 or q.shape[1] != space.dim:
         raise ValueError(f"Expected q of shape (Q, {space.dim}); got {q.shape}.")
     n = q * space.L / (2 * np.pi)
@@ -100,12 +109,16 @@ def structure_factor(R: Float[Array, "S N dim"], space: Cell, q: Float[Array, "Q
     mean, error = _mean_and_error(densities, R, 2 * space.N * len(q))
     (S, *parts), (deviation, *deviations) = (np.split(x, 1 + len(named)) for x in (mean, error))
     names = [f"{a}-{b}" for (a, _), (b, _) in named]
-    by_name = lambda x: dict(zip(names, x, strict=True))  # noqa: E731
+
+    def by_name(x):
+        return dict(zip(names, x, strict=True))
+
     return StructureFactor(q, S, deviation, by_name(parts), by_name(deviations))
 
 
 def occupations(K: Int[Array, "S n"], M: int) -> Occupations:
-    """n_m, the mean number of the given electrons in orbital m = 0 ... M-1: of quasi-particles, not of momenta.
+    """n_m, the mean number of the given electrons in orbital m = 0 ... M-1: of quasi-particles, not of
+    momenta.
 
     K: samples of occupied orbitals, of one species (K[:, cell.species[s]]) or of all electrons together.
     """
@@ -129,7 +142,8 @@ def ideal_pair_correlation(
 
     g(r) = 1 - (1/n^2) sum_{k k'} <cos((k - k').r)>,  <cos(q.r)> = J_0(q r) in 2D and sin(q r)/(q r) in 3D.
     """
-    space, r = orbitals.space, np.asarray(r, float)
+    space = orbitals.space
+    r = np.asarray(r, float)
     angular = j0 if space.dim == 2 else lambda x: np.sinc(x / np.pi)
     g = {}
     for a, b in combinations_with_replacement(named_species(space), 2):
@@ -150,10 +164,13 @@ def named_species(space: Cell) -> list[tuple[str, slice]]:
 
 
 def _spin_pairs(space):
-    """(name, i, j, weight): each pair of electrons once, and what it adds to the sum over ordered pairs/(N_a N_b)."""
+    """(name, i, j, weight): each pair of electrons once, and what it adds to the sum over ordered pairs/(N_a
+    N_b).
+    """
     electrons = np.arange(space.N)
     for a, b in combinations_with_replacement(named_species(space), 2):
-        ia, ib = electrons[a[1]], electrons[b[1]]
+        ia = electrons[a[1]]
+        ib = electrons[b[1]]
         i, j = (x.ravel() for x in np.meshgrid(ia, ib, indexing="ij"))
         if a is b:
             yield f"{a[0]}-{b[0]}", i[i < j], j[i < j], 2 / (len(ia) * len(ib))
@@ -174,12 +191,15 @@ def _finite_samples(R, space):
 def _mean_and_error(f, samples, numbers_per_sample):
     """Mean over samples of f(chunk of samples) -> (chunk, n), and its standard error."""
     step = max(1, CHUNK_NUMBERS // max(numbers_per_sample, 1))
-    total, shift, squares = 0.0, None, 0.0
+    total = 0.0
+    shift = None
+    squares = 0.0
     for start in range(0, len(samples), step):
         x = np.asarray(f(samples[start : start + step]), float)
         # Squares about a typical value: about zero they would cancel.
         shift = x.mean(axis=0) if shift is None else shift
-        total, squares = total + np.sum(x - shift, axis=0), squares + np.sum((x - shift) ** 2, axis=0)
+        total = total + np.sum(x - shift, axis=0)
+        squares = squares + np.sum((x - shift) ** 2, axis=0)
     n = len(samples)
     variance = np.maximum(squares - total**2 / n, 0.0) / (n - 1) if n > 1 else np.full_like(total, np.nan)
     return shift + total / n, np.sqrt(variance / n)

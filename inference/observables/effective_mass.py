@@ -4,8 +4,8 @@ r"""The effective mass m*/m of the quasi-particles, three ways from one trained 
     from the learned levels   (d epsilon/d e)^-1,            epsilon = e + T shift: the levels of the table of p(K)
     from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (pnct.inference.observables.landau)
 
-e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each with the weight
-sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.
+e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each
+with the weight sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.
 """
 
 from typing import NamedTuple
@@ -31,24 +31,31 @@ class EffectiveMass(NamedTuple):
 
     def __str__(self) -> str:
         names = ("s/s_0", "learned levels", "Landau functional")
-        return "   ".join(f"{name} {mass}" for name, mass in zip(names, self, strict=True) if np.isfinite(mass.value))
+        return "   ".join(
+            f"{name} {mass}" for name, mass in zip(names, self, strict=True) if np.isfinite(mass.value)
+        )
 
 
 def effective_mass(
     gas, draws: Draws, levels: Float[Array, " levels"] | None = None, entropy: Estimate | None = None
 ) -> EffectiveMass:
-    """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per level, over T.
+    """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per
+    level, over T.
 
     entropy: of all electrons, in k_B, as of pnct.inference.observables.entropy; by default that of the draws.
     """
     log_p = np.asarray(draws.log_prob, float)
     entropy = mean_of_independent(-log_p[np.isfinite(log_p)]) if entropy is None else entropy
     try:
-        quasi_particles = mass_from_landau(gas, landau_functional(gas, draws.samples["K"], -draws.temperature * log_p))
+        quasi_particles = mass_from_landau(
+            gas, landau_functional(gas, draws.samples["K"], -draws.temperature * log_p)
+        )
     except TooFewStates:
         quasi_particles = _unknown(len(log_p))
     return EffectiveMass(
-        mass_from_entropy(gas, entropy), _unknown() if levels is None else mass_from_levels(gas, levels), quasi_particles
+        mass_from_entropy(gas, entropy),
+        _unknown() if levels is None else mass_from_levels(gas, levels),
+        quasi_particles,
     )
 
 
@@ -59,7 +66,9 @@ def mass_from_entropy(gas, entropy: Estimate) -> Estimate:
 
 
 def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
-    """m*/m from the learned shifts of the levels, in units of T. The error is that of a line through scattered points."""
+    """m*/m from the learned shifts of the levels, in units of T. The error is that of a line through
+    scattered points.
+    """
     levels, first = np.unique(gas.shell_index, return_index=True)
     shifts = np.asarray(shifts, float)
     if shifts.shape != levels.shape:
@@ -73,24 +82,35 @@ def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
     line = np.average(epsilon, weights=weight) + (slope @ epsilon) * (bare - np.average(bare, weights=weight))
     # The number of points that count, for levels deep in the sea or high above it do not.
     points = np.sum(weight) ** 2 / np.sum(weight**2)
-    scatter = np.average((epsilon - line) ** 2, weights=weight) * points / (points - 2) if points > 2 else np.nan
+    scatter = (
+        np.average((epsilon - line) ** 2, weights=weight) * points / (points - 2) if points > 2 else np.nan
+    )
     return _inverse(slope @ epsilon, np.sqrt(scatter * np.sum(slope**2)), points)
 
 
 def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     """m*/m from the slope of the quasi-particle energies of a fitted functional."""
-    occupations, shells = ideal_gas(gas).occupations, gas.shell_index
-    weight = np.array([np.sum((n * (1 - n))[shells == shells[m]]) for n, m in ((occupations[s], m) for s, m in fit.shell_index)])
+    occupations = ideal_gas(gas).occupations
+    shells = gas.shell_index
+    weight = np.array(
+        [
+            np.sum((n * (1 - n))[shells == shells[m]])
+            for n, m in ((occupations[s], m) for s, m in fit.shell_index)
+        ]
+    )
     slope = _slope(fit.free_energies, weight)
     if slope is None:
         return _unknown(fit.num_samples)
-    # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly, and what it leaves is rounding.
+    # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly, and what it
+    # leaves is rounding.
     error = max(np.sqrt(slope @ fit.epsilon_covariance @ slope), ROUNDING * abs(slope @ fit.epsilon))
     return _inverse(slope @ fit.epsilon, error, fit.num_samples)
 
 
 def _slope(x, weight):
-    """The a for which a.y is the slope of a weighted straight line through (x, y); None where all the weight is at one x."""
+    """The a for which a.y is the slope of a weighted straight line through (x, y); None where all the weight
+    is at one x.
+    """
     if not np.sum(weight) > 0:
         return None
     d = x - np.average(x, weights=weight)

@@ -1,7 +1,8 @@
 r"""The entropy of a trained density matrix by itself:  S = -E[ ln p(K) ],  from states alone.
 
-The states Psi_K are orthonormal, so the entropy of rho = sum_K p(K) |Psi_K><Psi_K| is that of p(K). A state without its
-electrons takes a small part of the time of a sample with its local energy: S can have many more of them than F.
+The states Psi_K are orthonormal, so the entropy of rho = sum_K p(K) |Psi_K><Psi_K| is that of p(K). A state
+without its electrons takes a small part of the time of a sample with its local energy: S can have many more
+of them than F.
 """
 
 from collections.abc import Callable
@@ -21,15 +22,20 @@ CHUNK = 256  # of them at once on a device
 
 
 def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Estimate:
-    """S of all classical sites of the model together, in k_B, from num_samples fresh independent states at frozen parameters.
+    """S of all classical sites of the model together, in k_B, from num_samples fresh independent states at
+    frozen parameters.
 
-    Raises ValueError where every site but that of the electrons is conditioned: then there is no law to have one.
+    Raises ValueError where every site but that of the electrons is conditioned: then there is no law to have
+    one.
     """
-    num_samples, key = checked_integer("num_samples", num_samples, 2), checked_key(key)
-    sites, mesh = program.read_sites(model, params, args), default_mesh()
+    num_samples = checked_integer("num_samples", num_samples, 2)
+    key = checked_key(key)
+    sites = program.read_sites(model, params, args)
+    mesh = default_mesh()
     if not sites.classical:
         raise ValueError("Expected a model with an unobserved site before that of the electrons; got none.")
-    log_prob, batch = [], min(BATCH, num_samples)
+    log_prob = []
+    batch = min(BATCH, num_samples)
     for i, start in enumerate(range(0, num_samples, batch)):
         drawn = _log_prob(model, sites, mesh, params, jax.random.fold_in(key, i), as_arrays(args), batch)
         log_prob.append(np.asarray(drawn, float)[: num_samples - start])

@@ -1,6 +1,8 @@
-r"""Energies of single states, E_K = E_{R ~ |Psi_K|^2} E_loc(K, R), and excitation energies E_K - E_0 at one set of parameters.
+r"""Energies of single states, E_K = E_{R ~ |Psi_K|^2} E_loc(K, R), and excitation energies E_K - E_0 at one
+set of parameters.
 
-The model is conditioned on K. K is an argument of the compiled program, so that one compilation serves all states.
+The model is conditioned on K. K is an argument of the compiled program, so that one compilation serves all
+states.
 """
 
 from collections.abc import Callable
@@ -17,22 +19,33 @@ from pnct.inference.free_energy import VariationalFreeEnergy
 
 
 class Excitations(NamedTuple):
-    """Totals in hartree, one entry per state; `excitation` is relative to the first state, whose entry is 0(0)."""
+    """Totals in hartree, one entry per state; `excitation` is relative to the first state, whose entry is
+    0(0).
+    """
 
     energy: tuple[Estimate, ...]
     excitation: tuple[Estimate, ...]
 
 
 def excitation_energies(
-    key, vfe: VariationalFreeEnergy, params, states: Int[Array, "n N"], num_samples: int, *args, site: str = "K"
+    key,
+    vfe: VariationalFreeEnergy,
+    params,
+    states: Int[Array, "n N"],
+    num_samples: int,
+    *args,
+    site: str = "K",
 ) -> Excitations:
     """E_K and E_K - E_0 of the `states`, the first of which is the reference, with num_samples draws of each.
 
-    site: which site of the model is the state. All states meet the same random numbers, and errors are those of the differences.
+    site: which site of the model is the state. All states meet the same random numbers, and errors are those
+    of the differences.
     """
     states = np.asarray(states)
     if states.ndim != 2 or not np.issubdtype(states.dtype, np.integer):
-        raise ValueError(f"Expected states of shape (n, N), whole numbers; got {states.shape}, {states.dtype}.")
+        raise ValueError(
+            f"Expected states of shape (n, N), whole numbers; got {states.shape}, {states.dtype}."
+        )
     at_state = VariationalFreeEnergy(
         _AtState(vfe.model, site), vfe.hamiltonian, vfe.optim, vfe.num_walkers, vfe.chunk_size, vfe.sharding
     )
@@ -44,13 +57,16 @@ def excitation_energies(
     sound = np.all(np.isfinite(energies), axis=0)
     energies = [np.asarray(e)[sound] for e in energies]
     return Excitations(
-        tuple(mean_of_independent(e) for e in energies), tuple(mean_of_independent(e - energies[0]) for e in energies)
+        tuple(mean_of_independent(e) for e in energies),
+        tuple(mean_of_independent(e - energies[0]) for e in energies),
     )
 
 
 @dataclass(frozen=True)
 class _AtState:
-    """(*args, K) -> the model with its state observed. Equal for equal models, so that nothing is compiled twice."""
+    """(*args, K) -> the model with its state observed. Equal for equal models, so that nothing is compiled
+    twice.
+    """
 
     model: Callable
     site: str

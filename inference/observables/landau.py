@@ -1,15 +1,17 @@
-r"""Landau's energy functional (L. D. Landau, Sov. Phys. JETP 3, 920 (1957)), fitted to independent samples of the states K:
+r"""Landau's energy functional (L. D. Landau, Sov. Phys. JETP 3, 920 (1957)), fitted to independent samples of
+the states K:
 
     y(K) = y_0 + sum_m epsilon_m dn_m + sum_{m < m'} f_mm' dn_m dn_m',     dn_m = n_m(K) - n_m(ground state)
 
-by least squares. y is -T ln p(K), which is E_K - F where p is the Gibbs law, or the local energy, whose mean at K is E_K.
-epsilon has one value per shell and f one per pair of shells, distance |k - k'| and pair of spins: all that a rotation
-leaves unchanged. At fixed N, sum_m dn_m = 0, so that f + a_m + a_m' with epsilon + a_m (1 - 2 n_m) is the same function of
-K for any a: of all equivalent pairs the one with the smallest sum of f^2 is taken, and the zero of epsilon is where
-epsilon differs least from the free energies k^2/2 r_s^2. The harmonics of f beyond the constant do not depend on that choice.
+by least squares. y is -T ln p(K), which is E_K - F where p is the Gibbs law, or the local energy, whose mean
+at K is E_K. epsilon has one value per shell and f one per pair of shells, distance |k - k'| and pair of
+spins: all that a rotation leaves unchanged. At fixed N, sum_m dn_m = 0, so that f + a_m + a_m' with epsilon +
+a_m (1 - 2 n_m) is the same function of K for any a: of all equivalent pairs the one with the smallest sum of
+f^2 is taken, and the zero of epsilon is where epsilon differs least from the free energies k^2/2 r_s^2. The
+harmonics of f beyond the constant do not depend on that choice.
 
-Errors hold for noise and misfit of any size (White, Econometrica 48, 817 (1980), each squared residual divided by its
-share of the freedom).
+Errors hold for noise and misfit of any size (White, Econometrica 48, 817 (1980), each squared residual
+divided by its share of the freedom).
 """
 
 from itertools import combinations_with_replacement
@@ -31,7 +33,9 @@ class TooFewStates(ValueError):
 
 
 class LandauFunctional(NamedTuple):
-    """The fit. Energies in hartree. Terms that hardly any sample contains are absent, and such samples are left out."""
+    """The fit. Energies in hartree. Terms that hardly any sample contains are absent, and such samples are
+    left out.
+    """
 
     constant: float  # y_0
     shells: Int[np.ndarray, "C 2"]  # spin (0 up, 1 down) and one orbital of each shell, ascending in energy
@@ -44,7 +48,8 @@ class LandauFunctional(NamedTuple):
     f_covariance: Float[np.ndarray, "P P"]
     r_squared: float  # share of the variance of the states' means that the fit explains
     rms_residual: float  # of the states' means, hartree
-    lack_of_fit: float  # mean square of the misfit over that of the noise: 1 where the functional is exact; nan without noise
+    # mean square of the misfit over that of the noise: 1 where the functional is exact; nan without noise
+    lack_of_fit: float
     num_states: int
     num_samples: int
 
@@ -58,35 +63,56 @@ class LandauFunctional(NamedTuple):
 
 
 def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> LandauFunctional:
-    """Fits the functional to samples (K, y) of one ensemble; y in hartree, total. Samples that are not finite are left out.
+    """Fits the functional to samples (K, y) of one ensemble; y in hartree, total. Samples that are not finite
+    are left out.
 
     Raises ValueError, TooFewStates where no two states have been drawn often enough.
     """
-    K, y = np.asarray(K), np.asarray(y, float)
+    K = np.asarray(K)
+    y = np.asarray(y, float)
     if K.ndim != 2 or K.shape[1] != gas.N or y.shape != K.shape[:1]:
-        raise ValueError(f"Expected K of shape (samples, {gas.N}) and y of shape (samples,); got {K.shape} and {y.shape}.")
-    K, y = K[np.isfinite(y)], y[np.isfinite(y)]
+        raise ValueError(
+            f"Expected K of shape (samples, {gas.N}) and y of shape (samples,); got {K.shape} and {y.shape}."
+        )
+    K = K[np.isfinite(y)]
+    y = y[np.isfinite(y)]
     states, index, counts = np.unique(K, axis=0, return_inverse=True, return_counts=True)
     if len(states) < 2:
-        raise TooFewStates(f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got one in {len(y)} samples.")
-    index, dn = index.ravel(), _occupations(gas, states) - _reference(gas)
+        raise TooFewStates(
+            f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got one in {len(y)} samples."
+        )
+    index = index.ravel()
+    dn = _occupations(gas, states) - _reference(gas)
 
-    linear, shells, sizes = _by_class(_shell_keys(gas), np.arange(dn.shape[1])[:, None], lambda m: dn[:, m[:, 0]])
+    linear, shells, sizes = _by_class(
+        _shell_keys(gas), np.arange(dn.shape[1])[:, None], lambda m: dn[:, m[:, 0]]
+    )
     active = np.flatnonzero(np.ptp(dn, axis=0) > 0)
     couples = np.stack([active[i] for i in np.triu_indices(len(active), 1)], axis=-1)
-    products = lambda m: dn[:, m[:, 0]] * dn[:, m[:, 1]]  # noqa: E731
+
+    def products(m):
+        return dn[:, m[:, 0]] * dn[:, m[:, 1]]
+
     quadratic, pairs, multiplicity = _by_class(_pair_keys(gas, couples), couples, products)
 
     common = _common_states(np.hstack([linear, quadratic]), counts)
     if np.sum(common) < 2:
-        raise TooFewStates(f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got {len(y)} samples.")
+        raise TooFewStates(
+            f"Expected two states or more, each drawn {FEWEST_SAMPLES} times; got {len(y)} samples."
+        )
     kept = common[index]
-    y, index = y[kept], (np.cumsum(common) - 1)[index[kept]]
-    counts, free = counts[common], dn[common] @ np.tile(np.asarray(gas.orbital_energies, float), 2)
+    y = y[kept]
+    index = (np.cumsum(common) - 1)[index[kept]]
+    counts = counts[common]
+    free = dn[common] @ np.tile(np.asarray(gas.orbital_energies, float), 2)
     means = np.bincount(index, y) / counts
-    linear, quadratic = linear[common], quadratic[common]
-    seen_l, seen_q = np.ptp(linear, axis=0) > 1e-12, np.ptp(quadratic, axis=0) > 1e-12
-    shells, pairs, multiplicity = shells[seen_l, 0], pairs[seen_q], multiplicity[seen_q]
+    linear = linear[common]
+    quadratic = quadratic[common]
+    seen_l = np.ptp(linear, axis=0) > 1e-12
+    seen_q = np.ptp(quadratic, axis=0) > 1e-12
+    shells = shells[seen_l, 0]
+    pairs = pairs[seen_q]
+    multiplicity = multiplicity[seen_q]
 
     # Rows count by how often a state came, columns by how many orbitals or pairs share the value.
     weight = np.sqrt(counts)[:, None]
@@ -102,7 +128,8 @@ def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> Landa
 
     freedom = 1 - np.clip(np.sum(design * maps.T, axis=1) / counts, 0, 1)
     squares = np.bincount(index, (y - fitted[index]) ** 2) / np.maximum(freedom, np.finfo(float).eps)
-    coefficients, maps = coefficients / unit, maps / unit[:, None]
+    coefficients = coefficients / unit
+    maps = maps / unit[:, None]
     covariance = (maps * (squares / counts)) @ maps.T
 
     noise = float(np.sum((y - means[index]) ** 2))
@@ -110,7 +137,8 @@ def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> Landa
     spread = float(np.sum(counts * (means - np.average(means, weights=counts)) ** 2))
     free_states = len(counts) - np.linalg.matrix_rank(design, tol=cutoff)
     noisy = noise > 1e-16 * np.sum(y**2) and free_states > 0
-    M, C = len(gas.orbitals), len(shells)
+    M = len(gas.orbitals)
+    C = len(shells)
     bare = np.asarray(gas.orbital_energies, float)[shells % M]
     return LandauFunctional(
         constant=float(coefficients[0]),
@@ -130,18 +158,23 @@ def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> Landa
     )
 
 
-def landau_parameters(gas, fit: LandauFunctional, l_max: int = 2, mass: float = 1.0) -> dict[str, tuple[Estimate, ...]]:
-    """The Landau parameters F_1 ... F_{l_max} of each pair of spins: N(0) f = const + sum_l F_l P_l(cos angle(k, k')).
+def landau_parameters(
+    gas, fit: LandauFunctional, l_max: int = 2, mass: float = 1.0
+) -> dict[str, tuple[Estimate, ...]]:
+    """The Landau parameters F_1 ... F_{l_max} of each pair of spins: N(0) f = const + sum_l F_l P_l(cos
+    angle(k, k')).
 
-    P_l: Legendre polynomials in 3D, cos(l angle) in 2D. N(0): density of states of one species at infinite size, with
-    m*/m = `mass`; so a polarised gas has m*/m = 1 + F_1/dim. Pairs count by the thermal weight n (1 - n) of both orbitals, and
-    each pair of shells has its own constant, since at fixed N that is not known (F_0 is seen in the compressibility).
-    An l that the angles at hand cannot tell from the others is nan.
+    P_l: Legendre polynomials in 3D, cos(l angle) in 2D. N(0): density of states of one species at infinite
+    size, with m*/m = `mass`; so a polarised gas has m*/m = 1 + F_1/dim. Pairs count by the thermal weight n
+    (1 - n) of both orbitals, and each pair of shells has its own constant, since at fixed N that is not known
+    (F_0 is seen in the compressibility). An l that the angles at hand cannot tell from the others is nan.
     """
     if l_max < 1:
         raise ValueError(f"Expected l_max >= 1; got {l_max}.")
-    occupations, k = ideal_gas(gas).occupations, gas.orbitals.wavevectors
-    thermal, norm = occupations * (1 - occupations), np.linalg.norm(k, axis=1)
+    occupations = ideal_gas(gas).occupations
+    k = gas.orbitals.wavevectors
+    thermal = occupations * (1 - occupations)
+    norm = np.linalg.norm(k, axis=1)
     polynomial = eval_chebyt if gas.dim == 2 else eval_legendre
     spin, m, spin2, m2 = fit.pairs.T
     parameters = {}
@@ -149,7 +182,8 @@ def landau_parameters(gas, fit: LandauFunctional, l_max: int = 2, mass: float = 
         here = np.flatnonzero((spin == a) & (spin2 == b) & (norm[m] > 0) & (norm[m2] > 0))
         if not len(here):
             continue
-        i, j = m[here], m2[here]
+        i = m[here]
+        j = m2[here]
         cosine = np.clip(np.sum(k[i] * k[j], axis=1) / (norm[i] * norm[j]), -1, 1)
         levels = np.sort(gas.shell_index[np.stack([i, j], axis=1)], axis=1)
         constants = np.eye(len(here))[np.unique(levels, axis=0, return_inverse=True)[1].ravel()]
@@ -159,7 +193,9 @@ def landau_parameters(gas, fit: LandauFunctional, l_max: int = 2, mass: float = 
         design = root[:, None] * np.hstack([constants, harmonics])
         projection = density_of_states(gas, mass) * np.linalg.pinv(design, rcond=SINGULAR)[-l_max:] * root
         response = projection @ np.hstack([constants, harmonics]) / density_of_states(gas, mass)
-        known = np.all(np.isclose(response, np.eye(*response.shape, k=response.shape[1] - l_max), atol=1e-6), axis=1)
+        known = np.all(
+            np.isclose(response, np.eye(*response.shape, k=response.shape[1] - l_max), atol=1e-6), axis=1
+        )
         values = projection @ fit.f[here]
         errors = np.sqrt(np.diag(projection @ fit.f_covariance[np.ix_(here, here)] @ projection.T))
         parameters[f"{('up', 'down')[a]}-{('up', 'down')[b]}"] = tuple(
@@ -170,14 +206,17 @@ def landau_parameters(gas, fit: LandauFunctional, l_max: int = 2, mass: float = 
 
 
 def density_of_states(gas, mass: float = 1.0) -> float:
-    """States of the majority species per hartree at the Fermi surface of the infinite system, in the volume of the cell."""
+    """States of the majority species per hartree at the Fermi surface of the infinite system, in the volume
+    of the cell.
+    """
     per_mass = gas.L**2 / (2 * np.pi) if gas.dim == 2 else gas.L**3 * gas.fermi_wavevector / (2 * np.pi**2)
     return float(mass * per_mass * gas.rs**2)
 
 
 def _occupations(gas, K):
     """n_m of each state, shape (states, 2 M): up orbitals, then down ones."""
-    M, n = len(gas.orbitals), np.zeros((len(K), 2 * len(gas.orbitals)))
+    M = len(gas.orbitals)
+    n = np.zeros((len(K), 2 * len(gas.orbitals)))
     offset = np.repeat([0, M], gas.num_electrons)
     np.put_along_axis(n, K + offset, 1.0, axis=1)
     return n
@@ -185,7 +224,8 @@ def _occupations(gas, K):
 
 def _reference(gas):
     """The ground state's occupations, averaged over an open shell."""
-    shells, rows = gas.shell_index, []
+    shells = gas.shell_index
+    rows = []
     for n in gas.num_electrons:
         filled = np.bincount(shells[:n], minlength=shells.max() + 1) / np.bincount(shells)
         rows.append(filled[shells])
@@ -199,8 +239,11 @@ def _shell_keys(gas):
 
 
 def _pair_keys(gas, couples):
-    """For each pair of orbitals: both levels and spins in order, whether the spins are equal, and |k - k'|^2."""
-    keys, M = _shell_keys(gas)[couples], len(gas.orbitals)
+    """For each pair of orbitals: both levels and spins in order, whether the spins are equal, and
+    |k - k'|^2.
+    """
+    keys = _shell_keys(gas)[couples]
+    M = len(gas.orbitals)
     first = np.lexsort((keys[..., 1].T, keys[..., 0].T), axis=0).T
     keys = np.take_along_axis(keys, first[..., None], axis=1).reshape(len(couples), 4)
     opposite = couples[:, 0] // M != couples[:, 1] // M
@@ -209,16 +252,23 @@ def _pair_keys(gas, couples):
 
 
 def _by_class(keys, members, values):
-    """Sums over the members with one key. Returns features (states, classes), a member of each class, and their number."""
-    _, first, label, number = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    """Sums over the members with one key. Returns features (states, classes), a member of each class, and
+    their number.
+    """
+    _, first, label, number = np.unique(
+        keys, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
     groups = np.split(np.argsort(label.ravel(), kind="stable"), np.cumsum(number)[:-1])
     features = [np.sum(values(members[group]), axis=1) for group in groups]
     return np.stack(features, axis=-1), members[first], number
 
 
 def _common_states(features, counts):
-    """Which states hold only terms that at least FEWEST_SAMPLES samples have different from the typical state."""
-    differs, common = np.abs(features - features[np.argmax(counts)]) > 1e-12, np.ones(len(counts), bool)
+    """Which states hold only terms that at least FEWEST_SAMPLES samples have different from the typical
+    state.
+    """
+    differs = np.abs(features - features[np.argmax(counts)]) > 1e-12
+    common = np.ones(len(counts), bool)
     while True:
         rare = counts[common] @ differs[common] < FEWEST_SAMPLES
         still = common & ~np.any(differs[:, rare], axis=1)

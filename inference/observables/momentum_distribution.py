@@ -22,7 +22,9 @@ from pnct.states.superposition import orbitals_of
 
 
 class MomentumDistribution(NamedTuple):
-    """n_k by species ("up", "down" where present), at the wave vectors of the orbital table, in 1/(r_s a_0)."""
+    """n_k by species ("up", "down" where present), at the wave vectors of the orbital table, in
+    1/(r_s a_0).
+    """
 
     k: Float[np.ndarray, "M dim"]
     n: dict[str, Float[np.ndarray, " M"]]
@@ -32,12 +34,15 @@ class MomentumDistribution(NamedTuple):
 def momentum_distribution(
     key, model: Callable, params, draws: Draws, *args, displacements: int = 1, chunk_size: int = 8
 ) -> MomentumDistribution:
-    """n_k from draws of `model` at `params`; N `displacements` evaluations of Psi per sample. Failed samples are left out.
+    """n_k from draws of `model` at `params`; N `displacements` evaluations of Psi per sample. Failed samples
+    are left out.
 
     chunk_size: samples that are alive at once, with N wave functions each.
     """
     if displacements < 1 or chunk_size < 1:
-        raise ValueError(f"Expected displacements >= 1 and chunk_size >= 1; got {displacements}, {chunk_size}.")
+        raise ValueError(
+            f"Expected displacements >= 1 and chunk_size >= 1; got {displacements}, {chunk_size}."
+        )
     sound = np.all(np.isfinite(draws.samples[draws.born_site]), axis=(1, 2))
     values = {name: jnp.asarray(np.asarray(x)[sound]) for name, x in draws.samples.items()}
     if np.sum(sound) < 2:
@@ -46,9 +51,15 @@ def momentum_distribution(
     keys = jax.random.split(key, int(np.sum(sound)))
     n = np.asarray(_estimates(model, sites, params, args, values, keys, displacements, chunk_size))
     orbitals = orbitals_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
-    mean, error = n.mean(axis=0), n.std(axis=0, ddof=1) / np.sqrt(len(n))
-    present = [name for name, count in zip(("up", "down"), orbitals.space.num_electrons, strict=True) if count]
-    by_name = lambda x: dict(zip(present, x, strict=True))  # noqa: E731
+    mean = n.mean(axis=0)
+    error = n.std(axis=0, ddof=1) / np.sqrt(len(n))
+    present = [
+        name for name, count in zip(("up", "down"), orbitals.space.num_electrons, strict=True) if count
+    ]
+
+    def by_name(x):
+        return dict(zip(present, x, strict=True))
+
     return MomentumDistribution(orbitals.wavevectors, by_name(mean), by_name(error))
 
 
@@ -60,12 +71,16 @@ def _born(model, sites, params, values, args):
 def _estimates(model, sites, params, args, values, keys, displacements, chunk_size):
     def one(x):
         values, key = x
-        R, born = values[sites.born], _born(model, sites, params, values, args)
-        space, k = born.orbitals.space, jnp.asarray(orbitals_of(born.orbitals).wavevectors, R.dtype)
+        R = values[sites.born]
+        born = _born(model, sites, params, values, args)
+        space = born.orbitals.space
+        k = jnp.asarray(orbitals_of(born.orbitals).wavevectors, R.dtype)
         here = born.log_psi(R)
 
         def moved(s):
-            there = jax.lax.map(lambda i: born.log_psi(R.at[i].add(s)), jnp.arange(space.N), batch_size=space.N)
+            there = jax.lax.map(
+                lambda i: born.log_psi(R.at[i].add(s)), jnp.arange(space.N), batch_size=space.N
+            )
             phase = k @ s
             wave = jax.lax.complex(jnp.cos(phase), -jnp.sin(phase))
             ratio = jnp.exp(there - here)

@@ -10,9 +10,9 @@ At fixed N the density n = N/Omega changes with r_s, Omega ~ r_s^d, and theta = 
 
     (dX/dr_s)_T = (dX/dr_s)_theta + (2 theta/r_s) (dX/dtheta)_{r_s}.
 
-On a grid X r_s^p is differentiated, with the power p of the free gas: r_s^2 F is a parabola in r_s up to the second order in
-the interaction, and so three points at a time are exact there. Everything is linear in K, V and S at the points of the
-grid, whose covariances give the errors. Hartree, k_B, a_0.
+On a grid X r_s^p is differentiated, with the power p of the free gas: r_s^2 F is a parabola in r_s up to the
+second order in the interaction, and so three points at a time are exact there. Everything is linear in K, V
+and S at the points of the grid, whose covariances give the errors. Hartree, k_B, a_0.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,9 @@ from pnct.systems.electron_gas import ElectronGas
 
 
 class StatePoint(NamedTuple):
-    """Kinetic energy, potential energy (hartree) and entropy (k_B) of one state, totals, and their covariance."""
+    """Kinetic energy, potential energy (hartree) and entropy (k_B) of one state, totals, and their
+    covariance.
+    """
 
     mean: Float[np.ndarray, " 3"]
     covariance: Float[np.ndarray, "3 3"]
@@ -40,7 +42,9 @@ class GridEstimate(NamedTuple):
 
 
 class Thermodynamics(NamedTuple):
-    """On a grid of rs (first axis) and theta (second axis). Per electron, in hartree and k_B, unless another unit is given."""
+    """On a grid of rs (first axis) and theta (second axis). Per electron, in hartree and k_B, unless another
+    unit is given.
+    """
 
     rs: Float[np.ndarray, " A"]
     theta: Float[np.ndarray, " B"]
@@ -64,10 +68,14 @@ def volume(gas) -> float:
 
 
 def heat_capacity(draws: Draws) -> Estimate:
-    """C of all electrons in k_B, Cov(E_loc, -ln p)/T: exact where p is the Gibbs law of the states' energies."""
-    energy, log_p = _energies(draws).sum(axis=0), np.asarray(draws.log_prob, float)
+    """C of all electrons in k_B, Cov(E_loc, -ln p)/T: exact where p is the Gibbs law of the
+    states' energies.
+    """
+    energy = _energies(draws).sum(axis=0)
+    log_p = np.asarray(draws.log_prob, float)
     sound = np.isfinite(energy) & np.isfinite(log_p)
-    energy, log_p = energy[sound], log_p[sound]
+    energy = energy[sound]
+    log_p = log_p[sound]
     if not draws.temperature > 0:
         raise ValueError(f"Expected temperature > 0; got {draws.temperature}.")
     products = -(energy - energy.mean()) * (log_p - log_p.mean()) / draws.temperature
@@ -97,14 +105,20 @@ def state_point(draws: Draws) -> StatePoint:
 
 
 def thermodynamics(gases: list[list[ElectronGas]], points: list[list[StatePoint]]) -> Thermodynamics:
-    """All quantities on a grid: gases[a][b] has the a-th rs and the b-th theta, both ascending, >= 2 of each; one N and twist."""
-    gas, rs, theta = gases[0][0], np.array([row[0].rs for row in gases], float), np.array([g.theta for g in gases[0]], float)
+    """All quantities on a grid: gases[a][b] has the a-th rs and the b-th theta, both ascending, >= 2 of each;
+    one N and twist.
+    """
+    gas = gases[0][0]
+    rs = np.array([row[0].rs for row in gases], float)
+    theta = np.array([g.theta for g in gases[0]], float)
     _check(gases, points, rs, theta)
-    N, dim = gas.N, gas.dim
+    N = gas.N
+    dim = gas.dim
     omega = np.array([volume(row[0]) for row in gases])[:, None]
     T = np.array([[float(g.temperature) for g in row] for row in gases])
     fermi = np.array([float(row[0].E_F) for row in gases])
-    along_rs, along_theta = difference_matrix(rs), difference_matrix(theta)
+    along_rs = difference_matrix(rs)
+    along_theta = difference_matrix(theta)
 
     # The values, and then every unit vector, go through the same linear formulae: the last axes of x.
     size = 3 * T.size
@@ -115,9 +129,14 @@ def thermodynamics(gases: list[list[ElectronGas]], points: list[list[StatePoint]
     for i, block in enumerate(blocks):
         covariance[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] = block
 
-    by = lambda factor, y: np.broadcast_to(factor, T.shape)[..., None] * y  # noqa: E731
-    d_theta = lambda y: np.einsum("bc,acx->abx", along_theta, y)  # noqa: E731
-    d_temperature = lambda y: by(1 / fermi[:, None], d_theta(y))  # noqa: E731
+    def by(factor, y):
+        return np.broadcast_to(factor, T.shape)[..., None] * y
+
+    def d_theta(y):
+        return np.einsum("bc,acx->abx", along_theta, y)
+
+    def d_temperature(y):
+        return by(1 / fermi[:, None], d_theta(y))
 
     def d_rs(y, power):
         """At fixed theta, where r_s^power y changes least."""
@@ -159,8 +178,11 @@ def thermodynamics(gases: list[list[ElectronGas]], points: list[list[StatePoint]
 
 
 def difference_matrix(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
-    """The derivative at each point of the parabola through it and its neighbours (the straight line where n = 2)."""
-    n, D = len(x), np.zeros((len(x), len(x)))
+    """The derivative at each point of the parabola through it and its neighbours (the straight line where n =
+    2).
+    """
+    n = len(x)
+    D = np.zeros((len(x), len(x)))
     for i in range(n):
         near = np.arange(min(n, 3)) + np.clip(i - 1, 0, max(n - 3, 0))
         powers = np.vander(x[near] - x[i], increasing=True)
@@ -175,10 +197,22 @@ def _energies(draws):
 def _check(gases, points, rs, theta):
     shape = {len(row) for row in gases} | {len(row) for row in points}
     if len(gases) != len(points) or len(shape) != 1 or len(rs) < 2 or len(theta) < 2:
-        raise ValueError("Expected gases and points on one grid of at least 2 rs and 2 theta; got other shapes.")
+        raise ValueError(
+            "Expected gases and points on one grid of at least 2 rs and 2 theta; got other shapes."
+        )
     one = {(g.num_electrons, g.dim, g.twist) for row in gases for g in row}
-    aligned = all(g.rs == r and g.theta == t for row, r in zip(gases, rs, strict=True) for g, t in zip(row, theta, strict=True))
-    if len(one) != 1 or not aligned or np.any(np.diff(rs) <= 0) or np.any(np.diff(theta) <= 0) or theta[0] <= 0:
+    aligned = all(
+        g.rs == r and g.theta == t
+        for row, r in zip(gases, rs, strict=True)
+        for g, t in zip(row, theta, strict=True)
+    )
+    if (
+        len(one) != 1
+        or not aligned
+        or np.any(np.diff(rs) <= 0)
+        or np.any(np.diff(theta) <= 0)
+        or theta[0] <= 0
+    ):
         raise ValueError(
             "Expected rs ascending by rows, theta > 0 ascending by columns, and one N, dim and twist; got another grid."
         )

@@ -1,11 +1,13 @@
-r"""Averages over twisted boundary conditions, psi(r + L e_a) = exp(2 pi i twist_a) psi(r), and the finite size that stays.
+r"""Averages over twisted boundary conditions, psi(r + L e_a) = exp(2 pi i twist_a) psi(r), and the finite
+size that stays.
 
     Monkhorst-Pack grid   twist_a = (2 j - q - 1)/(2 q),  j = 1 ... q          Phys. Rev. B 13, 5188 (1976)
     twist averaging       X = mean of X over twists                            Lin, Zong, Ceperley, Phys. Rev. E 64, 016702 (2001)
     potential energy      dV/N = (1/2) [ integral - sum over k != 0 ] of v(k) S(k)/Omega
                                                                                Chiesa et al., Phys. Rev. Lett. 97, 076404 (2006)
 
-The difference between integral and sum comes from small k, where screening makes S(k) = c k^2 in 3D and c k^(3/2) in 2D:
+The difference between integral and sum comes from small k, where screening makes S(k) = c k^2 in 3D and c
+k^(3/2) in 2D:
 
     3D:  dV/N = 2 pi c/Omega                  = omega_p/(4 N) for c = 1/(2 omega_p)
     2D:  dV/N = -(pi c/Omega) (2 pi/L)^(1/2) Z,   Z = sum' |n|^(1/2) over the square lattice, continued = 4 zeta(-1/4) beta(-1/4)
@@ -29,7 +31,9 @@ from pnct.systems.ideal_gas import ideal_gas
 
 
 class TwistAverage(NamedTuple):
-    """Per electron, hartree and k_B: free_energy, energy, kinetic, potential, entropy at each twist, and their averages."""
+    """Per electron, hartree and k_B: free_energy, energy, kinetic, potential, entropy at each twist, and
+    their averages.
+    """
 
     twists: Float[np.ndarray, "T dim"]
     by_twist: tuple[dict[str, Estimate], ...]
@@ -57,11 +61,15 @@ def with_twist(gas, twist) -> ElectronGas:
 
 
 def twist_average(estimates: list[Estimate], random: bool = False) -> Estimate:
-    """The mean over twists. Of a grid the error is that of the samples; of random twists also that of the choice."""
+    """The mean over twists. Of a grid the error is that of the samples; of random twists also that of the
+    choice.
+    """
     values, errors = (np.array([getattr(e, name) for e in estimates], float) for name in ("value", "error"))
     if not len(values) or (random and len(values) < 2):
         raise ValueError(f"Expected at least {1 + random} twists; got {len(values)}.")
-    error = values.std(ddof=1) / math.sqrt(len(values)) if random else math.sqrt(np.sum(errors**2)) / len(values)
+    error = (
+        values.std(ddof=1) / math.sqrt(len(values)) if random else math.sqrt(np.sum(errors**2)) / len(values)
+    )
     return Estimate(float(values.mean()), float(error), float(sum(e.ess for e in estimates)))
 
 
@@ -76,15 +84,18 @@ def over_twists(
 ) -> tuple[dict, TwistAverage]:
     """Trains one set of parameters on the gas at all twists, and averages over them: (parameters, averages).
 
-    twists: of `monkhorst_pack`, or of `random_twists` with random = True, which is what the errors of the averages then hold.
+    twists: of `monkhorst_pack`, or of `random_twists` with random = True, which is what the errors of the
+    averages then hold.
     """
-    gases, keys = [with_twist(gas, twist) for twist in twists], jax.random.split(key)
+    gases = [with_twist(gas, twist) for twist in twists]
+    keys = jax.random.split(key)
     params = train_over_twists(keys[0], vfe, gases, num_steps)
     return params, evaluate_over_twists(keys[1], vfe, params, gases, num_samples, random)
 
 
 def train_over_twists(key, vfe: VariationalFreeEnergy, gases: list, num_steps: int):
-    """One set of parameters for all gases: step i sees gas i modulo their number. Returns the averaged parameters.
+    """One set of parameters for all gases: step i sees gas i modulo their number. Returns the averaged
+    parameters.
 
     The parameters must not depend on the table of orbitals, as those of `pnct.models.twisted_gas`.
     """
@@ -101,7 +112,8 @@ def evaluate_over_twists(
     by_twist = []
     for i, gas in enumerate(gases):
         draws = vfe.evaluate(jax.random.fold_in(key, i), params, num_samples, gas)
-        log_p, energy = np.asarray(draws.log_prob, float), np.asarray(draws.kinetic + draws.potential).real
+        log_p = np.asarray(draws.log_prob, float)
+        energy = np.asarray(draws.kinetic + draws.potential).real
         sound = np.isfinite(log_p) & np.isfinite(energy)
         quantities = {
             "free_energy": draws.temperature * log_p + energy,
@@ -110,10 +122,14 @@ def evaluate_over_twists(
             "potential": np.asarray(draws.potential),
             "entropy": -log_p,
         }
-        by_twist.append({name: mean_of_independent(x[sound]).scaled(1 / gas.N) for name, x in quantities.items()})
+        by_twist.append(
+            {name: mean_of_independent(x[sound]).scaled(1 / gas.N) for name, x in quantities.items()}
+        )
     average = {name: twist_average([one[name] for one in by_twist], random) for name in by_twist[0]}
     ideal = np.array([ideal_gas(gas).entropy / gas.N for gas in gases])
-    effective_mass = tuple(mass_from_entropy(gas, one["entropy"].scaled(gas.N)) for gas, one in zip(gases, by_twist, strict=True))
+    effective_mass = tuple(
+        mass_from_entropy(gas, one["entropy"].scaled(gas.N)) for gas, one in zip(gases, by_twist, strict=True)
+    )
     return TwistAverage(
         np.array([gas.twist for gas in gases]),
         tuple(by_twist),
@@ -124,18 +140,27 @@ def evaluate_over_twists(
 
 
 def potential_size_correction(gas, S: StructureFactor) -> Estimate:
-    """What to add to V/N, in hartree, to go from N electrons to infinitely many: from S at its smallest wave vectors q != 0."""
+    """What to add to V/N, in hartree, to go from N electrons to infinitely many: from S at its smallest wave
+    vectors q != 0.
+    """
     q = np.linalg.norm(S.q, axis=1) / float(gas.rs)
     if not np.any(q > 0):
         raise ValueError("Expected S at wave vectors q != 0; got none.")
     smallest = q[q > 0].min()
     shell = np.isclose(q, smallest, rtol=1e-6)
     power = 2.0 if gas.dim == 3 else 1.5
-    c, error = S.S[shell].mean() / smallest**power, S.error[shell].mean() / smallest**power  # one shell: not independent
+    # one shell: not independent
+    c = S.S[shell].mean() / smallest**power
+    error = S.error[shell].mean() / smallest**power
     if gas.dim == 3:
         factor = 2 * math.pi / volume(gas)
     else:
-        factor = -math.pi / volume(gas) * math.sqrt(2 * math.pi / (gas.L * float(gas.rs))) * square_lattice_sum(-0.25)
+        factor = (
+            -math.pi
+            / volume(gas)
+            * math.sqrt(2 * math.pi / (gas.L * float(gas.rs)))
+            * square_lattice_sum(-0.25)
+        )
     return Estimate(float(c * factor), float(abs(error * factor)), float("nan"))
 
 

@@ -3,8 +3,8 @@ r"""Gradients of F = E[T ln p(K) + E_loc] from per-walker scores.
     dF/d phi   = E[ (F_loc - b) O_c ],                     O_c = d ln p(K)/d phi,     F_loc = T ln p(K) + Re E_loc
     dF/d theta = 2 Re E[ (E_loc - E_K)^* (O_q - <O_q>) ],  O_q = d ln Psi_K(R)/d theta
 
-Both have the form  (1/B) sum_r rows[r] residual[r]  with real rows: a complex score gives two, its real and its imaginary part.
-Residuals are clipped here, and only here: reported values never are.
+Both have the form  (1/B) sum_r rows[r] residual[r]  with real rows: a complex score gives two, its real and
+its imaginary part. Residuals are clipped here, and only here: reported values never are.
 """
 
 from typing import Any, NamedTuple
@@ -14,15 +14,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 CLIP = 5.0  # mean absolute deviations
-MIN_CLIP_TEMPERATURES = 10.0  # temperatures that F_loc may be off at any rate: a state of far too small a p(K) is no outlier
+MIN_CLIP_TEMPERATURES = (
+    10.0  # temperatures that F_loc may be off at any rate: a state of far too small a p(K) is no outlier
+)
 
 
 class Scores(NamedTuple):
     """Rows and residuals of one law, B walkers: its gradient is  tensordot(residual, rows)/num_walkers.
 
     rows: a pytree like the law's parameters, each leaf with a leading axis of rows; residual: (rows,).
-    curvature: the second derivative of the objective at its minimum, in units of the metric, where it is known. For p(K) it
-    is T: the free energy above its minimum is T times a relative entropy, whose second derivative is the Fisher metric.
+    curvature: the second derivative of the objective at its minimum, in units of the metric, where it is
+    known. For p(K) it is T: the free energy above its minimum is T times a relative entropy, whose second
+    derivative is the Fisher metric.
     extent: what the metric of the law is proportional to: the number of electrons.
     """
 
@@ -34,7 +37,9 @@ class Scores(NamedTuple):
 
 
 def clipped(x: Float[Array, " B"], weight, width: float, least=0.0) -> Float[Array, " B"]:
-    """x - mean(x), limited to `width` mean absolute deviations, or to `least` where that is more; 0 where the weight is 0."""
+    """x - mean(x), limited to `width` mean absolute deviations, or to `least` where that is more; 0 where the
+    weight is 0.
+    """
     centred = jnp.where(weight > 0, x - weighted_mean(x, weight), 0.0)
     scale = jnp.maximum(width * weighted_mean(jnp.abs(centred), weight), least)
     return jnp.where(weight > 0, jnp.clip(centred, -scale, scale), 0.0)
@@ -46,7 +51,9 @@ def weighted_mean(x, weight):
 
 
 def total(weight):
-    """The sum of the weights; 1 where there are none, so that a batch without any valid walker gives zeros."""
+    """The sum of the weights; 1 where there are none, so that a batch without any valid walker
+    gives zeros.
+    """
     found = jnp.sum(weight)
     return jnp.where(found > 0, found, 1.0)
 
@@ -64,21 +71,29 @@ def classical_scores(
     rows, log_prob, energy: Complex[Array, " B"], temperature, weight, num_electrons: int, clip: float = CLIP
 ) -> Scores:
     """The scores of p(K); the baseline is the mean."""
-    residual = clipped(temperature * log_prob + energy.real, weight, clip, MIN_CLIP_TEMPERATURES * temperature)
+    residual = clipped(
+        temperature * log_prob + energy.real, weight, clip, MIN_CLIP_TEMPERATURES * temperature
+    )
     # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
     curvature = jnp.where(temperature > 0, temperature, 1.0)
     return _centred(rows, residual[:, None], weight, num_electrons)._replace(curvature=curvature)
 
 
-def quantum_scores(rows, log_prob, energy: Complex[Array, " B"], weight, num_electrons: int, clip: float = CLIP) -> Scores:
-    """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy of the state."""
+def quantum_scores(
+    rows, log_prob, energy: Complex[Array, " B"], weight, num_electrons: int, clip: float = CLIP
+) -> Scores:
+    """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy
+    of the state.
+    """
     real = clipped(without_control_variate(energy.real, log_prob, weight), weight, clip)
     imag = clipped(energy.imag, weight, clip)
     return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight, num_electrons)
 
 
 def _centred(rows, residual, weight, num_electrons) -> Scores:
-    """Takes the mean off each kind of row, puts sqrt(weight) on both factors, merges walkers and kinds into one axis."""
+    """Takes the mean off each kind of row, puts sqrt(weight) on both factors, merges walkers and kinds into
+    one axis.
+    """
 
     def centre(leaf):  # (B, kinds, ...)
         w = weight.reshape(-1, *[1] * (leaf.ndim - 1))
@@ -87,9 +102,13 @@ def _centred(rows, residual, weight, num_electrons) -> Scores:
         return centred.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
 
     residual = jnp.sqrt(weight)[:, None] * residual
-    return Scores(jax.tree.map(centre, rows), residual.reshape(-1), total(weight), num_electrons=num_electrons)
+    return Scores(
+        jax.tree.map(centre, rows), residual.reshape(-1), total(weight), num_electrons=num_electrons
+    )
 
 
 def gradient(scores: Scores):
     """(1/B) sum_r residual[r] rows[r], a pytree like the law's parameters."""
-    return jax.tree.map(lambda leaf: jnp.tensordot(scores.residual, leaf, 1) / scores.num_walkers, scores.rows)
+    return jax.tree.map(
+        lambda leaf: jnp.tensordot(scores.residual, leaf, 1) / scores.num_walkers, scores.rows
+    )

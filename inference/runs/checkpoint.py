@@ -1,8 +1,9 @@
-"""A run's state in one file:  the sha256 of the rest, a line;  a header in JSON, a line;  the arrays, one after the other.
+"""A run's state in one file:  the sha256 of the rest, a line;  a header in JSON, a line;  the arrays, one
+after the other.
 
-The header names every array (its path in the state, shape, dtype) and what the run is of: model, system, orbitals, versions.
-A file is complete or absent: it is written under another name, flushed to the disk and renamed. There is no pickle, so a file
-holds numbers only and runs no code.
+The header names every array (its path in the state, shape, dtype) and what the run is of: model, system,
+orbitals, versions. A file is complete or absent: it is written under another name, flushed to the disk and
+renamed. There is no pickle, so a file holds numbers only and runs no code.
 """
 
 import hashlib
@@ -35,8 +36,11 @@ class DamagedError(ValueError):
 
 
 def save(directory: Path, step: int, checkpoint: Checkpoint, run: dict) -> Path:
-    """Writes `step-<step>.checkpoint` and returns its path. run: what the run is of, from `description.describe_run`."""
-    arrays, entries = [], []
+    """Writes `step-<step>.checkpoint` and returns its path. run: what the run is of, from
+    `description.describe_run`.
+    """
+    arrays = []
+    entries = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(checkpoint._asdict()):
         entry, array = _entry(jax.tree_util.keystr(path), leaf)
         arrays.append(array)
@@ -49,16 +53,19 @@ def save(directory: Path, step: int, checkpoint: Checkpoint, run: dict) -> Path:
 
 
 def load(path: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> Checkpoint:
-    """The checkpoint in a file, its state with the structure of `like`. fields: of the history, where it has to have these.
+    """The checkpoint in a file, its state with the structure of `like`. fields: of the history, where it has
+    to have these.
 
-    Raises DamagedError where the file is not what was written, and ValueError where it is of another run, saying what differs.
+    Raises DamagedError where the file is not what was written, and ValueError where it is of another run,
+    saying what differs.
     """
     header, data = _read(path)
     different = differences(header["run"], run)
     if different:
         raise ValueError(f"Expected a checkpoint of this run; got {path}, which differs in {different}.")
 
-    stored, offset = {}, 0
+    stored = {}
+    offset = 0
     for entry in header["arrays"]:
         dtype = np.dtype(entry["dtype"])
         count = math.prod(entry["shape"])
@@ -67,13 +74,23 @@ def load(path: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> Chec
         offset += count * dtype.itemsize
 
     templates = jax.tree_util.tree_leaves_with_path({"state": like})
-    expected = {e["path"]: e for e in (_entry(jax.tree_util.keystr(path), leaf)[0] for path, leaf in templates)}
+    expected = {
+        e["path"]: e for e in (_entry(jax.tree_util.keystr(path), leaf)[0] for path, leaf in templates)
+    }
     found = {name: entry for name, (entry, _) in stored.items() if name.startswith("['state']")}
     different = differences(found, expected)
     if different:
-        raise ValueError(f"Expected a checkpoint of this model and optimiser; got {path}, which differs in {different}.")
-    leaves = [_restored(*stored[name], leaf) for name, leaf in zip(expected, jax.tree.leaves(like), strict=True)]
-    history = {name[len("['history']['") : -2]: array for name, (_, array) in stored.items() if name.startswith("['history']")}
+        raise ValueError(
+            f"Expected a checkpoint of this model and optimiser; got {path}, which differs in {different}."
+        )
+    leaves = [
+        _restored(*stored[name], leaf) for name, leaf in zip(expected, jax.tree.leaves(like), strict=True)
+    ]
+    history = {
+        name[len("['history']['") : -2]: array
+        for name, (_, array) in stored.items()
+        if name.startswith("['history']")
+    }
     different = sorted(set(history) ^ set(fields))
     if fields and history and different:
         raise ValueError(
@@ -82,10 +99,13 @@ def load(path: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> Chec
     return Checkpoint(jax.tree.unflatten(jax.tree.structure(like), leaves), history)
 
 
-def newest(directory: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) -> tuple[Path, Checkpoint] | None:
+def newest(
+    directory: Path, like: Any, run: dict, fields: tuple[str, ...] = ()
+) -> tuple[Path, Checkpoint] | None:
     """The newest sound checkpoint of a directory, see `load`, or None where there is no file of this kind.
 
-    Warns of every damaged file that is passed over. Raises ValueError where all are damaged, or where one is of another run.
+    Warns of every damaged file that is passed over. Raises ValueError where all are damaged, or where one is
+    of another run.
     """
     paths = sorted(directory.glob(PATTERN), reverse=True)
     for path in paths:
@@ -94,7 +114,9 @@ def newest(directory: Path, like: Any, run: dict, fields: tuple[str, ...] = ()) 
         except DamagedError as error:
             warnings.warn(f"{error} The checkpoint before it is used instead.", stacklevel=2)
     if paths:
-        raise ValueError(f"Expected a sound checkpoint in {directory}; got {len(paths)}, all of them damaged.")
+        raise ValueError(
+            f"Expected a sound checkpoint in {directory}; got {len(paths)}, all of them damaged."
+        )
     return None
 
 
@@ -141,5 +163,6 @@ def _entry(path: str, leaf) -> tuple[dict, np.ndarray]:
 def _restored(entry: dict, array: np.ndarray, like):
     array = jnp.asarray(array.astype(array.dtype.newbyteorder("=")))
     leaf = array if entry["key"] is None else jax.random.wrap_key_data(array, impl=entry["key"])
-    # On the same devices, and bound to them only if the first state was: or the step would be compiled once more.
+    # On the same devices, and bound to them only if the first state was: or the step would be compiled once
+    # more.
     return placed(leaf, like.sharding) if getattr(like, "committed", False) else leaf

@@ -1,7 +1,7 @@
 """What a run is of, as plain JSON, so that two runs can be compared and a reader told what differs.
 
-A function is described by its name and its source, an object by its type and its fields, an array by its numbers, or by its
-shape and dtype alone where it is long.
+A function is described by its name and its source, an object by its type and its fields, an array by its
+numbers, or by its shape and dtype alone where it is long.
 """
 
 import ast
@@ -22,7 +22,9 @@ NAMED = 3  # differences that are worth naming
 
 
 def describe_run(model, hamiltonian, num_walkers: int, start, args: tuple) -> dict[str, Any]:
-    """Model, Hamiltonian, system, orbital lists, versions, and the random key and the precision of the state it starts from."""
+    """Model, Hamiltonian, system, orbital lists, versions, and the random key and the precision of the state
+    it starts from.
+    """
     orbitals = [arg.orbitals for arg in args if hasattr(arg, "orbitals")]
     return {
         "model": describe(model),
@@ -37,7 +39,9 @@ def describe_run(model, hamiltonian, num_walkers: int, start, args: tuple) -> di
 
 
 def describe(x, listed: float = LISTED):
-    """x as JSON: numbers, strings, lists and dicts. Arrays of more than `listed` entries give their shape and dtype."""
+    """x as JSON: numbers, strings, lists and dicts. Arrays of more than `listed` entries give their shape and
+    dtype.
+    """
     if x is None or isinstance(x, bool | int | float | str):
         return x
     if isinstance(x, np.generic | np.ndarray | jax.Array):
@@ -59,12 +63,18 @@ def describe(x, listed: float = LISTED):
 
 
 def differences(there: Any, here: Any) -> str:
-    """The first few places where two descriptions differ, as "rs (4.0 there, 5.0 here)"; empty where they agree."""
-    there, here = _flat(there), _flat(here)
+    """The first few places where two descriptions differ, as "rs (4.0 there, 5.0 here)"; empty where they
+    agree.
+    """
+    there = _flat(there)
+    here = _flat(here)
     names = [name for name in dict.fromkeys([*there, *here]) if not _agree(there.get(name), here.get(name))]
     if not names:
         return ""
-    value = lambda side, name: repr(side[name]) if name in side else "absent"  # noqa: E731
+
+    def value(side, name):
+        return repr(side[name]) if name in side else "absent"
+
     told = [f"{name} ({value(there, name)} there, {value(here, name)} here)" for name in names[:NAMED]]
     more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
     return ", ".join(told + more)

@@ -1,8 +1,10 @@
-"""A run that outlives its process: a directory with its last two checkpoints and steps.jsonl, one line per step.
+"""A run that outlives its process: a directory with its last two checkpoints and steps.jsonl, one line per
+step.
 
-Nothing is asked of the caller but to make the same run again: it goes on from the newest sound checkpoint. A checkpoint is
-written after every step whose writing costs no more than a twentieth of the time since the last one, and at the end, however
-it comes. The log follows the checkpoint: what it says of later steps is cut off, and those steps are made again.
+Nothing is asked of the caller but to make the same run again: it goes on from the newest sound checkpoint. A
+checkpoint is written after every step whose writing costs no more than a twentieth of the time since the last
+one, and at the end, however it comes. The log follows the checkpoint: what it says of later steps is cut off,
+and those steps are made again.
 """
 
 import json
@@ -27,14 +29,16 @@ WRITING_SHARE = 0.05  # of the time
 def run_directory(
     directory: str | Path, like: Any, run: dict, fields: tuple[str, ...]
 ) -> Iterator[tuple[Checkpoint, Callable[[Any, Any], None]]]:
-    """Gives (checkpoint, record): where the run stands, and `record(state, info)`, to be called after each step.
+    """Gives (checkpoint, record): where the run stands, and `record(state, info)`, to be called after each
+    step.
 
-    like: the state before the first step.  run: what the run is of.  info: a NamedTuple of host numbers and arrays, of these
-    fields.
-    Of several processes only the first one writes; all read, so the directory has to be one that all of them see.
-    Raises ValueError where the directory holds another run, or a log and no checkpoint; OSError where it cannot be written.
+    like: the state before the first step.  run: what the run is of.  info: a NamedTuple of host numbers and
+    arrays, of these fields. Of several processes only the first one writes; all read, so the directory has to
+    be one that all of them see. Raises ValueError where the directory holds another run, or a log and no
+    checkpoint; OSError where it cannot be written.
     """
-    directory, writes = Path(directory), jax.process_index() == 0
+    directory = Path(directory)
+    writes = jax.process_index() == 0
     directory.mkdir(parents=True, exist_ok=True)
     path, start = newest(directory, like, run, fields) or (None, Checkpoint(like, {}))
     if not writes:
@@ -42,10 +46,15 @@ def run_directory(
         return
     log = directory / LOG
     if path is None and log.exists() and log.stat().st_size:
-        raise ValueError(f"Expected a directory with a checkpoint, or a new one; got {directory}, which has only {LOG}.")
+        raise ValueError(
+            f"Expected a directory with a checkpoint, or a new one; got {directory}, which has only {LOG}."
+        )
 
     infos = unstacked(start.history)
-    latest, previous, written, cost = (start.state, len(infos)), path, len(infos), 0.0
+    latest = (start.state, len(infos))
+    previous = path
+    written = len(infos)
+    cost = 0.0
 
     def write():
         nonlocal previous, written, cost, last
@@ -53,7 +62,9 @@ def run_directory(
         state, done = latest
         new = save(directory, done, Checkpoint(state, stacked(infos[:done])), run)
         keep_only(directory, (previous, new))
-        previous, written, last = new, done, time.monotonic()
+        previous = new
+        written = done
+        last = time.monotonic()
         cost = last - begun
 
     last = time.monotonic()
@@ -65,7 +76,10 @@ def run_directory(
         def record(state, info):
             nonlocal latest
             infos.append(info._asdict())
-            latest = (state, len(infos))  # at once: an interruption finds a state and as many lines as it has steps
+            latest = (
+                state,
+                len(infos),
+            )  # at once: an interruption finds a state and as many lines as it has steps
             file.write(log_line(len(infos), infos[-1]))
             file.flush()
             if time.monotonic() - last >= cost / WRITING_SHARE:
@@ -98,7 +112,10 @@ def unstacked(history: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 
 def log_line(step: int, info: dict[str, Any]) -> str:
     """One step in JSON, which knows no nan: null stands where a number is not finite."""
-    return json.dumps({"step": step} | {name: _plain(np.asarray(info[name]).tolist()) for name in sorted(info)}) + "\n"
+    return (
+        json.dumps({"step": step} | {name: _plain(np.asarray(info[name]).tolist()) for name in sorted(info)})
+        + "\n"
+    )
 
 
 def _plain(x):

@@ -18,7 +18,9 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], int | None]]:
-    """Gives a function that returns the signal that has come, or None. Outside the main thread no signal is caught."""
+    """Gives a function that returns the signal that has come, or None. Outside the main thread no signal is
+    caught.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return

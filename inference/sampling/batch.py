@@ -1,13 +1,14 @@
-"""One batch of the ensemble:  K ~ p(K),  R ~ |Psi_K|^2,  with E_loc(K, R) and, for a gradient, the scores of both laws.
+"""One batch of the ensemble:  K ~ p(K),  R ~ |Psi_K|^2,  with E_loc(K, R) and, for a gradient, the scores of
+both laws.
 
 For a gradient, every other walker takes its classical sites from a broader law, and weights make up for it:
 
     q(K) = sum_s c_s p_s(K),    weight = p(K)/q(K),    p_s = p with every conditional law raised to the power s
 
-p alone would hardly ever draw the excited states of a cold gas, so the flow would serve them badly, their E_K would stay too
-high, p would shun them even more, and the entropy, which is made of them, would come out too low. The flow may be trained
-on q: any weights that fall with the energy have the eigenstates as their minimum (Gross, Oliveira, Kohn, Phys. Rev. A 37,
-2805 (1988)). F itself is always that of p.
+p alone would hardly ever draw the excited states of a cold gas, so the flow would serve them badly, their E_K
+would stay too high, p would shun them even more, and the entropy, which is made of them, would come out too
+low. The flow may be trained on q: any weights that fall with the energy have the eigenstates as their minimum
+(Gross, Oliveira, Kohn, Phys. Rev. A 37, 2805 (1988)). F itself is always that of p.
 """
 
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from pnct.inference.sampling import sites as program
-from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_inverted
 from pnct.inference.sampling.local_energy import local_energy
+from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_inverted
 from pnct.inference.sampling.parallel import map_walkers
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.space import Space
@@ -70,15 +71,21 @@ def draw_batch(
     batching: Batching,
     scores: bool = False,
 ) -> WalkerBatch:
-    """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
+    """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a
+    training step.
+    """
     keys = jax.random.split(key, (3, batching.num_walkers))
     shared = (hamiltonian, params, args)
     powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
     one = partial(_classical, model, sites, powers, scores)
     chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
-    values, log_prob, weight, classical = map_walkers(one, shared, (keys[0], jnp.asarray(powers)), chunk_size, batching.mesh)
+    values, log_prob, weight, classical = map_walkers(
+        one, shared, (keys[0], jnp.asarray(powers)), chunk_size, batching.mesh
+    )
     one = partial(_quantum, model, sites, scores)
-    R, energy, quantum, *rest = map_walkers(one, shared, (keys[1], keys[2], values), batching.chunk_size, batching.mesh)
+    R, energy, quantum, *rest = map_walkers(
+        one, shared, (keys[1], keys[2], values), batching.chunk_size, batching.mesh
+    )
     return WalkerBatch(values | {sites.born: R}, log_prob, weight, *energy, classical | quantum, *rest)
 
 
@@ -89,7 +96,8 @@ def ladder(num_walkers: int) -> np.ndarray:
 
 
 def _classical(model, sites, powers, scores, shared, walker):
-    (_, params, args), (key, power) = shared, walker
+    _, params, args = shared
+    key, power = walker
     values = program.draw_classical(program.tempered(model, power), sites, params, key, args)
     log_prob = program.log_prob(model, sites, params, values, args)
     weight = jnp.exp(log_prob - _log_mixture(model, sites, powers, params, values, args))
@@ -103,12 +111,15 @@ def _classical(model, sites, powers, scores, shared, walker):
 def _log_mixture(model, sites, powers, params, values, args):
     """ln q of the law that all walkers together are drawn from."""
     rungs, counts = np.unique(powers, return_counts=True)
-    log_p = jax.vmap(lambda s: program.log_prob(program.tempered(model, s), sites, params, values, args))(jnp.asarray(rungs))
+    log_p = jax.vmap(lambda s: program.log_prob(program.tempered(model, s), sites, params, values, args))(
+        jnp.asarray(rungs)
+    )
     return jax.nn.logsumexp(log_p, b=counts / len(powers))
 
 
 def _quantum(model, sites, scores, shared, walker):
-    (hamiltonian, params, args), (key, fallback_key, values) = shared, walker
+    hamiltonian, params, args = shared
+    key, fallback_key, values = walker
     born, inversion = program.draw_electrons(model, sites, params, values, key, args)
     R = metropolis_if_not_inverted(fallback_key, born, inversion)
     energy = local_energy(hamiltonian, born, R, sites.born)
@@ -116,7 +127,9 @@ def _quantum(model, sites, scores, shared, walker):
     if not (scores and sites.quantum_params):
         return R, energy, {}, *rest
     own = {name: params[name] for name in sites.quantum_params}
-    rows = complex_score(lambda p: program.log_psi(model, sites, params | p, values | {sites.born: R}, args), own)
+    rows = complex_score(
+        lambda p: program.log_psi(model, sites, params | p, values | {sites.born: R}, args), own
+    )
     return R, energy, {"quantum": rows}, *rest
 
 

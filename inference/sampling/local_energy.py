@@ -1,4 +1,6 @@
-"""The local energy of one walker, from whatever Hamiltonian the user has, with an error that names the site where it is none."""
+"""The local energy of one walker, from whatever Hamiltonian the user has, with an error that names the site
+where it is none.
+"""
 
 import jax.numpy as jnp
 

@@ -2,8 +2,9 @@ r"""Random-walk Metropolis: the cross-check of the exact sampler, and the sample
 
     R' = R + step xi,   xi ~ normal(0, 1),   accept with probability min(1, p(R')/p(R))
 
-Metropolis, Rosenbluth, Rosenbluth, Teller, Teller, J. Chem. Phys. 21, 1087 (1953). All electrons move at once. The step
-is adapted (Robbins, Monro 1951) during burn-in only, so that what is kept is a Markov chain with the right law.
+Metropolis, Rosenbluth, Rosenbluth, Teller, Teller, J. Chem. Phys. 21, 1087 (1953). All electrons move at
+once. The step is adapted (Robbins, Monro 1951) during burn-in only, so that what is kept is a Markov chain
+with the right law.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,8 @@ def kernel(
 ) -> tuple[MetropolisState, MetropolisInfo]:
     """One all-electron move of one chain. A proposal whose log-probability is nan is rejected."""
     move_key, accept_key = jax.random.split(key)
-    shape, dtype = state.position.shape, state.position.dtype
+    shape = state.position.shape
+    dtype = state.position.dtype
     proposal = init(state.position + step_size * jax.random.normal(move_key, shape, dtype), log_prob_fn)
 
     ratio = proposal.log_prob - state.log_prob
@@ -63,12 +65,13 @@ def metropolis(
     step_size: float = 0.1,
     chunk_size: int | None = None,
 ) -> tuple[Float[Array, "C S N dim"], Float[Array, ""]]:
-    """num_samples of each of C chains, one every `thin` moves after `burn_in` moves. Returns (samples, acceptance).
+    """num_samples of each of C chains, one every `thin` moves after `burn_in` moves. Returns (samples,
+    acceptance).
 
     log_prob: (N, dim) -> scalar, for example `born.log_prob`. Coordinates are not wrapped into the cell.
-    step_size: first standard deviation of a move, in the units of the coordinates; all chains share it, and burn-in
-    adapts it towards an acceptance of 50 %. chunk_size: chains that are moved at once; by default all.
-    Samples are correlated: errors need `diagnostics.chain_estimate`.
+    step_size: first standard deviation of a move, in the units of the coordinates; all chains share it, and
+    burn-in adapts it towards an acceptance of 50 %. chunk_size: chains that are moved at once; by default
+    all. Samples are correlated: errors need `diagnostics.chain_estimate`.
     """
     if jnp.ndim(initial) != 3:
         raise ValueError(f"Expected initial of shape (chains, N, dim); got {jnp.shape(initial)}.")
@@ -77,7 +80,10 @@ def metropolis(
         raise ValueError(f"Expected num_samples >= 1, thin >= 1, burn_in >= 0, step_size > 0; got {got}.")
     initial = jnp.asarray(initial)
     at_once = len(initial) if chunk_size is None else checked_integer("chunk_size", chunk_size, 1)
-    each = lambda f, *chains: jax.lax.map(lambda x: f(*x), chains, batch_size=at_once)  # noqa: E731
+
+    def each(f, *chains):
+        return jax.lax.map(lambda x: f(*x), chains, batch_size=at_once)
+
     sound = jnp.isfinite(jax.jit(lambda initial: each(log_prob, initial))(initial))
     if not jnp.all(sound):
         count = f"{jnp.sum(sound)} of {len(sound)}"

@@ -1,12 +1,15 @@
-r"""Electrons where the flow has no inverse that could be found: Metropolis on |Psi_K|^2, from the nearest point.
+r"""Electrons where the flow has no inverse that could be found: Metropolis on |Psi_K|^2, from the nearest
+point.
 
-The iteration for T(R) = zeta, zeta ~ |Phi_K|^2, ends where T(R) is nearest to zeta; MOVES all-electron moves lead from there to
-a sample of |Psi_K|^2. These are the only walkers that come from a Markov chain, and they are counted. K stays what was drawn:
-leaving such a walker out would take its state from p(K), and spoil the entropy too.
+The iteration for T(R) = zeta, zeta ~ |Phi_K|^2, ends where T(R) is nearest to zeta; MOVES all-electron moves
+lead from there to a sample of |Psi_K|^2. These are the only walkers that come from a Markov chain, and they
+are counted. K stays what was drawn: leaving such a walker out would take its state from p(K), and spoil the
+entropy too.
 
-A share p of such walkers still shifts a mean of functions of R, by about p times the difference between the electrons that
-could not be found and those in their place; and where the flow is not one-to-one, |Psi_K|^2 counts every R with T(R) = zeta,
-while the exact sampler finds one of them. So it is a remedy for few walkers, and no licence to fold.
+A share p of such walkers still shifts a mean of functions of R, by about p times the difference between the
+electrons that could not be found and those in their place; and where the flow is not one-to-one, |Psi_K|^2
+counts every R with T(R) = zeta, while the exact sampler finds one of them. So it is a remedy for few walkers,
+and no licence to fold.
 """
 
 import jax
@@ -21,10 +24,16 @@ MOVES = 200
 STEP_SIZE = 0.1  # of the first move, in the units of R
 
 
-def metropolis_if_not_inverted(key: Key[Array, ""], born: Born, inversion: Inversion) -> Float[Array, "N dim"]:
-    """R where the inversion converged, else the end of a chain that starts there; nan where that finds no |Psi_K|^2 > 0."""
+def metropolis_if_not_inverted(
+    key: Key[Array, ""], born: Born, inversion: Inversion
+) -> Float[Array, "N dim"]:
+    """R where the inversion converged, else the end of a chain that starts there; nan where that finds no
+    |Psi_K|^2 > 0.
+    """
     dtype = inversion.R.dtype
-    log_prob = lambda R: born.log_prob(R).astype(dtype)  # noqa: E731
+
+    def log_prob(R):
+        return born.log_prob(R).astype(dtype)
 
     def move(i, carry):
         state, log_step = carry
@@ -32,6 +41,9 @@ def metropolis_if_not_inverted(key: Key[Array, ""], born: Born, inversion: Inver
         return state, metropolis.adapted(log_step, info.acceptance_probability, i)
 
     # From log p = -inf the first move with a number is accepted, so that |Psi|^2 is compiled once.
-    start = metropolis.MetropolisState(inversion.R, jnp.asarray(-jnp.inf, dtype)), jnp.log(jnp.asarray(STEP_SIZE, dtype))
+    start = (
+        metropolis.MetropolisState(inversion.R, jnp.asarray(-jnp.inf, dtype)),
+        jnp.log(jnp.asarray(STEP_SIZE, dtype)),
+    )
     state, _ = jax.lax.fori_loop(0, jnp.where(inversion.converged, 0, MOVES), move, start)
     return jnp.where(inversion.converged | jnp.isfinite(state.log_prob), state.position, jnp.nan)

@@ -1,4 +1,6 @@
-r"""The scores of one walker:  d ln p/d phi, one row;  d ln Psi/d theta, a row each for its real and its imaginary part."""
+r"""The scores of one walker:  d ln p/d phi, one row;  d ln Psi/d theta, a row each for its real and its
+imaginary part.
+"""
 
 from collections.abc import Callable
 

@@ -1,7 +1,8 @@
-"""Reads a model as p(classical) |Psi(R)|^2: which site is the Born law, which are classical, which parameters each law holds.
+"""Reads a model as p(classical) |Psi(R)|^2: which site is the Born law, which are classical, which parameters
+each law holds.
 
-The laws are found by their kind, never by the name of the system: one Born site, any number of other sample sites before it.
-An observed site carries no entropy and no gradient.
+The laws are found by their kind, never by the name of the system: one Born site, any number of other sample
+sites before it. An observed site carries no entropy and no gradient.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,9 @@ Params = dict[str, Any]
 
 
 class tempered(Messenger):
-    """A handler: classical laws that know a broader form of themselves (`tempered`) take it; others stay as they are."""
+    """A handler: classical laws that know a broader form of themselves (`tempered`) take it; others stay as
+    they are.
+    """
 
     def __init__(self, fn: Callable, power):
         super().__init__(fn)
@@ -65,8 +68,12 @@ def draw_classical(model: Callable, sites: Sites, params: Params, key, args: tup
     return {name: traced[name]["value"] for name in sites.classical}
 
 
-def draw_electrons(model: Callable, sites: Sites, params: Params, values: dict, key, args: tuple) -> tuple[Born, Inversion]:
-    """The Born law at these classical values, and one independent exact sample R of it. The key is not that of the values."""
+def draw_electrons(
+    model: Callable, sites: Sites, params: Params, values: dict, key, args: tuple
+) -> tuple[Born, Inversion]:
+    """The Born law at these classical values, and one independent exact sample R of it. The key is not that
+    of the values.
+    """
     site = trace_sites(model, params, values, args, key)[sites.born]
     born = site["fn"].distribution
     return born, born.draw(site["kwargs"]["rng_key"])
@@ -83,12 +90,20 @@ def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: t
 
 
 def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
-    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density matrix."""
+    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density
+    matrix.
+    """
     kinds = {}
 
     def record(key):
         traced = trace_sites(model, params, {}, args, key)
-        kinds.update({name: (type(distribution(s)), s["is_observed"]) for name, s in traced.items() if s["type"] == "sample"})
+        kinds.update(
+            {
+                name: (type(distribution(s)), s["is_observed"])
+                for name, s in traced.items()
+                if s["type"] == "sample"
+            }
+        )
         return {name: traced[name]["value"] for name in kinds}
 
     values = jax.eval_shape(record, jax.random.key(0))
@@ -100,7 +115,9 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
         raise ValueError(f"Expected an unobserved Born site; got '{born[0]}' conditioned on a value.")
     later = list(kinds)[list(kinds).index(born[0]) + 1 :]
     if later:
-        raise ValueError(f"Expected every sample site of the model before the Born site '{born[0]}'; got '{later[0]}' after it.")
+        raise ValueError(
+            f"Expected every sample site of the model before the Born site '{born[0]}'; got '{later[0]}' after it."
+        )
     observed = tuple(name for name, (_, seen) in kinds.items() if seen)
     classical = tuple(name for name in kinds if name != born[0] and name not in observed)
     sites = Sites(born[0], classical, observed, (), (), values[born[0]].shape)
@@ -112,7 +129,9 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
 
 
 def check_observed(model: Callable, args: tuple) -> None:
-    """Lets the law of every observed site look at its value, where it has a `check`. Raises its ValueError, naming the site."""
+    """Lets the law of every observed site look at its value, where it has a `check`. Raises its ValueError,
+    naming the site.
+    """
 
     def look(key):
         for name, site in trace(seed(model, key)).get_trace(*args).items():
@@ -132,7 +151,9 @@ def distribution(site: dict):
 
 def trace_at_zero(model: Callable, sites: Sites, params: Params, site: str, args: tuple) -> dict:
     """The trace of the model where that classical site, shape (N,), and the electrons are zero."""
-    return trace_sites(model, params, {site: jnp.zeros(sites.num_electrons, int), sites.born: jnp.zeros(sites.shape)}, args)
+    return trace_sites(
+        model, params, {site: jnp.zeros(sites.num_electrons, int), sites.born: jnp.zeros(sites.shape)}, args
+    )
 
 
 def _sites_before(model, sites, params, values, args, key=None):
@@ -141,7 +162,9 @@ def _sites_before(model, sites, params, values, args, key=None):
 
 
 def _sum_log_prob(traced, names):
-    return sum((jnp.sum(traced[name]["fn"].log_prob(traced[name]["value"])) for name in names), start=jnp.zeros(()))
+    return sum(
+        (jnp.sum(traced[name]["fn"].log_prob(traced[name]["value"])) for name in names), start=jnp.zeros(())
+    )
 
 
 def _dependencies(f: Callable, params: Params) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
-"""Where a walker went wrong:  classical sites,  ln p,  electrons,  kinetic energy,  potential energy,  scores.
+"""Where a walker went wrong:  classical sites,  ln p,  electrons,  kinetic energy,  potential energy,
+scores.
 
-A walker with a number that is not finite is left out of every mean, counted and named; nothing is averaged in silently.
+A walker with a number that is not finite is left out of every mean, counted and named; nothing is averaged in
+silently.
 """
 
 import warnings
@@ -23,7 +25,9 @@ class NumericalWarning(RuntimeWarning):
 
 
 class TrainingFailedError(FloatingPointError):
-    """Several updates in a row were not finite. `result`: the RunResult up to there, with the last good parameters."""
+    """Several updates in a row were not finite. `result`: the RunResult up to there, with the last good
+    parameters.
+    """
 
     def __init__(self, message: str, result):
         super().__init__(message)
@@ -43,8 +47,12 @@ def stages(sites) -> tuple[str, ...]:
 
 
 def folded(sites, walkers, stage) -> Bool[Array, ""]:
-    """Whether any walker shows that the flow is not one-to-one: no inverse, or det J <= 0. stage: of first_failures."""
-    return jnp.any(stage == inversion_stage(sites)) | jnp.any((stage == SOUND) & (~walkers.exact | (walkers.det_sign <= 0)))
+    """Whether any walker shows that the flow is not one-to-one: no inverse, or det J <= 0. stage: of
+    first_failures.
+    """
+    return jnp.any(stage == inversion_stage(sites)) | jnp.any(
+        (stage == SOUND) & (~walkers.exact | (walkers.det_sign <= 0))
+    )
 
 
 def inversion_stage(sites) -> int:
@@ -56,31 +64,47 @@ def first_failures(sites, walkers) -> Int[Array, " B"]:
     """For each walker of a `WalkerBatch` the first stage that is not finite, -1 where all are."""
 
     def finite(numbers):
-        leaves = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(numbers)]
+        leaves = [
+            jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(numbers)
+        ]
         return jnp.all(jnp.stack([jnp.ones(len(walkers.log_prob), bool), *leaves]), axis=0)
 
     in_order = [walkers.values[name] for name in sites.classical]
-    in_order += [walkers.log_prob, walkers.values[sites.born], walkers.kinetic, walkers.potential, walkers.scores]
+    in_order += [
+        walkers.log_prob,
+        walkers.values[sites.born],
+        walkers.kinetic,
+        walkers.potential,
+        walkers.scores,
+    ]
     failed = ~jnp.stack([finite(numbers) for numbers in in_order])
     return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
 
 
 def first_failures_or_replaced(sites, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
-    """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing failed; and which."""
+    """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing
+    failed; and which.
+    """
     replaced = (stage == SOUND) & ~walkers.exact
     return jnp.where(replaced, inversion_stage(sites), stage), replaced
 
 
 def describe_step(info, names: tuple[str, ...], num_walkers: int) -> str:
-    """What went wrong in one step, in a sentence; empty where nothing did. info: Info of host numbers; names: the stages."""
+    """What went wrong in one step, in a sentence; empty where nothing did. info: Info of host numbers; names:
+    the stages.
+    """
     messages = []
     if info.num_failed or info.num_not_inverted:
-        first = describe_walker(info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance)
+        first = describe_walker(
+            info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance
+        )
         messages.append(
             f"{_count_failures(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}"
         )
     if info.num_negative_det:
-        messages.append(f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there")
+        messages.append(
+            f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there"
+        )
     if info.backtracked:
         messages.append("half of the last update was taken back")
     if not info.updated:
@@ -97,19 +121,26 @@ def _count_failures(failed, replaced, all_of_them: str, failing: str) -> str:
 def describe_walker(walker, stage: str, K, distance) -> str:
     """The first failed walker in words."""
     known = f"{float(distance):.3g} (in the units of R)" if np.isfinite(distance) else "unknown"
-    return f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, smallest pair distance {known}"
+    return (
+        f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, smallest pair distance {known}"
+    )
 
 
 def warn_of_draws(sites, walkers) -> None:
-    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host arrays."""
-    total, stage = len(walkers.log_prob), np.asarray(first_failures(sites, walkers))
+    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host
+    arrays.
+    """
+    total = len(walkers.log_prob)
+    stage = np.asarray(first_failures(sites, walkers))
     where, replaced = (np.asarray(x) for x in first_failures_or_replaced(sites, walkers, stage))
     folded = int(np.sum(walkers.det_sign <= 0))
     messages = []
     if np.any(where != SOUND):
         i = np.flatnonzero(where != SOUND)[0]
         first = describe_walker(i, stages(sites)[where[i]], walkers.K[i], walkers.smallest_distance[i])
-        messages.append(f"{_count_failures(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}")
+        messages.append(
+            f"{_count_failures(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}"
+        )
     if folded:
         messages.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
     if messages:
@@ -118,7 +149,9 @@ def warn_of_draws(sites, walkers) -> None:
 
 @contextmanager
 def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callable[[int, Any], None]]:
-    """Gives `report(step, info)`: warns of the first faulty steps of a run one by one, and of the others' number at its end."""
+    """Gives `report(step, info)`: warns of the first faulty steps of a run one by one, and of the others'
+    number at its end.
+    """
     faulty = 0
 
     def report(step, info):

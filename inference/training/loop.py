@@ -1,6 +1,7 @@
 """The training loop: steps until their number is reached, with all that a long run needs around them.
 
-Progress is shown, faults are told, every step is kept where a directory is given, and signals wait for the end of the step.
+Progress is shown, faults are told, every step is kept where a directory is given, and signals wait for the
+end of the step.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,9 @@ class TrainState(NamedTuple):
     key: jax.Array
     step: jax.Array
     last_update: Params  # the last update of the parameters of ln Psi, as far as it stands
-    backtracks_left: jax.Array  # how many more times half of it may be taken back; 0 where the flow was folded before it
+    backtracks_left: (
+        jax.Array
+    )  # how many more times half of it may be taken back; 0 where the flow was folded before it
 
 
 class Info(NamedTuple):
@@ -53,16 +56,22 @@ class Info(NamedTuple):
     num_negative_det: jax.Array
     num_failed: jax.Array  # walkers left out because a number was not finite
     num_not_inverted: jax.Array  # walkers drawn by Metropolis, because no inverse of the flow was found
-    failed_walker: jax.Array  # the first walker of either kind, -1 where there is none; the next three tell of it
+    failed_walker: (
+        jax.Array
+    )  # the first walker of either kind, -1 where there is none; the next three tell of it
     failed_stage: jax.Array  # where it failed, see faults.stages
     failed_K: jax.Array  # (N,)
     failed_distance: jax.Array  # smallest pair distance
-    backtracked: jax.Array  # True where half of the last update was taken back, because it had folded the flow
+    backtracked: (
+        jax.Array
+    )  # True where half of the last update was taken back, because it had folded the flow
     updated: jax.Array  # False where the update was not finite and so not made
 
 
 class RunResult(NamedTuple):
-    """What `run` returns: the averaged parameters, the state to go on from, an Info of arrays with one entry per step."""
+    """What `run` returns: the averaged parameters, the state to go on from, an Info of arrays with one entry
+    per step.
+    """
 
     params: Params
     state: TrainState
@@ -72,25 +81,38 @@ class RunResult(NamedTuple):
 def apply_update(
     state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded
 ) -> tuple[TrainState, jax.Array]:
-    """The next state, and whether half of the last update was taken back instead of making a new one. For use in jit.
+    """The next state, and whether half of the last update was taken back instead of making a new one. For use
+    in jit.
 
-    finite: whether the updates are; they are not made otherwise.  folded: whether a walker showed that the flow is not
-    one-to-one. Then the walkers have another law, and a gradient from them leads further astray: where the flow was sound
-    before the last update, half of that is taken back, up to HALVINGS times. Parameters of p(K) alone fold nothing.
+    finite: whether the updates are; they are not made otherwise.  folded: whether a walker showed that the
+    flow is not one-to-one. Then the walkers have another law, and a gradient from them leads further astray:
+    where the flow was sound before the last update, half of that is taken back, up to HALVINGS times.
+    Parameters of p(K) alone fold nothing.
     """
     backtracked = folded & (state.backtracks_left > 0)
-    choose = lambda test, a, b: jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)  # noqa: E731
-    keep = lambda new, old: choose(finite & ~backtracked, new, old)  # noqa: E731
+
+    def choose(test, a, b):
+        return jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)
+
+    def keep(new, old):
+        return choose(finite & ~backtracked, new, old)
+
     half = jax.tree.map(lambda m: 0.5 * m, state.last_update)
-    made = {name: keep(updates[name], old) if name in quantum_params else old for name, old in state.last_update.items()}
+    made = {
+        name: keep(updates[name], old) if name in quantum_params else old
+        for name, old in state.last_update.items()
+    }
     params = keep(optax.apply_updates(state.params, updates), state.params)
     params = choose(backtracked, jax.tree.map(jnp.subtract, params, half), params)
 
     share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
     average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
     backtracks_left = jnp.where(folded, jnp.maximum(state.backtracks_left - 1, 0), MAX_BACKTRACKS)
-    opt_state, last_update = keep(opt_state, state.opt_state), choose(backtracked, half, made)
-    return TrainState(params, average, opt_state, key, state.step + 1, last_update, backtracks_left), backtracked
+    opt_state = keep(opt_state, state.opt_state)
+    last_update = choose(backtracked, half, made)
+    return TrainState(
+        params, average, opt_state, key, state.step + 1, last_update, backtracks_left
+    ), backtracked
 
 
 def train(
@@ -105,20 +127,31 @@ def train(
     callback: Callable[[int, Info], None] | None,
     unit: str,
 ) -> RunResult:
-    """The run of VariationalFreeEnergy, from `start`. run: its description, by which its checkpoints are known.
+    """The run of VariationalFreeEnergy, from `start`. run: its description, by which its checkpoints are
+    known.
 
     unit: the name of that of the energies in `Info`.
     """
-    state, infos = start, []
+    state = start
+    infos = []
     with ExitStack() as stack:
-        signalled, record = lambda: None, lambda state, info: None
+
+        def signalled():
+            return None
+
+        def record(state, info):
+            return None
+
         if checkpoint is not None:
             found, record = stack.enter_context(run_directory(checkpoint, start, run, Info._fields))
-            state, infos = found.state, [Info(**info) for info in unstacked(found.history)]
+            state = found.state
+            infos = [Info(**info) for info in unstacked(found.history)]
             signalled = stack.enter_context(deferred_signals())
         done = len(infos)
         if done > num_steps:
-            raise ValueError(f"Expected num_steps >= {done}, the steps that {checkpoint} holds; got {num_steps}.")
+            raise ValueError(
+                f"Expected num_steps >= {done}, the steps that {checkpoint} holds; got {num_steps}."
+            )
 
         shown = progress_bar and done < num_steps and jax.process_index() == 0
         report = stack.enter_context(progress(num_steps, shown, sites.num_electrons, done, unit))
@@ -134,7 +167,9 @@ def train(
 
             skipped = failures.skipped_in_a_row(infos)
             if skipped and skipped % failures.STEPS_IN_A_ROW == 0:
-                raise failures.TrainingFailedError(_failure(step + 1, skipped, checkpoint), _result(state, infos))
+                raise failures.TrainingFailedError(
+                    _failure(step + 1, skipped, checkpoint), _result(state, infos)
+                )
             if signalled() and step + 1 < num_steps:
                 raise Interrupted(signalled(), _farewell(signalled(), step + 1, num_steps, checkpoint))
     return _result(state, infos)
@@ -146,7 +181,9 @@ def _result(state: TrainState, infos: list[Info]) -> RunResult:
 
 
 def _failure(step: int, skipped: int, checkpoint) -> str:
-    kept = "are in the attribute `result` of this error" if checkpoint is None else f"are kept in {checkpoint}"
+    kept = (
+        "are in the attribute `result` of this error" if checkpoint is None else f"are kept in {checkpoint}"
+    )
     return f"The last {skipped} updates, up to step {step}, were not finite and not made. The last good parameters {kept}."
 
 
@@ -160,7 +197,7 @@ def _farewell(signum: int, step: int, num_steps: int, checkpoint) -> str:
 def in_precision(tree, dtype):
     """The same tree, its real arrays in `dtype`: a `TrainState` to train on from, or parameters to evaluate.
 
-    jax knows float64 only where jax_enable_x64 is set. The linear system of the natural gradient is then solved in float64
-    whatever the parameters have.
+    jax knows float64 only where jax_enable_x64 is set. The linear system of the natural gradient is then
+    solved in float64 whatever the parameters have.
     """
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

@@ -1,9 +1,10 @@
-r"""What every flow and every Hamiltonian has to be, looked at before the first step, so that an error names what is wrong:
+r"""What every flow and every Hamiltonian has to be, looked at before the first step, so that an error names
+what is wrong:
 
-T(P R) = P T(R)            P exchanges electrons of one spin; at parameters moved at random, since many flows begin as T = 1
-T(R + L n) = T(R) + L n    in a periodic cell, n any whole numbers; likewise
-T_K = T_K'                 unless K and K' differ in a quantum number that T_K conserves: else <Psi_K|Psi_K'> is not 0
-det dT/dR > 0              at the first parameters, in SAMPLES random configurations
+T(P R) = P T(R)            P exchanges electrons of one spin; at parameters moved at random, since many flows
+begin as T = 1 T(R + L n) = T(R) + L n    in a periodic cell, n any whole numbers; likewise T_K = T_K'
+unless K and K' differ in a quantum number that T_K conserves: else <Psi_K|Psi_K'> is not 0 det dT/dR > 0
+at the first parameters, in SAMPLES random configurations
 """
 
 import equinox as eqx
@@ -32,8 +33,11 @@ def check_flow(model, sites: program.Sites, params, args: tuple) -> None:
     rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
     shaken = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), params)
     places = rng.uniform(size=(SAMPLES, *sites.shape))
-    exchange, shift, unlike, motion, folds = (float(x) for x in _violations(model, sites, params, shaken, args, places))
-    at, difference = f"At site '{sites.born}': Expected", "got a difference of {:.2g} at a random R."
+    exchange, shift, unlike, motion, folds = (
+        float(x) for x in _violations(model, sites, params, shaken, args, places)
+    )
+    at = f"At site '{sites.born}': Expected"
+    difference = "got a difference of {:.2g} at a random R."
     if exchange > 0:
         what = "an equivariant flow, which exchanges zeta where two electrons of one spin are exchanged"
         raise ValueError(f"{at} {what}; {difference.format(exchange)}")
@@ -51,36 +55,62 @@ def check_flow(model, sites: program.Sites, params, args: tuple) -> None:
 
 
 def check_hamiltonian(hamiltonian, args: tuple) -> None:
-    """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the model.
+    """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the
+    model.
 
     A potential of no system here is the user's own, and nothing is compared.
     """
-    numbers = lambda x: describe(jax.tree.map(jnp.asarray, x))  # noqa: E731  (in one precision)
+
+    def numbers(x):  # (in one precision)
+        return describe(jax.tree.map(jnp.asarray, x))
+
     for system in (arg for arg in args if hasattr(arg, "potential")):
         made = [hamiltonian_of(system, coulomb) for coulomb in (True, False)]
-        alike = [x for x in made if isinstance(hamiltonian, Hamiltonian) and type(hamiltonian.potential) is type(x.potential)]
-        if isinstance(hamiltonian, Hamiltonian) and isinstance(hamiltonian.potential, POTENTIALS) and not alike:
+        alike = [
+            x
+            for x in made
+            if isinstance(hamiltonian, Hamiltonian) and type(hamiltonian.potential) is type(x.potential)
+        ]
+        if (
+            isinstance(hamiltonian, Hamiltonian)
+            and isinstance(hamiltonian.potential, POTENTIALS)
+            and not alike
+        ):
             kinds = type(system).__name__, type(hamiltonian.potential).__name__
-            raise ValueError("Expected the hamiltonian of the model's {}; got one with the potential {}.".format(*kinds))
+            raise ValueError(
+                "Expected the hamiltonian of the model's {}; got one with the potential {}.".format(*kinds)
+            )
         different = [differences(numbers(hamiltonian), numbers(x)) for x in alike]
         if different and all(different):
-            raise ValueError(f"Expected the hamiltonian of the system of the model; got one that differs in {different[0]}.")
+            raise ValueError(
+                f"Expected the hamiltonian of the system of the model; got one that differs in {different[0]}."
+            )
 
 
 @eqx.filter_jit
 def _violations(model, sites, params, shaken, args, places):
-    """How far the flow is from each law: 0 where it is obeyed to rounding, else the difference; and the number of folds."""
+    """How far the flow is from each law: 0 where it is obeyed to rounding, else the difference; and the
+    number of folds.
+    """
     born = _born(model, sites, shaken, args)
-    space, dtype = born.orbitals.space, born.dtype
+    space = born.orbitals.space
+    dtype = born.dtype
     places = space.L * jnp.asarray(places, dtype)
     R = places[0]
     n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1
-    exchanged = lambda x: jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])  # noqa: E731
+
+    def exchanged(x):
+        return jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])
+
     zeta = jax.vmap(born.flow)(jnp.stack([R, exchanged(R), R + space.L * n]))
     exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0])))
-    shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if isinstance(space, Cell) else jnp.zeros((), dtype)
+    shift = (
+        jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if isinstance(space, Cell) else jnp.zeros((), dtype)
+    )
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
-    beyond_rounding = lambda x: jnp.where(x > tolerance, x, 0.0)  # noqa: E731
+
+    def beyond_rounding(x):
+        return jnp.where(x > tolerance, x, 0.0)
 
     own = born.orbitals.symmetries if isinstance(born.orbitals, Superposition) else ()
     symmetries = (space.conserved_motion, *own)
@@ -109,5 +139,6 @@ def _violations(model, sites, params, shaken, args, places):
 
 def _born(model, sites, params, args, key=None):
     """The Born law of one draw of the classical sites."""
-    values, key = {sites.born: jnp.zeros(sites.shape)}, jax.random.key(0) if key is None else key
+    values = {sites.born: jnp.zeros(sites.shape)}
+    key = jax.random.key(0) if key is None else key
     return program.trace_sites(model, params, values, args, key)[sites.born]["fn"].distribution

@@ -1,6 +1,7 @@
 """What a run says while it trains: "compiling ...", then one line with F/N, E/N, S/N and the time left.
 
-On a terminal the line is rewritten; elsewhere (a log file, a notebook) at most about twenty plain lines are printed.
+On a terminal the line is rewritten; elsewhere (a log file, a notebook) at most about twenty plain lines are
+printed.
 """
 
 import sys
@@ -24,8 +25,9 @@ def progress(
 ) -> Iterator[Callable]:
     """Gives `report(step, info)`, to be called after each step of this run, step = done ... num_steps - 1.
 
-    info: anything with the fields free_energy, free_energy_error, energy (in `unit`), entropy (k_B): totals of one step.
-    The numbers are read (and so waited for) only when a line is due. stream: where to write, by default standard error.
+    info: anything with the fields free_energy, free_energy_error, energy (in `unit`), entropy (k_B): totals
+    of one step. The numbers are read (and so waited for) only when a line is due. stream: where to write, by
+    default standard error.
     """
     if not enabled or num_steps < 1:
         yield lambda step, info: None
@@ -42,7 +44,8 @@ def progress(
 
     window = deque(maxlen=WINDOW)
     every = -(-num_steps // PLAIN_LINES)
-    first, shown = None, float("-inf")
+    first = None
+    shown = float("-inf")
 
     def report(step, info):
         nonlocal first, shown
@@ -57,7 +60,11 @@ def progress(
             due = done % every == 0 or first[0] == done
         if due or done == num_steps:
             shown = now
-            show(progress_line(done, num_steps, window, num_electrons, _time_left(done, num_steps, first, now), unit))
+            show(
+                progress_line(
+                    done, num_steps, window, num_electrons, _time_left(done, num_steps, first, now), unit
+                )
+            )
 
     try:
         show(f"going on after step {done}/{num_steps}, compiling ..." if done else "compiling ...")
@@ -70,7 +77,10 @@ def progress_line(
     done: int, num_steps: int, window, num_electrons: int, seconds_left: float | None, unit: str = "hartree"
 ) -> str:
     """The line itself: means over the window, per electron, the free energy with its standard error."""
-    mean = lambda name: sum(float(getattr(info, name)) for info in window) / len(window) / num_electrons  # noqa: E731
+
+    def mean(name):
+        return sum(float(getattr(info, name)) for info in window) / len(window) / num_electrons
+
     variance = sum(float(info.free_energy_error) ** 2 for info in window)
     F = Estimate(mean("free_energy"), variance**0.5 / len(window) / num_electrons, float(len(window)))
     left = "" if seconds_left is None else f"   {tqdm.format_interval(seconds_left)} left"

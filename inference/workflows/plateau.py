@@ -1,8 +1,10 @@
-r"""Trains until F no longer falls, as fresh samples at frozen parameters tell it, and keeps the best parameters by evaluated F.
+r"""Trains until F no longer falls, as fresh samples at frozen parameters tell it, and keeps the best
+parameters by evaluated F.
 
-The training history would not do: its batches are small, each belongs to other parameters, and a minimum over them is a lucky
-draw. So after every block of steps F and S are evaluated anew. With e the standard errors, a plateau is reached where, of the
-last `patience` evaluations i against the best one b before them and the one a at their beginning,
+The training history would not do: its batches are small, each belongs to other parameters, and a minimum over
+them is a lucky draw. So after every block of steps F and S are evaluated anew. With e the standard errors, a
+plateau is reached where, of the last `patience` evaluations i against the best one b before them and the one
+a at their beginning,
 
     F_i > F_b - Z (e_i^2 + e_b^2)^(1/2) for all of them,        |S_last - S_a| < Z (e_last^2 + e_a^2)^(1/2)
 
@@ -41,7 +43,9 @@ class Evaluations(NamedTuple):
 
 
 class PlateauResult(NamedTuple):
-    """`params`: the best by evaluated F. Evaluate them once more: the lowest of several noisy values is too low on average."""
+    """`params`: the best by evaluated F. Evaluate them once more: the lowest of several noisy values is too
+    low on average.
+    """
 
     params: Params
     state: TrainState
@@ -62,14 +66,19 @@ def run_to_plateau(
     checkpoint: str | Path | None = None,
     callback: Callable[[int, Info], None] | None = None,
 ) -> PlateauResult:
-    """vfe.run in blocks of steps, each followed by an evaluation of num_samples samples, until the plateau or max_steps.
+    """vfe.run in blocks of steps, each followed by an evaluation of num_samples samples, until the plateau or
+    max_steps.
 
-    checkpoint, callback: as in vfe.run; the same call made again goes on where it stood, with the same numbers. Raises ValueError
-    where the directory holds another run, or one with another block or num_samples.
+    checkpoint, callback: as in vfe.run; the same call made again goes on where it stood, with the same
+    numbers. Raises ValueError where the directory holds another run, or one with another block or
+    num_samples.
     """
-    max_steps, block = checked_integer("max_steps", max_steps, 1), checked_integer("block", block, 1)
-    num_samples, patience = checked_integer("num_samples", num_samples, 2), checked_integer("patience", patience, 1)
-    state, infos = vfe.init(key, *args), []
+    max_steps = checked_integer("max_steps", max_steps, 1)
+    block = checked_integer("block", block, 1)
+    num_samples = checked_integer("num_samples", num_samples, 2)
+    patience = checked_integer("patience", patience, 1)
+    state = vfe.init(key, *args)
+    infos = []
     run = describe_run(vfe.model, vfe.hamiltonian, vfe.num_walkers, state, args)
     run |= {"evaluation": {"block": block, "num_samples": num_samples}}
     best, rows = _found(checkpoint, state.params, run)
@@ -81,9 +90,16 @@ def run_to_plateau(
         start = state if checkpoint is None else None
         told = callback and (lambda step, info: callback(done + step, info))
         result = vfe.run(
-            key, steps - done, *args, init_state=start, progress_bar=progress_bar, checkpoint=checkpoint, callback=told
+            key,
+            steps - done,
+            *args,
+            init_state=start,
+            progress_bar=progress_bar,
+            checkpoint=checkpoint,
+            callback=told,
         )
-        state, infos = result.state, infos[:done] + unstacked(result.history._asdict())
+        state = result.state
+        infos = infos[:done] + unstacked(result.history._asdict())
         return result.params
 
     while not rows or (rows[-1]["steps"] < max_steps and not is_plateau(rows, patience)):
@@ -95,16 +111,24 @@ def run_to_plateau(
         _keep(checkpoint, best, rows, run)
 
     train(rows[-1]["steps"])  # nothing to do, unless all of it was found in the directory
-    return PlateauResult(best, state, Info(**stacked(infos)), Evaluations(**stacked(rows)), is_plateau(rows, patience))
+    return PlateauResult(
+        best, state, Info(**stacked(infos)), Evaluations(**stacked(rows)), is_plateau(rows, patience)
+    )
 
 
 def is_plateau(rows: list[dict], patience: int) -> bool:
-    """Whether F and S have stood still during the last `patience` of these evaluations, dicts of the fields of Evaluations."""
-    before, last = rows[:-patience], rows[-patience:]
+    """Whether F and S have stood still during the last `patience` of these evaluations, dicts of the fields
+    of Evaluations.
+    """
+    before = rows[:-patience]
+    last = rows[-patience:]
     if not before:
         return False
     lowest = min(before, key=lambda row: row["free_energy"])
-    change = lambda name, a, b: (b[name] - a[name]) / np.hypot(a[f"{name}_error"], b[f"{name}_error"])  # noqa: E731
+
+    def change(name, a, b):
+        return (b[name] - a[name]) / np.hypot(a[f"{name}_error"], b[f"{name}_error"])
+
     falls = any(change("free_energy", lowest, row) < -Z for row in last)
     drifts = abs(change("entropy", before[-1], last[-1])) > Z
     return not (falls or drifts)
@@ -113,7 +137,8 @@ def is_plateau(rows: list[dict], patience: int) -> bool:
 def _row(steps: int, draws: Draws) -> dict[str, float]:
     F = draws.temperature * draws.log_prob + (draws.kinetic + draws.potential).real
     sound = np.isfinite(F)  # others are told of by evaluate
-    F, S = mean_of_independent(F[sound]), mean_of_independent(-draws.log_prob[sound])
+    F = mean_of_independent(F[sound])
+    S = mean_of_independent(-draws.log_prob[sound])
     return Evaluations(steps, F.value, F.error, S.value, S.error)._asdict()
 
 
@@ -128,4 +153,6 @@ def _keep(checkpoint, best: Params, rows: list[dict], run: dict) -> None:
     directory = Path(checkpoint) / BEST
     directory.mkdir(exist_ok=True)
     previous = sorted(directory.glob(PATTERN))[-1:]
-    keep_only(directory, (*previous, save(directory, rows[-1]["steps"], Checkpoint(best, stacked(rows)), run)))
+    keep_only(
+        directory, (*previous, save(directory, rows[-1]["steps"], Checkpoint(best, stacked(rows)), run))
+    )

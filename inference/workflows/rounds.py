@@ -1,8 +1,9 @@
-"""Training in rounds: steps of the optimiser, then what has an optimum in closed form: mixed states, and levels of p(K).
+"""Training in rounds: steps of the optimiser, then what has an optimum in closed form: mixed states, and
+levels of p(K).
 
-Each helps the other: the flow is trained for the states as they are, and the best states depend on the flow. Before the first
-round the states are mixed without training: which combinations of degenerate determinants there are is settled then, and the
-flow does not first learn to serve the wrong ones.
+Each helps the other: the flow is trained for the states as they are, and the best states depend on the flow.
+Before the first round the states are mixed without training: which combinations of degenerate determinants
+there are is settled then, and the flow does not first learn to serve the wrong ones.
 """
 
 from pathlib import Path
@@ -30,14 +31,17 @@ def run_in_rounds(
     progress_bar: bool = True,
     checkpoint: str | Path | None = None,
 ) -> RunResult:
-    """vfe.run with its num_steps parted into rounds, each followed by `diagonalise` and `fit_shell_energies` of num_samples fresh samples.
+    """vfe.run with its num_steps parted into rounds, each followed by `diagonalise` and `fit_shell_energies`
+    of num_samples fresh samples.
 
-    What the model does not have is left out: a module "ci" of configuration_interaction; p(K), where K is given. In place of
-    `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at their optimum already.
-    The parameters returned are those after the last round; history has all steps.
-    checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood, with the same numbers.
+    What the model does not have is left out: a module "ci" of configuration_interaction; p(K), where K is
+    given. In place of `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at
+    their optimum already. The parameters returned are those after the last round; history has all steps.
+    checkpoint: a directory, with a folder for each round; the same call made again goes on where it stood,
+    with the same numbers.
     """
-    num_steps, rounds = checked_integer("num_steps", num_steps, 0), checked_integer("rounds", rounds, 1)
+    num_steps = checked_integer("num_steps", num_steps, 0)
+    rounds = checked_integer("rounds", rounds, 1)
     state = vfe.init(key, gas) if init_state is None else init_state
     parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
     if "ci" in state.params:
@@ -46,16 +50,22 @@ def run_in_rounds(
     histories = []
     for i, steps in enumerate(parts):
         directory = None if checkpoint is None else Path(checkpoint) / f"round_{i}"
-        result = vfe.run(key, int(steps), gas, init_state=state, progress_bar=progress_bar, checkpoint=directory)
+        result = vfe.run(
+            key, int(steps), gas, init_state=state, progress_bar=progress_bar, checkpoint=directory
+        )
         params = closed_form_step(vfe, jax.random.fold_in(key, i), result.params, num_samples, gas)
         state = result.state._replace(params=params, average=params)
         histories.append(result.history)
-    told = [history for history in histories if len(history.free_energy)] or histories[:1]  # an empty one has no shapes
+    told = [history for history in histories if len(history.free_energy)] or histories[
+        :1
+    ]  # an empty one has no shapes
     return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*told, strict=True))))
 
 
 def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:
-    """The parameters after both closed-form steps, with fresh samples for each; those that the model has a use for."""
+    """The parameters after both closed-form steps, with fresh samples for each; those that the model has a
+    use for.
+    """
     mix, levels = jax.random.split(key)
     if "ci" in params:
         params = diagonalise(vfe, mix, params, num_samples, gas)

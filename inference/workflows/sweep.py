@@ -35,12 +35,14 @@ def sweep(
     checkpoint: Path | None = None,
     rounds: int = 0,
 ) -> Iterator[Solution]:
-    """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each that follows.
+    """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each
+    that follows.
 
-    checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was ended.
-    rounds: with 1 or more, each training is a `run_in_rounds`, with num_samples draws for each of its steps in closed form.
-    The systems must differ in numbers alone (rs and theta, or coupling and beta), at one cutoff: then all share their
-    parameters, and one compilation.
+    checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was
+    ended.
+    rounds: with 1 or more, each training is a `run_in_rounds`, with num_samples draws for each of its steps
+    in closed form. The systems must differ in numbers alone (rs and theta, or coupling and beta), at one
+    cutoff: then all share their parameters, and one compilation.
     """
     tables = {jax.tree.structure(gas) for gas in gases}
     if len(tables) != 1:

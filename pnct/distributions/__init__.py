@@ -1,4 +1,6 @@
-"""The laws of a model: which orbitals are occupied ([Tabulated]Occupation), and where the electrons are (Determinantal, Born)."""
+"""The laws of a model: which orbitals are occupied ([Tabulated]Occupation), and where the electrons are
+(Determinantal, Born).
+"""
 
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
@@ -7,4 +9,12 @@ from pnct.distributions.shell_energies import shell_energies, smooth_dispersion
 from pnct.distributions.tabulated import TabulatedOccupation
 from pnct.networks.transformer import transformer
 
-__all__ = ["Born", "Determinantal", "Occupation", "TabulatedOccupation", "shell_energies", "smooth_dispersion", "transformer"]
+__all__ = [
+    "Born",
+    "Determinantal",
+    "Occupation",
+    "TabulatedOccupation",
+    "shell_energies",
+    "smooth_dispersion",
+    "transformer",
+]

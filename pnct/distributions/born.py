@@ -1,9 +1,10 @@
-r"""The Born law of the electrons,  R ~ |Psi_K(R)|^2:  quasi-particles drawn exactly and carried over by the flow.
+r"""The Born law of the electrons,  R ~ |Psi_K(R)|^2:  quasi-particles drawn exactly and carried over by the
+flow.
 
     ln Psi_K(R) = ln Phi_K(zeta) + (1/2) ln|det d zeta/d R|,    zeta = T(R)
 
-The Psi_K of different K are orthonormal, because the change of variables is unitary. R = T^{-1}(zeta) with zeta ~
-|Phi_K|^2 is an independent sample: no Markov chain.
+The Psi_K of different K are orthonormal, because the change of variables is unitary. R = T^{-1}(zeta) with
+zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 """
 
 from collections.abc import Callable
@@ -23,9 +24,10 @@ from pnct.states import slater
 class Born(distrax.Transformed):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
-    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
-    flow: R -> zeta, whose dtype the samples take.
-    A sample whose inversion did not converge is nan. Samples carry no gradient; log_psi and log_prob do, at given R.
+    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
+    orbitals, up then down.
+    flow: R -> zeta, whose dtype the samples take. A sample whose inversion did not converge is nan. Samples
+    carry no gradient; log_psi and log_prob do, at given R.
     """
 
     def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
@@ -73,15 +75,22 @@ class Born(distrax.Transformed):
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""
         value = self._checked(value)
-        log_prob = lambda R: 2 * jnp.real(self.log_psi(R))  # noqa: E731
+
+        def log_prob(R):
+            return 2 * jnp.real(self.log_psi(R))
+
         for _ in range(value.ndim - 2):
             log_prob = jax.vmap(log_prob)
         return log_prob(value)
 
     def _checked(self, R):
         if jnp.shape(R)[-2:] != self.event_shape:
-            raise ValueError(f"Expected R of shape (..., {self.event_shape[0]}, {self.event_shape[1]}); got {jnp.shape(R)}.")
+            raise ValueError(
+                f"Expected R of shape (..., {self.event_shape[0]}, {self.event_shape[1]}); got {jnp.shape(R)}."
+            )
         # What is being traced has no values yet; the inference routine counts its failed walkers itself.
         if not isinstance(R, jax.core.Tracer) and not np.all(np.isfinite(R)):
-            raise ValueError(f"Expected finite coordinates R; got {np.sum(~np.isfinite(R))} entries that are not.")
+            raise ValueError(
+                f"Expected finite coordinates R; got {np.sum(~np.isfinite(R))} entries that are not."
+            )
         return jnp.asarray(R)

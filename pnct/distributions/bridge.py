@@ -1,4 +1,6 @@
-"""A distrax distribution at a NumPyro sample site: composition, since inheriting from both is a metaclass conflict."""
+"""A distrax distribution at a NumPyro sample site: composition, since inheriting from both is a metaclass
+conflict.
+"""
 
 import distrax
 import numpyro.distributions as numpyro_dist
@@ -7,7 +9,9 @@ from numpyro.util import is_prng_key
 
 
 class DistraxSite(numpyro_dist.Distribution):
-    """The NumPyro face of a distrax distribution. What NumPyro does not know is passed on: `site["fn"].log_psi(R)`."""
+    """The NumPyro face of a distrax distribution. What NumPyro does not know is passed on:
+    `site["fn"].log_psi(R)`.
+    """
 
     pytree_data_fields = ("distribution",)
 

@@ -1,19 +1,22 @@
 r"""The determinantal law  zeta ~ |Phi_K(zeta)|^2:  exact independent samples of free electrons.
 
-|det D|^2, D_il = phi_l(r_i), is a projection determinantal point process. Its electrons can be drawn one after the other:
-propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l = phi_l(r)/g(r)^(1/2), and accept with probability
+|det D|^2, D_il = phi_l(r_i), is a projection determinantal point process. Its electrons can be drawn one
+after the other: propose r from an envelope g(r) >= sum_l |phi_l(r)|^2 of the orbitals, v_l =
+phi_l(r)/g(r)^(1/2), and accept with probability
 
     |v|^2 - |Q v|^2,    Q = the orthonormal vectors of the electrons placed so far,
 
-then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 + 1/2 + ... + 1/n)
-proposals on average. Each configuration advances at its own pace, by at most one electron in every round of several
-proposals. Species are independent. A superposition of determinants has no such law. Where its electrons are few, they are drawn
-one after the other all the same (pnct.states.electron_by_electron); where they are many,
+then append the normalised residual of v to Q. For plane waves g = n/V is exact, and n electrons take n (1 +
+1/2 + ... + 1/n) proposals on average. Each configuration advances at its own pace, by at most one electron in
+every round of several proposals. Species are independent. A superposition of determinants has no such law.
+Where its electrons are few, they are drawn one after the other all the same
+(pnct.states.electron_by_electron); where they are many,
 
     |sum_t c_t D_t|^2 <= c sum_t |c_t| |D_t|^2,    c = sum_t |c_t|
 
-so a sample of one of them, chosen with the chances |c_t|/c, is accepted with the ratio of the two sides: once in c^2 times on
-average, and c^2 is at most their number. Of a Slater-Jastrow state (pnct.states.slater_jastrow) the second species is drawn after the first.
+so a sample of one of them, chosen with the chances |c_t|/c, is accepted with the ratio of the two sides: once
+in c^2 times on average, and c^2 is at most their number. Of a Slater-Jastrow state
+(pnct.states.slater_jastrow) the second species is drawn after the first.
 
 Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18.
 """
@@ -37,14 +40,17 @@ MAX_TRIALS = 1024  # of a superposition: the chance to need more is below exp(-1
 class Determinantal(distrax.Distribution):
     """zeta ~ |Phi_K|^2, shape (N, dim); in a periodic cell within [0, L)^dim.
 
-    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied orbitals, up then down.
+    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
+    orbitals, up then down.
     dtype: of the samples, by default jax's own.
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
 
     def __init__(self, orbitals, K: Int[Array, " N"], dtype=None):
         if jnp.shape(K) != (orbitals.space.N,):
-            raise ValueError(f"Expected K of shape ({orbitals.space.N},), one orbital per electron; got {jnp.shape(K)}.")
+            raise ValueError(
+                f"Expected K of shape ({orbitals.space.N},), one orbital per electron; got {jnp.shape(K)}."
+            )
         self.orbitals = orbitals
         self.K = K
         self._dtype = dtype
@@ -88,8 +94,12 @@ class Determinantal(distrax.Distribution):
             return sample_species(key, self.orbitals, self.K, self.dtype)
 
 
-def sample_superposition(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
-    """One exact sample of |sum_t c_t D_t|^2, by rejection from a mixture of its determinants. Shape (N, dim)."""
+def sample_superposition(
+    key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype
+) -> Float[Array, "N dim"]:
+    """One exact sample of |sum_t c_t D_t|^2, by rejection from a mixture of its determinants.
+    Shape (N, dim).
+    """
     c, Ks = orbitals.determinants(K)
     c = c.astype(dtype)
     size = jnp.abs(c)
@@ -109,7 +119,11 @@ def sample_superposition(key: Array, orbitals: Superposition, K: Int[Array, " N"
         accepted = jax.random.uniform(threshold, dtype=dtype) * bound < jnp.abs(jnp.sum(c * D)) ** 2
         return r, accepted, trials + 1
 
-    start = jnp.zeros((orbitals.space.N, orbitals.space.dim), dtype), jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+    start = (
+        jnp.zeros((orbitals.space.N, orbitals.space.dim), dtype),
+        jnp.zeros((), bool),
+        jnp.zeros((), jnp.int32),
+    )
     r, accepted, _ = jax.lax.while_loop(unfinished, attempt, start)
     return jnp.where(accepted, r, jnp.nan)
 
@@ -123,19 +137,24 @@ def sample_species(key: Array, orbitals, K: Int[Array, " N"], dtype) -> Float[Ar
 
 
 def sample_jastrow(key: Array, orbitals: SlaterJastrow, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
-    """One exact sample of a Slater-Jastrow state: the second species among the electrons of the first one. Shape (N, dim)."""
+    """One exact sample of a Slater-Jastrow state: the second species among the electrons of the first one.
+    Shape (N, dim).
+    """
     first, second = orbitals.space.species
     keys = jax.random.split(key)
     A = sample(keys[0], orbitals.table, K[first], dtype)
     return jnp.concatenate([A, sample(keys[1], orbitals.given(A), K[second], dtype, JASTROW_PROPOSALS)])
 
 
-def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS) -> Float[Array, "n dim"]:
+def sample(
+    key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS
+) -> Float[Array, "n dim"]:
     """One exact sample of |det phi_l(r_i)|^2, n electrons of one species in the orbitals K. Shape (n, dim).
 
     nan if the rounds are used up, which happens where an orbital is named twice.
     """
-    (n,), dim = jnp.shape(K), orbitals.space.dim
+    (n,) = jnp.shape(K)
+    dim = orbitals.space.dim
     everyone = jnp.arange(n)
 
     def unfinished(state):
@@ -145,7 +164,8 @@ def sample(key: Array, orbitals, K: Int[Array, " n"], dtype, proposals: int = PR
     def advance(state):
         r, Q, placed, iteration = state
         u = jax.random.uniform(jax.random.fold_in(key, iteration), (proposals, dim + 1), dtype)
-        (proposed, envelope), threshold = orbitals.propose(K, u[:, :dim]), u[:, dim]
+        proposed, envelope = orbitals.propose(K, u[:, :dim])
+        threshold = u[:, dim]
 
         v = orbitals.matrix(K, proposed) / jnp.sqrt(envelope)[:, None]
         overlap = v @ Q.conj().T

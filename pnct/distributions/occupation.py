@@ -1,12 +1,14 @@
-r"""Which orbitals are occupied:  K ~ p(K),  one electron after the other, exactly the ideal gas before training.
+r"""Which orbitals are occupied:  K ~ p(K),  one electron after the other, exactly the ideal gas before
+training.
 
 The i-th of n electrons of a species takes an orbital above the previous one and leaves room for the rest,
 
     p(K) = prod_i softmax_m (l[i, m] + correction[i, m])_{k_i},    k_{i-1} < m <= M - n + i
 
-with the conditional table l of the canonical ideal gas (pnct.systems.ideal_gas) and the correction of a network, which sees all
-electrons before: those of the same species, and the up electrons for the down ones. Shifted levels make l the table of
-Landau quasi-particles. Sampling inverts the cumulative distribution, with one uniform number per electron.
+with the conditional table l of the canonical ideal gas (pnct.systems.ideal_gas) and the correction of a
+network, which sees all electrons before: those of the same species, and the up electrons for the down ones.
+Shifted levels make l the table of Landau quasi-particles. Sampling inverts the cumulative distribution, with
+one uniform number per electron.
 """
 
 from collections.abc import Callable
@@ -25,10 +27,11 @@ SEGMENT = 10  # electrons that are drawn with a cache of one length, from one ra
 
 
 class Occupation(distrax.Distribution):
-    """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down electrons.
+    """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down
+    electrons.
 
-    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas. Its `empty_cache(n)` is for
-    the first n electrons: a pytree of arrays, or nothing.
+    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas. Its
+    `empty_cache(n)` is for the first n electrons: a pytree of arrays, or nothing.
     power: the power to which each conditional law is raised; below 1 is a broader, hotter law.
     """
 
@@ -39,7 +42,9 @@ class Occupation(distrax.Distribution):
         shifts = getattr(network, "energy_shifts", None)
         levels = int(gas.shell_index.max()) + 1
         if shifts is not None and jnp.shape(shifts) != (levels,):
-            raise ValueError(f"Expected energy_shifts of shape ({levels},), one per level; got {jnp.shape(shifts)}.")
+            raise ValueError(
+                f"Expected energy_shifts of shape ({levels},), one per level; got {jnp.shape(shifts)}."
+            )
 
     @property
     def event_shape(self) -> tuple[int]:
@@ -57,7 +62,10 @@ class Occupation(distrax.Distribution):
         """ln p(K); -inf where K is not an ascending list of orbitals of the table for each species."""
         value = _checked(self.gas, jnp.asarray(value)).astype(jnp.int32)
         table = self._table()
-        log_prob = lambda K: self._log_prob_one(table, K)  # noqa: E731
+
+        def log_prob(K):
+            return self._log_prob_one(table, K)
+
         for _ in range(value.ndim - 1):
             log_prob = jax.vmap(log_prob)
         return log_prob(value)
@@ -80,7 +88,8 @@ class Occupation(distrax.Distribution):
         valid = jnp.all((floor < K) & (last >= K))
 
         K = jnp.clip(K, 0, table.shape[1] - 1)
-        previous, electrons = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]]), jnp.arange(self.gas.N)
+        previous = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]])
+        electrons = jnp.arange(self.gas.N)
         correction, _ = self._correction(previous, electrons, self._empty_cache(self.gas.N))
         log_p = log_conditionals(self.power * (table + correction), floor, last)
         return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
@@ -99,14 +108,18 @@ class Occupation(distrax.Distribution):
             k = within.start + inverse_cdf(jnp.exp(logits - jnp.max(logits)), u)
             return (k, cache), k
 
-        # An electron looks at all places of the cache and at all orbitals, so the former grows as it fills, and of the latter
-        # only those are searched that one of the segment can take.
-        electrons, state, K = (jnp.arange(self.gas.N), table, lowest, last, u), (jnp.zeros((), jnp.int32), None), []
+        # An electron looks at all places of the cache and at all orbitals, so the former grows as it fills,
+        # and of the latter only those are searched that one of the segment can take.
+        electrons = (jnp.arange(self.gas.N), table, lowest, last, u)
+        state = (jnp.zeros((), jnp.int32), None)
+        K = []
         for begin in range(0, self.gas.N, SEGMENT):
             some = slice(begin, min(begin + SEGMENT, self.gas.N))
             within = slice(int(lowest[some].min()), int(last[some].max()) + 1)
             state = state[0], grow_cache(state[1], self._empty_cache(some.stop))
-            state, k = jax.lax.scan(partial(add_electron, within), state, jax.tree.map(lambda x: x[some], electrons))  # noqa: B023
+            state, k = jax.lax.scan(
+                partial(add_electron, within), state, jax.tree.map(lambda x: x[some], electrons)
+            )  # noqa: B023
             K.append(k)
         return jnp.concatenate(K)
 
@@ -139,27 +152,39 @@ class Occupation(distrax.Distribution):
 
 
 def grow_cache(cache, empty):
-    """The contents of a cache in an empty one for more electrons; each array of that has the old one at its beginning."""
+    """The contents of a cache in an empty one for more electrons; each array of that has the old one at its
+    beginning.
+    """
     if cache is None:
         return empty
-    return jax.tree.map(lambda new, old: jax.lax.dynamic_update_slice(new, old, (0,) * new.ndim), empty, cache)
+    return jax.tree.map(
+        lambda new, old: jax.lax.dynamic_update_slice(new, old, (0,) * new.ndim), empty, cache
+    )
 
 
-def log_conditionals(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
+def log_conditionals(
+    logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]
+) -> Float[Array, "T M"]:
     """ln p over the orbitals floor < m <= last."""
     return jax.nn.log_softmax(mask_forbidden(logits, floor, last), axis=-1)
 
 
-def mask_forbidden(logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]) -> Float[Array, "T M"]:
-    """The logits of the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are finite."""
+def mask_forbidden(
+    logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]
+) -> Float[Array, "T M"]:
+    """The logits of the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are
+    finite.
+    """
     m = jnp.arange(logits.shape[1])
     return jnp.where((m > floor[:, None]) & (m <= last[:, None]), logits, UNREACHABLE)
 
 
 def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
-    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the rounding.
+    """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the
+    rounding.
 
-    The sums are a matrix product and m is a minimum, because XLA is slow with a cumulative sum and an argmax of few numbers.
+    The sums are a matrix product and m is a minimum, because XLA is slow with a cumulative sum and an argmax
+    of few numbers.
     """
     m = jnp.arange(len(p), dtype=jnp.int32)
     total = jnp.matmul(p, jnp.triu(jnp.ones((len(p), len(p)), p.dtype)), precision="highest")
@@ -168,20 +193,31 @@ def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
 
 
 def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
-    """Raises ValueError unless the concrete K is an ascending list of orbitals for each species of the gas."""
-    K, M = _checked(gas, np.asarray(K)), len(gas.orbitals)
+    """Raises ValueError unless the concrete K is an ascending list of orbitals for each species
+    of the gas.
+    """
+    K = _checked(gas, np.asarray(K))
+    M = len(gas.orbitals)
     if K.shape != (gas.N,):
         raise ValueError(f"Expected one K of shape ({gas.N},); got shape {K.shape}.")
     if K.min() < 0 or K.max() >= M:
-        raise ValueError(f"Expected orbitals 0 <= k < {M} in K; got {K.tolist()}. Raise `cutoff` to reach higher ones.")
-    for name, species in zip(("up", "down"), (K[: gas.num_electrons[0]], K[gas.num_electrons[0] :]), strict=True):
+        raise ValueError(
+            f"Expected orbitals 0 <= k < {M} in K; got {K.tolist()}. Raise `cutoff` to reach higher ones."
+        )
+    for name, species in zip(
+        ("up", "down"), (K[: gas.num_electrons[0]], K[gas.num_electrons[0] :]), strict=True
+    ):
         if np.any(species[1:] <= species[:-1]):
-            raise ValueError(f"Expected strictly ascending orbitals of the {name} electrons; got {species.tolist()}.")
+            raise ValueError(
+                f"Expected strictly ascending orbitals of the {name} electrons; got {species.tolist()}."
+            )
 
 
 def _checked(gas, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
     if K.ndim == 0 or K.shape[-1] != gas.N:
-        raise ValueError(f"Expected K of shape (..., {gas.N}), one orbital per electron; got shape {K.shape}.")
+        raise ValueError(
+            f"Expected K of shape (..., {gas.N}), one orbital per electron; got shape {K.shape}."
+        )
     if not jnp.issubdtype(K.dtype, jnp.integer):
         raise ValueError(f"Expected whole numbers in K; got dtype {K.dtype}.")
     return K

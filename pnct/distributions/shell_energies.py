@@ -1,11 +1,13 @@
-r"""Learned levels  epsilon_s/T = b_s + shift_s  and no correction beyond them: one number per level of the system, or
+r"""Learned levels  epsilon_s/T = b_s + shift_s  and no correction beyond them: one number per level of the
+system, or
 
-the levels of quasi-particles as a function of k alone, so that one set of parameters serves every twist and size:
+the levels of quasi-particles as a function of k alone, so that one set of parameters serves every twist and
+size:
 
     epsilon/T = e/T + sum_j c_j g_j(x),    x = k^2/k_F^2,    g = x - 1,  tanh 2(x - 1),  (x - 1)^2/(1 + (x - 1)^2)
 
-c_1 is another mass, m/m* = 1 + theta c_1, the others bend the levels near the Fermi surface. p(K) is the exact canonical law of
-these levels in the table of orbitals of each twist.
+c_1 is another mass, m/m* = 1 + theta c_1, the others bend the levels near the Fermi surface. p(K) is the
+exact canonical law of these levels in the table of orbitals of each twist.
 """
 
 from collections.abc import Callable
@@ -46,7 +48,9 @@ class SmoothDispersion(eqx.Module):
 
 
 def smooth_dispersion(gas) -> Callable[[Array], SmoothDispersion]:
-    """A function key -> SmoothDispersion for the levels of an electron gas, at first those of the ideal gas."""
+    """A function key -> SmoothDispersion for the levels of an electron gas, at first those of the
+    ideal gas.
+    """
     _, first = np.unique(gas.shell_index, return_index=True)
     k = np.linalg.norm(gas.orbitals.wavevectors[first], axis=1)
     d = (k / gas.fermi_wavevector) ** 2 - 1

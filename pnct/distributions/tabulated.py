@@ -2,13 +2,14 @@ r"""p(K) with a number of its own for each low state, and the levels of quasi-pa
 
     p(K) = q(K) exp(s_K)/Z,    q(K) = exp(-sum_i epsilon_{k_i}/T)/Z_N,    Z = 1 + sum_{K listed} q(K) [exp(s_K) - 1]
 
-s_K = 0 for states that are not listed. q is the canonical law of the levels with its exact table (pnct.systems.ideal_gas), so Z is exact.
-Electrons are drawn one after the other from the exact conditional laws, to which all listed states add that begin as K does:
+s_K = 0 for states that are not listed. q is the canonical law of the levels with its exact table
+(pnct.systems.ideal_gas), so Z is exact. Electrons are drawn one after the other from the exact conditional
+laws, to which all listed states add that begin as K does:
 
     p(k_i | B) ~ q(k_i | B) + sum_{K listed, begins with B, k_i} q(K)/q(B) [exp(s_K) - 1],    B = k_1 ... k_{i-1}
 
-States of interacting electrons that were degenerate without interaction split in an order that their orbitals do not show, so
-no smooth function of K has their Boltzmann factors; a table has.
+States of interacting electrons that were degenerate without interaction split in an order that their orbitals
+do not show, so no smooth function of K has their Boltzmann factors; a table has.
 """
 
 from typing import NamedTuple
@@ -24,7 +25,9 @@ from pnct.systems.ideal_gas import conditional_table, log_partition
 
 
 class Table(NamedTuple):
-    """What all samples share: of each electron the levels e and the conditionals of q; of the listed states ln q and s."""
+    """What all samples share: of each electron the levels e and the conditionals of q; of the listed states
+    ln q and s.
+    """
 
     energies: Float[Array, "N M"]
     conditionals: Float[Array, "N M"]
@@ -37,7 +40,8 @@ class TabulatedOccupation(Occupation):
     """p(K) over int32 K, shape (N,), as that of Occupation.
 
     gas: a system.  levels: a module with energy_shifts, one per level, in units of T.
-    mixing: a ConfigurationInteraction of the same table of orbitals: the listed states, and their s_K. No gradient moves these.
+    mixing: a ConfigurationInteraction of the same table of orbitals: the listed states, and their s_K. No
+    gradient moves these.
     power: the power to which p is raised, and normalised again; below 1 is a hotter law.
     """
 
@@ -61,15 +65,20 @@ class TabulatedOccupation(Occupation):
     def _energies(self):
         shifts = self.network.energy_shifts
         b = [jnp.asarray(b, shifts.dtype) + shifts[self.gas.shell_index] for b in self.gas.reduced_energies]
-        return jnp.repeat(jnp.stack(b), jnp.asarray(self.gas.num_electrons), axis=0, total_repeat_length=self.gas.N)
+        return jnp.repeat(
+            jnp.stack(b), jnp.asarray(self.gas.num_electrons), axis=0, total_repeat_length=self.gas.N
+        )
 
     def _table(self) -> Table:
-        energies, (up, _) = self.power * self._energies(), self.gas.num_electrons
+        energies = self.power * self._energies()
+        up, _ = self.gas.num_electrons
         species = [x for x in (energies[:up], energies[up:]) if len(x)]
         conditionals = jnp.concatenate([conditional_table(x[0], len(x)) for x in species])
         total = sum(log_partition(x[0], len(x)) for x in species)
         s = self.power * jax.lax.stop_gradient(self.mixing.log_weights).astype(energies.dtype)
-        return Table(energies, conditionals, total, -total_energy(energies, jnp.asarray(self.mixing.states)) - total, s)
+        return Table(
+            energies, conditionals, total, -total_energy(energies, jnp.asarray(self.mixing.states)) - total, s
+        )
 
     def _log_prob_one(self, table, K):
         lowest, last = allowed_range(self.gas)
@@ -83,14 +92,18 @@ class TabulatedOccupation(Occupation):
     def _sample_one(self, table, key):
         lowest, last = allowed_range(self.gas)
         u = jax.random.uniform(key, (self.gas.N,), table.s.dtype)
-        states, K, log_begin = jnp.asarray(self.mixing.states, jnp.int32), [], 0.0
+        states = jnp.asarray(self.mixing.states, jnp.int32)
+        K = []
+        log_begin = 0.0
         begins_alike = jnp.ones(len(states), bool)
         for i in range(self.gas.N):
             floor = jnp.full(1, -1) if lowest[i] == 0 else K[-1][None]
             log_q = log_conditionals(table.conditionals[i : i + 1], floor, jnp.asarray(last[i : i + 1]))[0]
             more = jnp.where(begins_alike, excess(table, log_begin), 0)
             p = jnp.exp(log_q).at[states[:, i]].add(more)
-            K.append(inverse_cdf(jnp.maximum(p, 0), u[i]))  # rounding can leave less than nothing of a state that s forbids
+            K.append(
+                inverse_cdf(jnp.maximum(p, 0), u[i])
+            )  # rounding can leave less than nothing of a state that s forbids
             begins_alike &= states[:, i] == K[-1]
             log_begin += log_q[K[-1]]
         return jnp.stack(K)

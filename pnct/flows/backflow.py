@@ -1,8 +1,9 @@
-r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   d(r) = (L/2 pi) sin(2 pi r/L) in a periodic cell.
+r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   d(r) = (L/2 pi) sin(2 pi r/L) in a periodic
+cell.
 
-eta_g is a small network of the even pair features of the space (pnct/space.py, which has d for open space too), with weights
-of its own for each relation g (same spin, opposite spin), so the centre of mass stays where it is. Its last layer starts at
-zero, T at the identity.
+eta_g is a small network of the even pair features of the space (pnct/space.py, which has d for open space
+too), with weights of its own for each relation g (same spin, opposite spin), so the centre of mass stays
+where it is. Its last layer starts at zero, T at the identity.
 
 Feynman, Cohen, Phys. Rev. 102, 1189 (1956); Kwon, Ceperley, Martin, Phys. Rev. B 58, 6800 (1998).
 """
@@ -43,12 +44,17 @@ class Backflow(eqx.Module):
     def pair_displacement(self, r: Float[Array, "N N dim"]) -> Float[Array, "N N dim"]:
         """eta_g(r_ij) d(r_ij), zero for i = j."""
         x = self.space.even_features(r, self.space.L)
-        eta = sum(jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(channel_pairs(self.space)))
+        eta = sum(
+            jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(channel_pairs(self.space))
+        )
         return eta[..., None] * self.space.direction(r, self.space.L)
 
 
 def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
-    """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of `width` numbers."""
-    depth, width = checked_integer("depth", depth, 1), checked_integer("width", width, 1)
+    """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of
+    `width` numbers.
+    """
+    depth = checked_integer("depth", depth, 1)
+    width = checked_integer("width", width, 1)
     features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]
     return lambda key: Backflow(pair_mlp(key, len(spin_channels(space)), features, depth, width), space)

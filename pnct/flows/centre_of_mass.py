@@ -4,10 +4,11 @@ With C_s the centre of the n_s electrons of one spin and Y_s = n_s^(1/2) C_s, A 
 
     Y'_up = (n_up^(1/2) Y_up + n_down^(1/2) Y_down)/N^(1/2),   Y'_down = (n_up^(1/2) Y_down - n_down^(1/2) Y_up)/N^(1/2)
 
-and moves each electron with its centre. The Hamiltonian of free electrons in a harmonic trap does not change under A, so
-Phi_K(A R) are eigenstates like Phi_K(R), and the ideal density matrix is the same. But Y'_up is the motion of all electrons
-together, on which the interaction does not act (Kohn, Phys. Rev. 123, 1242 (1961)), and for one electron of each spin Y'_down
-is their relative motion: each state is then a product of the two, where Phi_K(R) would mix them.
+and moves each electron with its centre. The Hamiltonian of free electrons in a harmonic trap does not change
+under A, so Phi_K(A R) are eigenstates like Phi_K(R), and the ideal density matrix is the same. But Y'_up is
+the motion of all electrons together, on which the interaction does not act (Kohn, Phys. Rev. 123, 1242
+(1961)), and for one electron of each spin Y'_down is their relative motion: each state is then a product of
+the two, where Phi_K(R) would mix them.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,10 @@ class SeparatedCentreOfMass(eqx.Module):
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """Those of the flow, turned by A."""
         T = flow_derivatives(self.flow, R)
-        turned = lambda x: self.mix(x.reshape(R.shape[0], -1)).reshape(x.shape)  # noqa: E731
+
+        def turned(x):
+            return self.mix(x.reshape(R.shape[0], -1)).reshape(x.shape)
+
         return T._replace(zeta=self.mix(T.zeta), jacobian=turned(T.jacobian), laplacian=turned(T.laplacian))
 
     def mix(self, x: Float[Array, "N F"]) -> Float[Array, "N F"]:
@@ -62,7 +66,9 @@ class SeparatedCentreOfMass(eqx.Module):
 
 
 def separated_centre_of_mass(space: Space, make: Callable) -> Callable[[Array], Callable]:
-    """A function key -> flow, from a function key -> flow. Electrons of one spin have no other centre: it is `make` itself."""
+    """A function key -> flow, from a function key -> flow. Electrons of one spin have no other centre: it is
+    `make` itself.
+    """
     if len(space.species) == 1:
         return make
     return lambda key: SeparatedCentreOfMass(make(key), space)

@@ -17,7 +17,9 @@ from pnct.flows.inverse import Inversion, invert
 
 
 class Composed(eqx.Module):
-    """T: (N, dim) -> (N, dim), the first of the flows first. In a model the flows are modules of their own."""
+    """T: (N, dim) -> (N, dim), the first of the flows first. In a model the flows are modules of
+    their own.
+    """
 
     flows: tuple[Callable, ...]
 
@@ -36,10 +38,13 @@ class Composed(eqx.Module):
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
         """The inverses, the last flow's first."""
-        converged, iterations = jnp.ones((), bool), jnp.zeros((), jnp.int32)
+        converged = jnp.ones((), bool)
+        iterations = jnp.zeros((), jnp.int32)
         for flow in reversed(self.flows):
             inversion = invert(flow, zeta)
-            zeta, converged, iterations = inversion.R, converged & inversion.converged, iterations + inversion.iterations
+            zeta = inversion.R
+            converged = converged & inversion.converged
+            iterations = iterations + inversion.iterations
         return Inversion(zeta, converged, iterations)
 
     def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:

@@ -1,7 +1,8 @@
-r"""The inverse of a flow: its own, or by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started at R = zeta.
+r"""The inverse of a flow: its own, or by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started
+at R = zeta.
 
-T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be wrapped.
-The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
+T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be
+wrapped. The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
 """
 
 from collections.abc import Callable
@@ -26,13 +27,15 @@ class Inversion(NamedTuple):
 
 
 def invert(flow: Callable, zeta: Float[Array, "N dim"]) -> Inversion:
-    """Solves T(R) = zeta for one configuration: by the flow's own method `invert` where it has one, else by Newton iteration."""
+    """Solves T(R) = zeta for one configuration: by the flow's own method `invert` where it has one, else by
+    Newton iteration.
+    """
     return flow.invert(zeta) if hasattr(flow, "invert") else damped_newton(flow, zeta)
 
 
 def stop_gradient(tree):
-    """Without gradients: those of expectations over |Psi|^2 are taken at fixed R (score functions), and a derivative through
-    the inversion would be wrong to use there."""
+    """Without gradients: those of expectations over |Psi|^2 are taken at fixed R (score functions), and a
+    derivative through the inversion would be wrong to use there."""
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
 
 
@@ -42,9 +45,14 @@ def default_tolerance(zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
 
 
 def damped_newton(
-    flow: Callable, zeta: Float[Array, "N dim"], max_iterations: int = 40, tolerance: float | None = None, start=None
+    flow: Callable,
+    zeta: Float[Array, "N dim"],
+    max_iterations: int = 40,
+    tolerance: float | None = None,
+    start=None,
 ) -> Inversion:
-    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under differentiation.
+    """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under
+    differentiation.
 
     start: (N, dim), by default zeta.
     """
@@ -56,7 +64,9 @@ def damped_newton(
         with jax.default_matmul_precision("highest"):
             image = flow(R)
         if jnp.shape(image) != zeta.shape:
-            raise ValueError(f"Expected a flow R -> zeta of one shape, {zeta.shape}; got zeta of shape {jnp.shape(image)}.")
+            raise ValueError(
+                f"Expected a flow R -> zeta of one shape, {zeta.shape}; got zeta of shape {jnp.shape(image)}."
+            )
         return image - zeta
 
     def unfinished(state):

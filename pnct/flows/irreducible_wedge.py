@@ -1,12 +1,14 @@
-r"""zeta = g^{-1} T(g R):  the flow T in turned coordinates, g an exchange and a reflection of the axes of a cell.
+r"""zeta = g^{-1} T(g R):  the flow T in turned coordinates, g an exchange and a reflection of the axes of a
+cell.
 
-States whose momenta differ by a symmetry of the cell have the same energies, and their flows are each other's images. With
+States whose momenta differ by a symmetry of the cell have the same energies, and their flows are each other's
+images. With
 
     T_P(R) = g^{-1} T_{gP}(g R),    gP with |P_x| >= |P_y| >= |P_z|
 
-only flows for such ordered P are to be learned, each from the walkers of all its images; or one for them all, which then
-serves images alike (`in_irreducible_wedge`). P counts modulo N reciprocal-lattice
-vectors (that is the motion of the centre of mass). Only symmetries of the table are used: reflections of an axis where the
+only flows for such ordered P are to be learned, each from the walkers of all its images; or one for them all,
+which then serves images alike (`in_irreducible_wedge`). P counts modulo N reciprocal-lattice vectors (that is
+the motion of the centre of mass). Only symmetries of the table are used: reflections of an axis where the
 twist is 0 or 1/2, exchanges where it is the same along all axes.
 """
 
@@ -24,7 +26,9 @@ from pnct.orbitals.symmetry import WedgeMap, wedge_map
 
 
 class Conjugated(eqx.Module):
-    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, a permutation of axes with signs."""
+    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, a permutation of axes
+    with signs.
+    """
 
     flow: Callable
     g: Int[Array, "dim dim"]
@@ -65,7 +69,9 @@ class Conjugated(eqx.Module):
         return x @ self.g.astype(x.dtype)
 
     def _conjugate_derivatives(self, T: FlowDerivatives, R) -> FlowDerivatives:
-        vector = lambda x: self.apply_inverse(x.reshape(R.shape)).reshape(x.shape)  # noqa: E731
+        def vector(x):
+            return self.apply_inverse(x.reshape(R.shape)).reshape(x.shape)
+
         return T._replace(
             zeta=self.apply_inverse(T.zeta),
             jacobian=self._conjugate(T.jacobian, R.shape),
@@ -90,7 +96,9 @@ class WedgeFlow(eqx.Module):
         return Conjugated(self.flow, self.order(P)) if self.order.reflections else self.flow
 
 
-def in_irreducible_wedge(table: PlaneWaves, make: Callable[[Array], Callable]) -> Callable[[Array], WedgeFlow]:
+def in_irreducible_wedge(
+    table: PlaneWaves, make: Callable[[Array], Callable]
+) -> Callable[[Array], WedgeFlow]:
     """A function key -> WedgeFlow for this table, from a function key -> flow such as `ferminet(cell)`.
 
     Without reflections, where the flow would do as well as it is, it stays so.

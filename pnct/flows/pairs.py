@@ -18,9 +18,11 @@ def members(space: Space) -> Float[np.ndarray, "S N"]:
 
 
 def spin_channels(space: Space) -> Bool[np.ndarray, "G S S"]:
-    """Which species are related: by same spin, and by opposite spin, as far as the cell has such pairs (G = 1 or 2).
+    """Which species are related: by same spin, and by opposite spin, as far as the cell has such pairs (G = 1
+    or 2).
 
-    The species enter alike, so what is built on spin_channels does not change when up and down exchange their names.
+    The species enter alike, so what is built on spin_channels does not change when up and down exchange their
+    names.
     """
     same = np.eye(len(space.species), dtype=bool)
     if space.num_electrons == (1, 1):
@@ -45,7 +47,9 @@ def unique_pairs(space: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarr
 
 
 def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
-    """The derivative of sum_j f(r_ij) by all coordinates, from tau = df/dr_ij: -tau_ij at j, sum_j tau_ij at i."""
+    """The derivative of sum_j f(r_ij) by all coordinates, from tau = df/dr_ij: -tau_ij at j, sum_j tau_ij at
+    i.
+    """
     N, _, d, H = tau.shape
     own = jnp.where(expand(np.eye(N, dtype=bool), tau), jnp.sum(tau, axis=1, keepdims=True), 0)
     return (own - tau).reshape(N, N * d, H)

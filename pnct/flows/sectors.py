@@ -1,17 +1,20 @@
-r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1/2),  Q what the determinant K conserves:
+r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1/2),  Q what the determinant K
+conserves:
 
     in a periodic cell         the total momentum P = sum_{l in K} k_l,            if T(R + a) = T(R) + a
     in the plane of a trap     the total angular momentum M = sum_{l in K} m_l,    if T(R g) = T(R) g for rotations g
     spin-adapted (pnct.states.spin_adapted)   the parity under a flip F of all spins,             if T(F R) = F T(R)
 
-A flow with that symmetry leaves Psi_K the Q of its determinant, and states of different Q are orthogonal by that alone. Those
-of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays an upper bound, though T_Q depends
-on Q. One flow for all could not serve at once the ground state and excited states whose electrons keep other distances.
+A flow with that symmetry leaves Psi_K the Q of its determinant, and states of different Q are orthogonal by
+that alone. Those of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays
+an upper bound, though T_Q depends on Q. One flow for all could not serve at once the ground state and excited
+states whose electrons keep other distances.
 
-In a cell, momenta that symmetries of the cell turn into each other share their flow (pnct.flows.irreducible_wedge).
+In a cell, momenta that symmetries of the cell turn into each other share their flow
+(pnct.flows.irreducible_wedge).
 
-Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The slopes of these
-functions start at zero: at first there is one flow.
+Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The
+slopes of these functions start at zero: at first there is one flow.
 """
 
 from collections.abc import Callable
@@ -30,7 +33,9 @@ from pnct.states.superposition import orbitals_of
 
 
 class SectorFlows(eqx.Module):
-    """Q -> T_Q. `flow` is that of c = 0; each array of `slopes` belongs to a parameter of `flow`, with a leading axis for c."""
+    """Q -> T_Q. `flow` is that of c = 0; each array of `slopes` belongs to a parameter of `flow`, with a
+    leading axis for c.
+    """
 
     flow: Callable
     slopes: Callable
@@ -38,7 +43,9 @@ class SectorFlows(eqx.Module):
     order: WedgeMap | None = eqx.field(static=True)
 
     def __call__(self, Q: Float[Array, " q"]) -> Callable:
-        """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals gives them."""
+        """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals
+        gives them.
+        """
         if self.order is None:
             return self._at(Q)
         dim = self.space.dim
@@ -48,12 +55,16 @@ class SectorFlows(eqx.Module):
     def _at(self, Q):
         c = self.space.sector_features(Q)
         parameters, constants = eqx.partition(self.flow, eqx.is_inexact_array)
-        at_Q = jax.tree.map(lambda x, slope: x + jnp.tensordot(c.astype(x.dtype), slope, 1), parameters, self.slopes)
+        at_Q = jax.tree.map(
+            lambda x, slope: x + jnp.tensordot(c.astype(x.dtype), slope, 1), parameters, self.slopes
+        )
         return eqx.combine(at_Q, constants)
 
 
 def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
-    """A function key -> SectorFlows for these orbitals, from a function key -> flow such as `ferminet(cell)`."""
+    """A function key -> SectorFlows for these orbitals, from a function key -> flow such as
+    `ferminet(cell)`.
+    """
     space = orbitals.space
     table = orbitals_of(orbitals)
     order = wedge_map(table) if isinstance(table, PlaneWaves) else None
@@ -61,7 +72,9 @@ def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], 
 
     def make_flows(key: Array) -> SectorFlows:
         flow = make(key)
-        slopes = jax.tree.map(lambda x: jnp.zeros((C, *x.shape), x.dtype), eqx.filter(flow, eqx.is_inexact_array))
+        slopes = jax.tree.map(
+            lambda x: jnp.zeros((C, *x.shape), x.dtype), eqx.filter(flow, eqx.is_inexact_array)
+        )
         return SectorFlows(flow, slopes, space, order)
 
     return make_flows

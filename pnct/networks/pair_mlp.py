@@ -1,4 +1,5 @@
-r"""eta_g(x): a small network of features x that do not change under r -> -r, with weights of its own for each relation g.
+r"""eta_g(x): a small network of features x that do not change under r -> -r, with weights of its own for each
+relation g.
 
 h <- softplus(h W_g + b_g) in each hidden layer, from h = x;  eta_g = h w_g, zero at first.
 """
@@ -37,5 +38,7 @@ def pair_mlp(key: Array, spin_channels: int, features: int, depth: int, width: i
     hidden = []
     for level, k in enumerate(jax.random.split(key, depth)):
         F = width if level else features
-        hidden.append(Layer(random_weight(k, (spin_channels, F, width), F), jnp.zeros((spin_channels, width))))
+        hidden.append(
+            Layer(random_weight(k, (spin_channels, F, width), F), jnp.zeros((spin_channels, width)))
+        )
     return PairMLP(tuple(hidden), jnp.zeros((spin_channels, width)))

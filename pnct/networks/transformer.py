@@ -1,14 +1,15 @@
 r"""A causal transformer over electrons: the correction to the logits of the ideal gas.
 
-The token x_t of the t-th electron names the orbital taken before it, and the species of both. With h = tanh(x W + b),
+The token x_t of the t-th electron names the orbital taken before it, and the species of both. With h = tanh(x
+W + b),
 
     h_t <- h_t + sum_{s <= t} softmax_s(q_t.k_s/sqrt(d)) v_s W_o
     h_t <- h_t + tanh(h_t W_1 + b_1) W_2 + b_2                     in each layer
     correction_t = tanh(h_t) W_out + b_out                         W_out = b_out = 0 at first
 
-so the law starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one call takes one
-electron or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for p(K): Xie, Zhang, Wang,
-SciPost Phys. 14, 154 (2023).
+so the law starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one call takes
+one electron or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for p(K): Xie,
+Zhang, Wang, SciPost Phys. 14, 154 (2023).
 """
 
 from collections.abc import Callable
@@ -25,7 +26,9 @@ from pnct.validation import checked_integer
 
 
 class Cache(NamedTuple):
-    """Keys and values of the electrons seen so far, one pair per layer; zero beyond. No sum runs over the last axes."""
+    """Keys and values of the electrons seen so far, one pair per layer; zero beyond. No sum runs over the
+    last axes.
+    """
 
     keys: Float[Array, "heads d N"]
     values: Float[Array, "N heads d"]
@@ -53,7 +56,8 @@ class Layer(NamedTuple):
 class Transformer(eqx.Module):
     """Tokens of consecutive electrons -> corrections of their logits, one number per orbital.
 
-    `energy_shifts`: one per level of the gas, in units of T, added to the orbital energies; None where not learned.
+    `energy_shifts`: one per level of the gas, in units of T, added to the orbital energies; None where not
+    learned.
     """
 
     embed: Linear
@@ -64,15 +68,19 @@ class Transformer(eqx.Module):
 
     def empty_cache(self, N: int) -> tuple[Cache, ...]:
         """The cache before the first of N electrons."""
-        width, dtype = self.embed.bias.shape[0], self.embed.bias.dtype
+        width = self.embed.bias.shape[0]
+        dtype = self.embed.bias.dtype
         nothing = jnp.zeros((N, self.heads, width // self.heads), dtype)
         return tuple(Cache(jnp.moveaxis(nothing, 0, -1), nothing) for _ in self.layers)
 
     def __call__(
         self, x: Float[Array, "T F"], electrons: Int[Array, " T"], caches: tuple[Cache, ...]
     ) -> tuple[Float[Array, "T M"], tuple[Cache, ...]]:
-        """Corrections for the T consecutive electrons with the tokens x, and the cache that now knows them."""
-        h, new_caches = jnp.tanh(self.embed(x)), []
+        """Corrections for the T consecutive electrons with the tokens x, and the cache that now
+        knows them.
+        """
+        h = jnp.tanh(self.embed(x))
+        new_caches = []
         for layer, cache in zip(self.layers, caches, strict=True):
             q, k, v = jnp.split(layer.attention(h).reshape(len(x), 3 * self.heads, -1), 3, axis=1)
             cache = place(cache, k, v, electrons[0])
@@ -88,8 +96,12 @@ def place(cache: Cache, k: Float[Array, "T heads d"], v: Float[Array, "T heads d
     return Cache(keys, jax.lax.dynamic_update_slice(cache.values, v, (start, 0, 0)))
 
 
-def attend(q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T"]) -> Float[Array, "T heads d"]:
-    """Each electron looks at itself and at those before it. Products and sums, because XLA is slow with such small matrices."""
+def attend(
+    q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T"]
+) -> Float[Array, "T heads d"]:
+    """Each electron looks at itself and at those before it. Products and sums, because XLA is slow with such
+    small matrices.
+    """
     seen = jnp.arange(len(cache.values)) <= electrons[:, None]
     scores = jnp.sum(q[..., None] * cache.keys, axis=2) / q.shape[-1] ** 0.5
     weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -jnp.inf), axis=-1)
@@ -99,15 +111,18 @@ def attend(q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T
 def transformer(
     gas, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
 ) -> Callable[[Array], Transformer]:
-    """A function key -> Transformer for the orbital table of `gas`, at first no correction to the ideal gas."""
-    layers, width, heads = (
-        checked_integer("layers", layers, 1),
-        checked_integer("width", width, 1),
-        checked_integer("heads", heads, 1),
-    )
+    """A function key -> Transformer for the orbital table of `gas`, at first no correction to the
+    ideal gas.
+    """
+    layers = checked_integer("layers", layers, 1)
+    width = checked_integer("width", width, 1)
+    heads = checked_integer("heads", heads, 1)
     if width % heads:
-        raise ValueError(f"Expected width a multiple of heads; got layers = {layers}, heads = {heads}, width = {width}.")
-    M, num_levels = len(gas.orbitals), int(gas.shell_index.max()) + 1
+        raise ValueError(
+            f"Expected width a multiple of heads; got layers = {layers}, heads = {heads}, width = {width}."
+        )
+    M = len(gas.orbitals)
+    num_levels = int(gas.shell_index.max()) + 1
     num_features = tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1]
 
     def linear(key, fan_in, fan_out):
@@ -119,7 +134,8 @@ def transformer(
         return Transformer(
             embed=linear(first, num_features, width),
             layers=tuple(
-                Layer(*(linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes, strict=True))) for key in keys
+                Layer(*(linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes, strict=True)))
+                for key in keys
             ),
             out=Linear(jnp.zeros((width, M)), jnp.zeros(M)),
             energy_shifts=jnp.zeros(num_levels) if learn_energies else None,
@@ -136,7 +152,9 @@ def tokens(gas, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=N
     """
     up = gas.num_electrons[0]
     order = np.arange(gas.N)
-    species = np.stack([order == 0, order > up, order >= up], axis=-1)  # nobody before, down before, down itself
+    species = np.stack(
+        [order == 0, order > up, order >= up], axis=-1
+    )  # nobody before, down before, down itself
 
     orbital = jnp.asarray(gas.orbitals.features, dtype)[previous]
     orbital = jnp.where((electrons == 0)[:, None], 0, orbital)

@@ -1,4 +1,6 @@
-"""Lists of orbitals that may name one many times: their values at a point, and their weights in an envelope."""
+"""Lists of orbitals that may name one many times: their values at a point, and their weights in
+an envelope.
+"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
@@ -11,8 +13,12 @@ def orbital_values(orbitals, Ks: Int[Array, "t n"], r: Float[Array, "p dim"]) ->
     return orbitals.matrix(jnp.arange(len(orbitals)), r)[:, Ks]
 
 
-def deduplicated(orbitals, K: Int[Array, " k"], weights: Float[Array, " k"]) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
-    """A list of orbitals with their shares in an envelope, or the whole table with the sums of these, where that is shorter."""
+def deduplicated(
+    orbitals, K: Int[Array, " k"], weights: Float[Array, " k"]
+) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """A list of orbitals with their shares in an envelope, or the whole table with the sums of these, where
+    that is shorter.
+    """
     if K.size <= len(orbitals):
         return K, weights
     return jnp.arange(len(orbitals)), jnp.zeros(len(orbitals), weights.dtype).at[K].add(weights)

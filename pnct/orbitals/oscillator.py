@@ -4,14 +4,16 @@ r"""Orbitals of the harmonic oscillator  -nabla^2/2 + r^2/2,  from products of p
 
 a recursion that is stable upwards.
 
-In two dimensions the orbitals are states of angular momentum m, and determinants of them states of its total, which the
-interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^dagger, a_y^dagger the quanta along the axes,
+In two dimensions the orbitals are states of angular momentum m, and determinants of them states of its total,
+which the interaction does not mix: with the quanta n_+ + n_- = q, m = n_+ - n_-, and a_x^dagger, a_y^dagger
+the quanta along the axes,
 
     (a_x^dagger + i a_y^dagger)^n_+ (a_x^dagger - i a_y^dagger)^n_- |0> / (2^q n_+! n_-!)^(1/2),
 
-that is complex sums of the products with n_x + n_y = q, and positions are proposed from rings (pnct.orbitals.radial_envelope). In three dimensions
-they are the products themselves, and positions are proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, along
-each axis, whose distribution functions are piecewise linear (`StepEnvelope`).
+that is complex sums of the products with n_x + n_y = q, and positions are proposed from rings
+(pnct.orbitals.radial_envelope). In three dimensions they are the products themselves, and positions are
+proposed from step functions g_n(x) >= phi_n(x)^2, a little larger, along each axis, whose distribution
+functions are piecewise linear (`StepEnvelope`).
 """
 
 import math
@@ -32,9 +34,11 @@ POINTS = 32  # on each, at which phi^2 is taken
 
 
 class Oscillators(eqx.Module):
-    """A table of oscillator orbitals in open space, lowest energy first: sums of up to C products along the axes.
+    """A table of oscillator orbitals in open space, lowest energy first: sums of up to C products along the
+    axes.
 
-    quanta: (M, C, dim) whole numbers of the products.  coefficients: (M, C), rows of length one, zero beyond the last product.
+    quanta: (M, C, dim) whole numbers of the products.  coefficients: (M, C), rows of length one, zero beyond
+    the last product.
     angular_momenta: (M,), in two dimensions.
     """
 
@@ -58,7 +62,9 @@ class Oscillators(eqx.Module):
 
     @property
     def features(self) -> Float[np.ndarray, "M F"]:
-        """What a network is told of an orbital: m and |m|, or its quanta along each axis, and all of its quanta."""
+        """What a network is told of an orbital: m and |m|, or its quanta along each axis, and all of its
+        quanta.
+        """
         m = self.angular_momenta
         numbers = self.quanta[:, 0] if m is None else np.stack([m, np.abs(m)], axis=-1)
         scale = max(1.0, fermi_quanta(self.space.num_electrons, self.space.dim))
@@ -69,8 +75,14 @@ class Oscillators(eqx.Module):
         return self
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
-        """In two dimensions the total angular momentum M = sum_l m_l of the occupied orbitals of all species; else nothing."""
-        m = np.zeros((len(self), 0)) if self.angular_momenta is None else self.angular_momenta[:, None].astype(float)
+        """In two dimensions the total angular momentum M = sum_l m_l of the occupied orbitals of all species;
+        else nothing.
+        """
+        m = (
+            np.zeros((len(self), 0))
+            if self.angular_momenta is None
+            else self.angular_momenta[:, None].astype(float)
+        )
         return jnp.sum(jnp.asarray(m)[K], axis=0)
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
@@ -82,7 +94,9 @@ class Oscillators(eqx.Module):
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l |phi_l|^2, shares 1."""
+        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l
+        |phi_l|^2, shares 1.
+        """
         shares = jnp.ones(len(K), u.dtype) if shares is None else shares
         if self.angular_momenta is None:
             return step_envelope(self.highest).propose(jnp.asarray(self.quanta)[K, 0], shares, u)
@@ -112,7 +126,8 @@ def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "
 class StepEnvelope(NamedTuple):
     """Step functions g_n >= phi_n^2 for n = 0 ... highest, on B equal steps of [-edge, edge].
 
-    The density beyond the edge is below exp(-81). heights: (M, B).  cumulative: (M, B) of g_n at the end of each step, 1 at last.
+    The density beyond the edge is below exp(-81). heights: (M, B).  cumulative: (M, B) of g_n at the end of
+    each step, 1 at last.
     mass: (M,) the integral of each g_n.
     """
 
@@ -124,7 +139,9 @@ class StepEnvelope(NamedTuple):
     def propose(
         self, quanta: Int[Array, "n dim"], shares: Float[Array, " n"], u: Float[Array, "p dim"]
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g, g = sum_l share_l prod_axis g_{l, axis}, from points of the unit cube, and g."""
+        """Points of the density g/int g, g = sum_l share_l prod_axis g_{l, axis}, from points of the unit
+        cube, and g.
+        """
         weights = shares * jnp.prod(jnp.asarray(self.mass, u.dtype)[quanta], axis=1)
         # The first number names the product, and what is left of it is uniform again.
         total = jnp.cumsum(weights)
@@ -136,11 +153,16 @@ class StepEnvelope(NamedTuple):
         heights = jnp.asarray(self.heights, u.dtype)[quanta[:, None], step]  # (n, p, dim)
         return r, shares @ jnp.prod(heights, axis=2)
 
-    def invert(self, n: Int[Array, "*p"], u: Float[Array, "*p"]) -> tuple[Float[Array, "*p"], Int[Array, "*p"]]:
+    def invert(
+        self, n: Int[Array, "*p"], u: Float[Array, "*p"]
+    ) -> tuple[Float[Array, "*p"], Int[Array, "*p"]]:
         """x at which the distribution function of g_n is u, and the step that it lies on."""
         ends = jnp.asarray(self.cumulative, u.dtype)[n]
         step = jnp.minimum(jnp.sum(ends <= u[..., None], axis=-1), ends.shape[-1] - 1)
-        at = lambda k: jnp.take_along_axis(ends, k[..., None], axis=-1)[..., 0]  # noqa: E731
+
+        def at(k):
+            return jnp.take_along_axis(ends, k[..., None], axis=-1)[..., 0]
+
         start = jnp.where(step > 0, at(jnp.maximum(step - 1, 0)), 0)
         within = jnp.clip((u - start) / (at(step) - start), 0, 1)
         return self.edge * (2 * (step + within) / ends.shape[-1] - 1), step
@@ -148,12 +170,15 @@ class StepEnvelope(NamedTuple):
 
 @lru_cache(maxsize=16)
 def step_envelope(highest: int) -> StepEnvelope:
-    """StepEnvelope for phi_0 ... phi_highest: the highest of some points of each, and what phi^2 may rise to between two of these."""
+    """StepEnvelope for phi_0 ... phi_highest: the highest of some points of each, and what phi^2 may rise to
+    between two of these.
+    """
     edge = math.sqrt(2 * highest + 1) + 9.0
     x = np.linspace(-edge, edge, STEPS * POINTS + 1)
     with jax.ensure_compile_time_eval():
         density = np.asarray(hermite_functions(jnp.asarray(x), highest), float) ** 2
-    # |phi_n| < 0.82 (Cramer), and with phi_n'' = (x^2 - 2n - 1) phi_n the second derivative of phi_n^2 is less than 12 (n + 1).
+    # |phi_n| < 0.82 (Cramer), and with phi_n'' = (x^2 - 2n - 1) phi_n the second derivative of phi_n^2 is
+    # less than 12 (n + 1).
     between = 12 * np.arange(1, highest + 2)[:, None] * (x[1] - x[0]) ** 2 / 8
     parts = [density[:, k : STEPS * POINTS + 1 : POINTS][:, :STEPS] for k in range(POINTS)]
     heights = np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between
@@ -162,12 +187,20 @@ def step_envelope(highest: int) -> StepEnvelope:
 
 
 def oscillators(space: OpenSpace, cutoff: float) -> Oscillators:
-    """All orbitals with up to `cutoff` quanta: by ascending quanta q, then, in 2D, by descending |m|, m > 0 before m < 0."""
+    """All orbitals with up to `cutoff` quanta: by ascending quanta q, then, in 2D, by descending |m|, m > 0
+    before m < 0.
+    """
     num_quanta = range(math.floor(cutoff) + 1)
     if space.dim == 3:
         quanta = [[(i, j, q - i - j)] for q in num_quanta for i in range(q + 1) for j in range(q + 1 - i)]
         return Oscillators(np.array(quanta), np.ones((len(quanta), 1)), None, space)
-    quanta = np.array([[(min(c, q), max(q - c, 0)) for c in range(len(num_quanta))] for q in num_quanta for _ in range(q + 1)])
+    quanta = np.array(
+        [
+            [(min(c, q), max(q - c, 0)) for c in range(len(num_quanta))]
+            for q in num_quanta
+            for _ in range(q + 1)
+        ]
+    )
     states = [(q, m) for q in num_quanta for m in sorted(range(-q, q + 1, 2), key=lambda m: (-abs(m), -m))]
     rows = [np.pad(angular_momentum(q, m), (0, len(num_quanta) - q - 1)) for q, m in states]
     return Oscillators(quanta, np.array(rows), np.array([m for _, m in states]), space)
@@ -175,8 +208,11 @@ def oscillators(space: OpenSpace, cutoff: float) -> Oscillators:
 
 def angular_momentum(q: int, m: int) -> Complex[np.ndarray, " q+1"]:
     """The state of q quanta and angular momentum m: coefficients of n_x = 0 ... q."""
-    plus, minus = (q + m) // 2, (q - m) // 2
-    x, y = np.array([0, 1], complex), np.array([1, 0], complex)  # polynomials in a_x^dagger, at a_y^dagger = 1
+    plus = (q + m) // 2
+    minus = (q - m) // 2
+    # polynomials in a_x^dagger, at a_y^dagger = 1
+    x = np.array([0, 1], complex)
+    y = np.array([1, 0], complex)
     state = np.ones(1, complex)
     for factor in [x + 1j * y] * plus + [x - 1j * y] * minus:
         state = np.convolve(state, factor)

@@ -1,7 +1,9 @@
-r"""Plane waves  phi_m(r) = L^{-dim/2} exp(i k_m.r),  k_m = (2 pi / L)(n_m + twist),  in an order that no platform can change.
+r"""Plane waves  phi_m(r) = L^{-dim/2} exp(i k_m.r),  k_m = (2 pi / L)(n_m + twist),  in an order that no
+platform can change.
 
-Orbitals are listed by ascending |n + twist|^2 and, where that is equal, by ascending integer vector n (first axis first). The
-squares are compared after rounding to 1e-9, so the order does not depend on how a library happens to sort ties.
+Orbitals are listed by ascending |n + twist|^2 and, where that is equal, by ascending integer vector n (first
+axis first). The squares are compared after rounding to 1e-9, so the order does not depend on how a library
+happens to sort ties.
 """
 
 import equinox as eqx
@@ -37,7 +39,9 @@ class PlaneWaves(eqx.Module):
 
     @property
     def features(self) -> Float[np.ndarray, "M dim+1"]:
-        """What a network is told of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and k^2."""
+        """What a network is told of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and
+        k^2.
+        """
         k = self.indices / max(self.space.num_electrons) ** (1 / self.space.dim)
         return np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1)
 
@@ -50,7 +54,9 @@ class PlaneWaves(eqx.Module):
         return jnp.asarray(self.wavevectors, dtype)[K]
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " dim"]:
-        """The total momentum P = sum_l k_l of the occupied orbitals of all species, in units of 1/(r_s a_0)."""
+        """The total momentum P = sum_l k_l of the occupied orbitals of all species, in units of
+        1/(r_s a_0).
+        """
         return jnp.sum(self.occupied(K), axis=0)
 
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "n dim"]) -> Complex[Array, "n n"]:
@@ -61,18 +67,23 @@ class PlaneWaves(eqx.Module):
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g from points of the unit cube, and g = sum_l share_l |phi_l|^2, here uniform, shares 1."""
+        """Points of the density g/int g from points of the unit cube, and g = sum_l share_l |phi_l|^2, here
+        uniform, shares 1.
+        """
         total = len(K) if weights is None else jnp.sum(weights)
         return self.space.L * u, jnp.full(len(u), total * self.space.L**-self.space.dim, u.dtype)
 
 
 def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:
-    """All integer vectors n with |n + twist|^2 <= cutoff, in the order that the head of this file defines. Shape (M, dim)."""
+    """All integer vectors n with |n + twist|^2 <= cutoff, in the order that the head of this file defines.
+    Shape (M, dim).
+    """
     reach = int(np.ceil(np.sqrt(cutoff) + max(abs(t) for t in twist))) + 1
     axis = np.arange(-reach, reach + 1)
     n = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
     q = squared_norms(n, twist)
-    n, q = n[q <= cutoff + 1e-9], q[q <= cutoff + 1e-9]
+    n = n[q <= cutoff + 1e-9]
+    q = q[q <= cutoff + 1e-9]
     return n[np.lexsort((*n.T[::-1], q))]
 
 

@@ -1,11 +1,13 @@
-r"""Envelopes of rotationally symmetric densities in the plane:  |phi_nm(r)|^2 <= g(r), constant on each of B rings.
+r"""Envelopes of rotationally symmetric densities in the plane:  |phi_nm(r)|^2 <= g(r), constant on each of B
+rings.
 
 With s = r^2 and |phi_nm|^2 = f_n(s)^2/pi, f_n the Laguerre functions of order |m|,
 
     f_0 = s^{|m|/2} e^{-s/2}/(|m|!)^{1/2},
     f_{n+1} = [(2 n + 1 + |m| - s) f_n - (n (n + |m|))^{1/2} f_{n-1}]/((n + 1) (n + 1 + |m|))^{1/2}
 
-and 2 n + |m| quanta. A sum of such densities lies below the sum of their g, whatever the phases of the orbitals.
+and 2 n + |m| quanta. A sum of such densities lies below the sum of their g, whatever the phases of the
+orbitals.
 """
 
 import math
@@ -21,13 +23,19 @@ POINTS = 32  # in each, at which the density is taken
 
 
 class RadialEnvelope(NamedTuple):
-    """heights: (M, B) of orbitals, on B rings of equal width out to `edge`, beyond which their densities are below exp(-81)."""
+    """heights: (M, B) of orbitals, on B rings of equal width out to `edge`, beyond which their densities are
+    below exp(-81).
+    """
 
     edge: float
     heights: Float[np.ndarray, "M B"]
 
-    def propose(self, height: Float[Array, " B"], u: Float[Array, "p 2"]) -> tuple[Float[Array, "p 2"], Float[Array, " p"]]:
-        """Points of the density that is proportional to `height` on the rings, from points of the unit square, and its height."""
+    def propose(
+        self, height: Float[Array, " B"], u: Float[Array, "p 2"]
+    ) -> tuple[Float[Array, "p 2"], Float[Array, " p"]]:
+        """Points of the density that is proportional to `height` on the rings, from points of the unit
+        square, and its height.
+        """
         inner = np.arange(len(height)) ** 2  # of s, in units of the width
         total = jnp.cumsum(height * (2 * np.arange(len(height)) + 1))
         point = u[:, 0] * total[-1]
@@ -45,8 +53,11 @@ def radial_envelope(quanta: tuple[int, ...], angular_momenta: tuple[int, ...]) -
     edge = math.sqrt(2 * max(quanta) + 2) + 9.0
     r = np.linspace(0, edge, RINGS * POINTS + 1)
     radial = {m: laguerre_functions(r**2, m, max(quanta) // 2) for m in {abs(m) for m in angular_momenta}}
-    density = np.array([radial[abs(m)][(q - abs(m)) // 2] ** 2 / np.pi for q, m in zip(quanta, angular_momenta, strict=True)])
-    # Between two points a function rises above both by an eighth of its second difference; this one is smooth at their distance.
+    density = np.array(
+        [radial[abs(m)][(q - abs(m)) // 2] ** 2 / np.pi for q, m in zip(quanta, angular_momenta, strict=True)]
+    )
+    # Between two points a function rises above both by an eighth of its second difference; this one is smooth
+    # at their distance.
     between = np.max(np.abs(np.diff(density, 2, axis=1)), axis=1, keepdims=True) / 4
     parts = [density[:, k : RINGS * POINTS + 1 : POINTS][:, :RINGS] for k in range(POINTS)]
     return RadialEnvelope(edge, np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between)

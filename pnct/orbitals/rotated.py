@@ -1,16 +1,18 @@
-r"""Orbitals that adapt to the interaction:  chi_nm = sum_n' U^|m|_nn' phi_n'm,  with an orthogonal U^|m| for each |m|.
+r"""Orbitals that adapt to the interaction:  chi_nm = sum_n' U^|m|_nn' phi_n'm,  with an orthogonal U^|m| for
+each |m|.
 
-A flow moves the electrons in the same way whatever their state. But under a strong repulsion all states avoid the centre of
-their relative motion by about the same distance, whatever m, where the oscillator orbitals of m = 0 have their maximum there
-and those of large |m| do not: the radial functions of different m have to change differently. Mixing orbitals of equal m does
-that, and as it is unitary the Psi_K stay orthonormal. m and -m share their U, so that time reversal stays a symmetry. Each
-species has its own, because its coordinates may mean another thing (pnct.flows.centre_of_mass).
+A flow moves the electrons in the same way whatever their state. But under a strong repulsion all states avoid
+the centre of their relative motion by about the same distance, whatever m, where the oscillator orbitals of m
+= 0 have their maximum there and those of large |m| do not: the radial functions of different m have to change
+differently. Mixing orbitals of equal m does that, and as it is unitary the Psi_K stay orthonormal. m and -m
+share their U, so that time reversal stays a symmetry. Each species has its own, because its coordinates may
+mean another thing (pnct.flows.centre_of_mass).
 
     U = (1 - A)^{-1} (1 + A),   A_nn' = 0.1 a_nn'/(n' - n) for n < n',   A antisymmetric          (Cayley)
 
-Orbitals that are many quanta apart cost much energy where noise mixes them. The natural gradient damps every parameter a alike,
-zero at first, so the factor keeps them apart unless the walkers clearly say otherwise: at beta = 1 noise in 280 angles of equal
-weight made F of a hot dot rise by a quarter of hbar omega.
+Orbitals that are many quanta apart cost much energy where noise mixes them. The natural gradient damps every
+parameter a alike, zero at first, so the factor keeps them apart unless the walkers clearly say otherwise: at
+beta = 1 noise in 280 angles of equal weight made F of a hot dot rise by a quarter of hbar omega.
 """
 
 from collections.abc import Callable
@@ -28,10 +30,12 @@ NEAREST = 0.1  # the factor of the angles of neighbours
 
 
 class OrbitalRotation(eqx.Module):
-    """Tables of orbitals like `table`, of the same order and the same symmetries, one for each occupied species.
+    """Tables of orbitals like `table`, of the same order and the same symmetries, one for each occupied
+    species.
 
     angles: (S, P) the a_nn'.
-    partners: (M, n) the orbitals of equal m, which each orbital is a sum of; places beyond the last one name the orbital itself.
+    partners: (M, n) the orbitals of equal m, which each orbital is a sum of; places beyond the last one name
+    the orbital itself.
     blocks, place: (M,) the |m| of each orbital, and which of its partners it is.
     """
 
@@ -55,7 +59,8 @@ class OrbitalRotation(eqx.Module):
 
     def of_species(self, s: int) -> "RotatedOrbitals":
         """The orbitals of the s-th occupied species."""
-        angles, n = self.angles[s], self.partners.shape[1]
+        angles = self.angles[s]
+        n = self.partners.shape[1]
         block, row, column = angle_places(self.blocks, self.place)
         A = jnp.zeros((self.blocks.max() + 1, n, n), angles.dtype)
         A = A.at[block, row, column].set(angles * (NEAREST / (column - row)).astype(angles.dtype))
@@ -65,7 +70,9 @@ class OrbitalRotation(eqx.Module):
 
 
 class RotatedOrbitals(eqx.Module):
-    """The orbitals chi_l = sum_c rotation_lc phi_{partners_lc}; the rotation is zero beyond the last partner."""
+    """The orbitals chi_l = sum_c rotation_lc phi_{partners_lc}; the rotation is zero beyond the
+    last partner.
+    """
 
     rotation: Float[Array, "M n"]
     table: Oscillators
@@ -87,7 +94,9 @@ class RotatedOrbitals(eqx.Module):
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of an envelope of sum_l share_l |chi_l|^2 from points of the unit cube, and its value: as in the table."""
+        """Points of an envelope of sum_l share_l |chi_l|^2 from points of the unit cube, and its value: as in
+        the table.
+        """
         size = jnp.abs(self.rotation[K].astype(u.dtype))
         each = size * jnp.sum(size, axis=1, keepdims=True)
         if weights is not None:
@@ -96,15 +105,23 @@ class RotatedOrbitals(eqx.Module):
         return self.table.propose(l, u, weights)
 
 
-def angle_places(blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " P"], ...]:
+def angle_places(
+    blocks: Int[np.ndarray, " M"], place: Int[np.ndarray, " M"]
+) -> tuple[Int[np.ndarray, " P"], ...]:
     """Block, row and column of every angle."""
     sizes = [place[blocks == m].max() + 1 for m in range(blocks.max() + 1)]
     rows, columns = zip(*(np.triu_indices(size, 1) for size in sizes), strict=True)
-    return np.repeat(np.arange(len(sizes)), [len(row) for row in rows]), np.concatenate(rows), np.concatenate(columns)
+    return (
+        np.repeat(np.arange(len(sizes)), [len(row) for row in rows]),
+        np.concatenate(rows),
+        np.concatenate(columns),
+    )
 
 
 def rotated_orbitals(table: Oscillators) -> Callable[[Array], OrbitalRotation | Oscillators]:
-    """A function key -> OrbitalRotation, at first those of the table. In three dimensions it is the table itself."""
+    """A function key -> OrbitalRotation, at first those of the table. In three dimensions it is the table
+    itself.
+    """
     m = table.angular_momenta
     if m is None:
         return lambda key: table

@@ -1,9 +1,10 @@
-r"""Symmetries of a cell that relate orbitals: exchanges and reflections g of its axes, and the one that orders a momentum,
+r"""Symmetries of a cell that relate orbitals: exchanges and reflections g of its axes, and the one that
+orders a momentum,
 
     g P with |P_x| >= |P_y| >= |P_z|,
 
-P modulo N reciprocal-lattice vectors (that is the motion of the centre of mass). Only symmetries of the table are used:
-reflections of an axis where the twist is 0 or 1/2, exchanges where it is the same along all axes.
+P modulo N reciprocal-lattice vectors (that is the motion of the centre of mass). Only symmetries of the table
+are used: reflections of an axis where the twist is 0 or 1/2, exchanges where it is the same along all axes.
 """
 
 from typing import NamedTuple
@@ -30,7 +31,11 @@ class WedgeMap(NamedTuple):
         p = P / self.unit
         p = p - self.period * jnp.round(p / self.period - ROUNDING)
         signs = jnp.where(p < -ROUNDING, -1, 1) if self.reflections else jnp.ones(p.shape, int)
-        order = jnp.argsort(-jnp.round(signs * p / ROUNDING), stable=True) if self.exchanges else jnp.arange(len(p))
+        order = (
+            jnp.argsort(-jnp.round(signs * p / ROUNDING), stable=True)
+            if self.exchanges
+            else jnp.arange(len(p))
+        )
         return (jnp.eye(len(p), dtype=int) * signs)[order]
 
 

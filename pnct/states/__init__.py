@@ -4,4 +4,11 @@ from pnct.states.configuration_interaction import ConfigurationInteraction, conf
 from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 from pnct.states.spin_adapted import SpinAdapted, spin_adapted
 
-__all__ = ["ConfigurationInteraction", "SlaterJastrow", "SpinAdapted", "configuration_interaction", "jastrow", "spin_adapted"]
+__all__ = [
+    "ConfigurationInteraction",
+    "SlaterJastrow",
+    "SpinAdapted",
+    "configuration_interaction",
+    "jastrow",
+    "spin_adapted",
+]

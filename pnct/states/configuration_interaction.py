@@ -1,14 +1,17 @@
-r"""Configuration mixing:  Phi_n = sum_t U_nt D_t,  an orthogonal U for each set of low determinants of equal quantum numbers.
+r"""Configuration mixing:  Phi_n = sum_t U_nt D_t,  an orthogonal U for each set of low determinants of equal
+quantum numbers.
 
-A change of coordinates makes the same correlation hole in every state, but it cannot mix determinants. Interaction does, most
-of all those that are degenerate: which combinations are eigenstates to lowest order is fit_shell_energies by it alone. So the lowest
-determinants of the table, whole levels of the ideal energy, are sorted into blocks of equal quantum numbers (momentum,
-angular momentum, parity), outside of which it mixes nothing, and each block has its U. The n-th of a block's states, from low
-to high energy, has the name K of its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta
-a symmetry of the cell turns into each other share their U, as they share their flow (pnct.flows.irreducible_wedge).
+A change of coordinates makes the same correlation hole in every state, but it cannot mix determinants.
+Interaction does, most of all those that are degenerate: which combinations are eigenstates to lowest order is
+fit_shell_energies by it alone. So the lowest determinants of the table, whole levels of the ideal energy, are
+sorted into blocks of equal quantum numbers (momentum, angular momentum, parity), outside of which it mixes
+nothing, and each block has its U. The n-th of a block's states, from low to high energy, has the name K of
+its n-th determinant; determinants beyond the list stand for themselves. Blocks whose momenta a symmetry of
+the cell turns into each other share their U, as they share their flow (pnct.flows.irreducible_wedge).
 
-At first U = 1. No gradient moves it: `pnct.inference.diagonalise` sets it to the eigenvectors of H in closed form, and their
-eigenvalues give the states the weights that they have in thermal equilibrium (pnct.distributions.tabulated).
+At first U = 1. No gradient moves it: `pnct.inference.diagonalise` sets it to the eigenvectors of H in closed
+form, and their eigenvalues give the states the weights that they have in thermal equilibrium
+(pnct.distributions.tabulated).
 """
 
 from collections.abc import Callable
@@ -32,10 +35,12 @@ class ConfigurationInteraction(eqx.Module):
 
     coefficients: (P,) the entries of all U, one after the other, row after row.
     states: (S, N) the determinants, from low to high energy.
-    partners: (S, t) those of the block of each, in their order; places beyond the block's end name the determinant itself.
+    partners: (S, t) those of the block of each, in their order; places beyond the block's end name the
+    determinant itself.
     entries: (S, t) where the row of each stands in `coefficients`; P beyond the end.
     signs: (S, t) with which it is to be taken from there.
-    log_weights: (S,) the s_K by which ln p(K) of each state is more than its levels say, up to a constant; zero at first.
+    log_weights: (S,) the s_K by which ln p(K) of each state is more than its levels say, up to a constant;
+    zero at first.
     """
 
     coefficients: Float[Array, " P"]
@@ -46,8 +51,12 @@ class ConfigurationInteraction(eqx.Module):
     signs: Float[np.ndarray, "S t"]
 
     def __call__(self, base) -> "CIStates":
-        """The mixed states of `base`, a table of orbitals or of their superpositions, of the same order as the one listed."""
-        constant = eqx.tree_at(lambda mixing: mixing.coefficients, self, jax.lax.stop_gradient(self.coefficients))
+        """The mixed states of `base`, a table of orbitals or of their superpositions, of the same order as
+        the one listed.
+        """
+        constant = eqx.tree_at(
+            lambda mixing: mixing.coefficients, self, jax.lax.stop_gradient(self.coefficients)
+        )
         return CIStates(base, constant)
 
     @property
@@ -79,30 +88,40 @@ class CIStates(Superposition):
         return self.base.quantum_numbers(K)
 
     def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, " T"], Int[Array, "T N"]]:
-        """The coefficients and the orbitals, T = t determinants, or 2 t where the base has two in each state."""
-        K, mixing = jnp.asarray(K), self.mixing
+        """The coefficients and the orbitals, T = t determinants, or 2 t where the base has two in
+        each state.
+        """
+        K = jnp.asarray(K)
+        mixing = self.mixing
         same = jnp.all(jnp.asarray(mixing.states) == K, axis=1)
-        listed, row = jnp.any(same), jnp.argmax(same)
+        listed = jnp.any(same)
+        row = jnp.argmax(same)
         Ks = jnp.where(listed, jnp.asarray(mixing.states)[jnp.asarray(mixing.partners)[row]], K)
         U = jnp.append(mixing.coefficients, 0)
         alone = jnp.zeros(len(Ks), U.dtype).at[0].set(1)
-        c = jnp.where(listed, jnp.asarray(mixing.signs, U.dtype)[row] * U[jnp.asarray(mixing.entries)[row]], alone)
+        c = jnp.where(
+            listed, jnp.asarray(mixing.signs, U.dtype)[row] * U[jnp.asarray(mixing.entries)[row]], alone
+        )
         if not isinstance(self.base, Superposition):
             return c, Ks
         each, determinants = jax.vmap(self.base.determinants)(Ks)
         return (c[:, None] * each.astype(c.dtype)).ravel(), determinants.reshape(-1, len(K))
 
 
-def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Array], ConfigurationInteraction]:
+def configuration_interaction(
+    base, num_determinants: int = 128
+) -> Callable[[Array], ConfigurationInteraction]:
     """A function key -> ConfigurationInteraction for `base`, unmixed at first.
 
     base: the orbitals, or the superpositions of them, that K names (PlaneWaves, Oscillators, SpinAdapted).
-    num_determinants: how many determinants are listed at least; the level of the last one is listed as a whole.
-    Raises ValueError unless num_determinants is a positive whole number.
+    num_determinants: how many determinants are listed at least; the level of the last one is listed as a
+    whole. Raises ValueError unless num_determinants is a positive whole number.
     """
     num_determinants = checked_integer("num_determinants", num_determinants, 1)
     table = orbitals_of(base)
-    states = lowest_configurations(tuple(np.asarray(table.energies, float).tolist()), table.space.num_electrons, num_determinants)
+    states = lowest_configurations(
+        tuple(np.asarray(table.energies, float).tolist()), table.space.num_electrons, num_determinants
+    )
     with jax.ensure_compile_time_eval():
         Q = np.asarray(jax.vmap(base.quantum_numbers)(jnp.asarray(states)), float) * table.space.L
     _, sector = np.unique(np.round(Q, 3), axis=0, return_inverse=True)
@@ -110,9 +129,11 @@ def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Ar
     alike = images(base, states, blocks)
     sizes = np.array([len(rows) if own == q else 0 for q, (own, rows, _) in enumerate(alike)])
 
-    P, ends = int(np.sum(sizes**2)), np.cumsum(sizes**2)
+    P = int(np.sum(sizes**2))
+    ends = np.cumsum(sizes**2)
     partners = np.tile(np.arange(len(states))[:, None], max(len(block) for block in blocks))
-    entries, signs = np.full(partners.shape, P), np.ones(partners.shape)
+    entries = np.full(partners.shape, P)
+    signs = np.ones(partners.shape)
     for own, block, sign in alike:
         n = len(block)
         partners[block, :n] = block
@@ -129,7 +150,8 @@ def configuration_interaction(base, num_determinants: int = 128) -> Callable[[Ar
 def images(
     base, states: Int[np.ndarray, "S N"], blocks: list
 ) -> list[tuple[int, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
-    """For each block the number of the one that it is an image of, or its own; its rows in that one's order; and signs s_t:
+    """For each block the number of the one that it is an image of, or its own; its rows in that one's order;
+    and signs s_t:
 
     D_t(R) = s_t D_t'(g R) of the determinants of the two blocks, g the symmetry that orders the momentum.
     """
@@ -140,7 +162,8 @@ def images(
     with jax.ensure_compile_time_eval():
         P = jax.vmap(table.quantum_numbers)(jnp.asarray(states[[block[0] for block in blocks]]))
         turns = np.asarray(jax.vmap(wedge_map(table))(P))
-    row_of, block_of = {tuple(K): row for row, K in enumerate(states)}, np.zeros(len(states), int)
+    row_of = {tuple(K): row for row, K in enumerate(states)}
+    block_of = np.zeros(len(states), int)
     for q, block in enumerate(blocks):
         block_of[block] = q
     for q, (block, turn) in enumerate(zip(blocks, turns, strict=True)):

@@ -1,7 +1,8 @@
-r"""Few electrons in a superposition, one after the other:  |Phi|^2 = p(r_1) p(r_2|r_1) ...,  Phi = sum_t c_t D_t.
+r"""Few electrons in a superposition, one after the other:  |Phi|^2 = p(r_1) p(r_2|r_1) ...,  Phi = sum_t c_t
+D_t.
 
-With the electrons 1 ... s - 1 in place, what is left is a state of the others, with an amplitude A_X for each set X of orbitals:
-a sum of minors of the D_t. The next one has the law
+With the electrons 1 ... s - 1 in place, what is left is a state of the others, with an amplitude A_X for each
+set X of orbitals: a sum of minors of the D_t. The next one has the law
 
     p(r) ~ f(r) = sum_Y |sum_k (+-) A_{Y + k} phi_k(r)|^2,      A_Y <- sum_k (+-) A_{Y + k} phi_k(r_s)
 
@@ -9,8 +10,9 @@ in which k is its orbital and Y those of the electrons to come. By the inequalit
 
     f <= sum_k w_k |phi_k|^2,     w_k = sum_Y |A_{Y + k}| sum_k' |A_{Y + k'}|
 
-from which r is proposed, and accepted once in sum_k w_k/sum_{Y k} |A_{Y + k}|^2 times. Where all D_t have the same momentum, the
-first electron is always accepted. For n electrons there are up to n!/(n/2)!^2 sets for each determinant.
+from which r is proposed, and accepted once in sum_k w_k/sum_{Y k} |A_{Y + k}|^2 times. Where all D_t have the
+same momentum, the first electron is always accepted. For n electrons there are up to n!/(n/2)!^2 sets for
+each determinant.
 """
 
 from itertools import combinations, pairwise
@@ -31,10 +33,12 @@ MOST_SETS = 1024  # of orbitals that are left, over all determinants
 
 
 class Step(NamedTuple):
-    """How the sets of places that are still filled become those with one less, in each determinant of a species of n.
+    """How the sets of places that are still filled become those with one less, in each determinant of a
+    species of n.
 
     before, after: (b, .), (a, .) the filled places of all N, by whole sets.
-    source, place, target, sign: (Q,) from which set which place (of the n) is emptied to give which set, with which sign.
+    source, place, target, sign: (Q,) from which set which place (of the n) is emptied to give which set, with
+    which sign.
     """
 
     before: Int[np.ndarray, "b _"]
@@ -50,30 +54,41 @@ def few_enough_sets(num_determinants: int, num_electrons: tuple[int, int]) -> bo
     return num_determinants * max(comb(n, n // 2) for n in num_electrons) <= MOST_SETS
 
 
-def sample_electron_by_electron(key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+def sample_electron_by_electron(
+    key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype
+) -> Float[Array, "N dim"]:
     """One exact sample of |sum_t c_t D_t|^2. Shape (N, dim); nan if the rounds are used up."""
     space = orbitals.space
     c, Ks = orbitals.determinants(K)
-    amplitudes, placed = c.astype(dtype)[:, None], []
+    amplitudes = c.astype(dtype)[:, None]
+    placed = []
     for s, species in enumerate(space.species):
         of_species = orbitals.table.of_species(s)
         for step in steps(species, space.N):
-            r, amplitudes = next_electron(jax.random.fold_in(key, len(placed)), of_species, Ks, species, amplitudes, step, dtype)
+            r, amplitudes = next_electron(
+                jax.random.fold_in(key, len(placed)), of_species, Ks, species, amplitudes, step, dtype
+            )
             placed.append(r)
     R = jnp.stack(placed)
     return jnp.where(jnp.all(jnp.isfinite(R)), R, jnp.nan)
 
 
 def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitudes, step: Step, dtype):
-    """r_s, nan if the rounds are used up, and the amplitudes (t, a) that it leaves of those before, (t, b)."""
+    """r_s, nan if the rounds are used up, and the amplitudes (t, a) that it leaves of those
+    before, (t, b).
+    """
     mine = Ks[:, species]
     total = combined(amplitudes, Ks[:, step.before])
     b = total[:, step.source] * step.sign.astype(dtype)  # (t, Q): (+-) A_{Y + k}
     group = first_of_equals(Ks[:, step.after]).reshape(len(Ks), -1)[:, step.target].ravel()
-    together = lambda x: jax.ops.segment_sum(x.ravel(), group, Ks.shape[0] * len(step.after))  # noqa: E731
+
+    def together(x):
+        return jax.ops.segment_sum(x.ravel(), group, Ks.shape[0] * len(step.after))
 
     w = jnp.abs(b) * together(jnp.abs(b))[group].reshape(b.shape)
-    listed, weights = deduplicated(orbitals, mine.ravel(), jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel())
+    listed, weights = deduplicated(
+        orbitals, mine.ravel(), jnp.zeros(mine.shape, dtype).at[:, step.place].add(w).ravel()
+    )
 
     def terms(r):
         """(p, t, Q)"""
@@ -113,9 +128,13 @@ def first_of_equals(sets: Int[Array, "t b n"]) -> Int[Array, " t*b"]:
 
 def steps(species: slice, N: int) -> list[Step]:
     """The steps that empty the places of one species, after those of the species before it."""
-    start, n = species.start, species.stop - species.start
+    start = species.start
+    n = species.stop - species.start
     sets = [list(combinations(range(n), n - s)) for s in range(n + 1)]  # the filled places after s electrons
-    whole = lambda chosen: np.array([[start + i for i in x] + list(range(species.stop, N)) for x in chosen], int)  # noqa: E731
+
+    def whole(chosen):
+        return np.array([[start + i for i in x] + list(range(species.stop, N)) for x in chosen], int)
+
     found = []
     for before, after in pairwise(sets):
         number = {x: i for i, x in enumerate(after)}

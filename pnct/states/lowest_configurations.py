@@ -1,4 +1,6 @@
-"""The determinants of lowest energy  sum_i e_{k_i},  from the energies of the orbitals, without a list of all of them."""
+"""The determinants of lowest energy  sum_i e_{k_i},  from the energies of the orbitals, without a list of all
+of them.
+"""
 
 import heapq
 from functools import lru_cache
@@ -8,16 +10,25 @@ from jaxtyping import Int
 
 
 @lru_cache(maxsize=64)
-def lowest_configurations(energies: tuple[float, ...], num_electrons: tuple[int, int], lowest: int) -> Int[np.ndarray, "S N"]:
-    """The determinants of lowest energy, at least `lowest` of them, whole levels; equal energies in the order of K.
+def lowest_configurations(
+    energies: tuple[float, ...], num_electrons: tuple[int, int], lowest: int
+) -> Int[np.ndarray, "S N"]:
+    """The determinants of lowest energy, at least `lowest` of them, whole levels; equal energies in the order
+    of K.
 
-    energies: ascending. Best first: every other determinant is reached from the ground state by moving one electron up by one
-    orbital at a time, which never lowers the energy.
+    energies: ascending. Best first: every other determinant is reached from the ground state by moving one
+    electron up by one orbital at a time, which never lowers the energy.
     """
-    M, up = len(energies), num_electrons[0]
+    M = len(energies)
+    up = num_electrons[0]
     ground = (*range(up), *range(num_electrons[1]))
-    level = lambda K: round(sum(energies[k] for k in K), 6)  # noqa: E731
-    found, seen, waiting = [], {ground}, [(level(ground), ground)]
+
+    def level(K):
+        return round(sum(energies[k] for k in K), 6)
+
+    found = []
+    seen = {ground}
+    waiting = [(level(ground), ground)]
     while waiting and (len(found) < lowest or waiting[0][0] == level(found[-1])):
         _, K = heapq.heappop(waiting)
         found.append(K)

@@ -1,13 +1,14 @@
-r"""Slater determinants of one configuration: ln Phi_K(zeta) and its exact first and second derivatives in zeta.
+r"""Slater determinants of one configuration: ln Phi_K(zeta) and its exact first and second derivatives in
+zeta.
 
-With D_il = phi_l(zeta_i) for the electrons i and occupied orbitals l of one species, and the derivatives D^a, D^ab
-of the orbitals along the axes a, b (for plane waves D^a = D diag(i k^a)),
+With D_il = phi_l(zeta_i) for the electrons i and occupied orbitals l of one species, and the derivatives D^a,
+D^ab of the orbitals along the axes a, b (for plane waves D^a = D diag(i k^a)),
 
     X^a = D^a D^-1,   Y^ab = D^ab D^-1
     s_ia = X^a_ii,    S_{ia, jb} = delta_ij Y^ab_ii - X^a_ij X^b_ji
 
-so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no block between them. A superposition of such
-products is Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
+so everything costs O(d^2 n^3) once. Species multiply: logarithms add, S has no block between them. A
+superposition of such products is Phi = sum_t c_t Phi_t; with the weights w_t = c_t Phi_t/Phi
 
     s = sum_t w_t s_t,    S = sum_t w_t (S_t + s_t s_t^T) - s s^T
 
@@ -38,7 +39,8 @@ class SlaterDerivatives(NamedTuple):
 def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Complex[Array, ""]:
     """ln Phi_K(zeta); |Phi_K|^2 is a normalised density of the ordered coordinates.
 
-    The phase is the imaginary part, up to a multiple of 2 pi. Raises ValueError if K or zeta has the wrong shape.
+    The phase is the imaginary part, up to a multiple of 2 pi. Raises ValueError if K or zeta has the wrong
+    shape.
     """
     _check_shapes(orbitals, K, zeta)
     if isinstance(orbitals, SlaterJastrow):
@@ -48,10 +50,15 @@ def log_det(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Compl
         return sum(parts) - _log_norm(orbitals.space)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        matrices = [orbital_values(orbitals.table.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)]
+        matrices = [
+            orbital_values(orbitals.table.of_species(s), Ks[:, i], zeta[i])
+            for s, i in enumerate(orbitals.space.species)
+        ]
         parts = [jax.vmap(_log_det, in_axes=1)(D) for D in matrices]
         return _log_sum(c, sum(parts) - _log_norm(orbitals.space))
-    parts = [_log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.space.species)]
+    parts = [
+        _log_det(orbitals.of_species(s).matrix(K[i], zeta[i])) for s, i in enumerate(orbitals.space.species)
+    ]
     return sum(parts) - _log_norm(orbitals.space)
 
 
@@ -62,19 +69,29 @@ def derivatives(orbitals, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> S
         return _slater_jastrow(orbitals, K, zeta)
     if isinstance(orbitals, Superposition):
         c, Ks = orbitals.determinants(K)
-        return _superposition(c, jax.vmap(partial(_of_determinant, orbitals.space))(_all_matrices(orbitals.table, Ks, zeta)))
+        return _superposition(
+            c, jax.vmap(partial(_of_determinant, orbitals.space))(_all_matrices(orbitals.table, Ks, zeta))
+        )
     one = jax.tree.map(lambda x: x[0], _all_matrices(orbitals, K[None], zeta))
     return _of_determinant(orbitals.space, one)
 
 
 def _slater_jastrow(orbitals: SlaterJastrow, K, zeta) -> SlaterDerivatives:
-    """Automatically, forward over reverse; where the table is filled, that of what is not a determinant of plane waves only."""
+    """Automatically, forward over reverse; where the table is filled, that of what is not a determinant of
+    plane waves only.
+    """
     value = log_det(orbitals, K, zeta)
     if orbitals.is_filled:
-        free, first = derivatives(orbitals.table, K, zeta), orbitals.space.species[0]
-        slope, slope_of_norm = jax.grad(orbitals.log_factor), jax.grad(orbitals.log_norm)
+        free = derivatives(orbitals.table, K, zeta)
+        first = orbitals.space.species[0]
+        slope = jax.grad(orbitals.log_factor)
+        slope_of_norm = jax.grad(orbitals.log_norm)
         gradient = (free.gradient + slope(zeta)).at[first].add(-slope_of_norm(zeta[first]))
-        hessian = (free.hessian + jax.jacfwd(slope)(zeta)).at[first, :, first].add(-jax.jacfwd(slope_of_norm)(zeta[first]))
+        hessian = (
+            (free.hessian + jax.jacfwd(slope)(zeta))
+            .at[first, :, first]
+            .add(-jax.jacfwd(slope_of_norm)(zeta[first]))
+        )
         return SlaterDerivatives(value, gradient, hessian)
 
     def parts(zeta):
@@ -105,12 +122,18 @@ def _all_matrices(orbitals, Ks: Int[Array, "t N"], zeta) -> list[tuple[Array, Ar
     """For each species D (t, n, n), D^a and D^ab of all determinants, the axes last."""
 
     def of_species(orbitals, Ks, r):
-        # Row i of D depends on r_i alone, so a common displacement of all electrons gives each row its own derivative.
-        displaced = lambda shift: jnp.moveaxis(orbital_values(orbitals, Ks, r + shift), 1, 0)  # noqa: E731
+        # Row i of D depends on r_i alone, so a common displacement of all electrons gives each row its own
+        # derivative.
+
+        def displaced(shift):
+            return jnp.moveaxis(orbital_values(orbitals, Ks, r + shift), 1, 0)
+
         still = jnp.zeros(r.shape[1], r.dtype)
         return displaced(still), jax.jacfwd(displaced)(still), jax.jacfwd(jax.jacfwd(displaced))(still)
 
-    return [of_species(orbitals.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)]
+    return [
+        of_species(orbitals.of_species(s), Ks[:, i], zeta[i]) for s, i in enumerate(orbitals.space.species)
+    ]
 
 
 def _of_determinant(space, matrices) -> SlaterDerivatives:
@@ -142,7 +165,8 @@ def _log_det(D):
 @_log_det.defjvp
 def _log_det_jvp(primals, tangents):
     # d ln det D = tr(D^-1 dD): one inverse serves every tangent, where the built-in rule solves for each.
-    (D,), (dD,) = primals, tangents
+    (D,) = primals
+    (dD,) = tangents
     value = _log_det(D)
     return value, jnp.sum(jnp.linalg.inv(D).T * dD).astype(value.dtype)
 
@@ -152,7 +176,8 @@ def _log_norm(space) -> float:
 
 
 def _check_shapes(orbitals, K, zeta):
-    N, dim = orbitals.space.N, orbitals.space.dim
+    N = orbitals.space.N
+    dim = orbitals.space.dim
     if K.shape != (N,):
         raise ValueError(f"Expected K of shape ({N},), one orbital per electron; got {K.shape}.")
     if zeta.shape != (N, dim):

@@ -8,14 +8,15 @@ of few waves, so that the overlaps of the products g phi_m of all orbitals of th
 
     S_ml(A) = int phi_m^* g^2 phi_l dr = (1/V) int g^2 exp(i (k_l - k_m).r) dr,     S = C C^+ (Cholesky).
 
-With C^-+ the inverse of the adjoint of C, the orbitals chi_l = g sum_{m <= l} phi_m (C^-+)_ml are orthonormal for every A, and
+With C^-+ the inverse of the adjoint of C, the orbitals chi_l = g sum_{m <= l} phi_m (C^-+)_ml are orthonormal
+for every A, and
 
     Phi_K(A, r) = Phi_{K_1}(A) det[chi_l(r_i; A)]_{l in K_2}/n_2!^{1/2}
 
-are orthonormal states of the total momentum of K. The second factor has a determinantal law of its own (pnct.distributions).
-Where K_2 are the lowest orbitals of the table, Phi_K is that of free electrons times prod_i g(r_i; A)/(det S)^{1/2}, S of these.
-A flow that makes the hole around electrons of the other spin compresses the waves of the orbitals and moves the nodes; g does
-neither.
+are orthonormal states of the total momentum of K. The second factor has a determinantal law of its own
+(pnct.distributions). Where K_2 are the lowest orbitals of the table, Phi_K is that of free electrons times
+prod_i g(r_i; A)/(det S)^{1/2}, S of these. A flow that makes the hole around electrons of the other spin
+compresses the waves of the orbitals and moves the nodes; g does neither.
 """
 
 import math
@@ -65,13 +66,15 @@ class Jastrow(eqx.Module):
 
     def on_grid(self, G: Complex[Array, " Q"], points: int) -> Float[Array, "*points"]:
         """g on a grid of so many points along every axis, from the origin."""
-        m, dim = self.largest_wave, self.space.dim
+        m = self.largest_wave
+        dim = self.space.dim
         box = jnp.zeros((2 * m + 1,) * dim, G.dtype).at[(m,) * dim].set(1)
         box = box.at[tuple(m + self.waves.T)].set(G).at[tuple(m - self.waves.T)].set(G.conj())
         return along_every_axis(box, waves_on_axis(m, points).T).real
 
     def largest(self, G: Complex[Array, " Q"]) -> Float[Array, ""]:
-        """No |g| is larger: a sum of waves up to m exceeds its values on N points per axis by 1/cos(pi m/N) at most.
+        """No |g| is larger: a sum of waves up to m exceeds its values on N points per axis by 1/cos(pi m/N)
+        at most.
 
         Ehlich, Zeller, Math. Z. 86, 41 (1964).
         """
@@ -85,7 +88,9 @@ class Jastrow(eqx.Module):
 
 
 class SlaterJastrow(eqx.Module):
-    """The states of plane waves `table` whose second species sees the first one through the factor `jastrow`."""
+    """The states of plane waves `table` whose second species sees the first one through the
+    factor `jastrow`.
+    """
 
     table: PlaneWaves
     jastrow: Jastrow
@@ -109,13 +114,17 @@ class SlaterJastrow(eqx.Module):
 
     @property
     def is_filled(self) -> bool:
-        """Whether the second species fills the table: then Phi_K is that of free electrons times e^{log_factor - log_norm}."""
+        """Whether the second species fills the table: then Phi_K is that of free electrons times
+        e^{log_factor - log_norm}.
+        """
         return len(self) == self.space.num_electrons[1]
 
     def log_factor(self, zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
         """sum_i ln|g(r_i; A)|"""
         first, second = self.space.species
-        return jnp.sum(jnp.log(jnp.abs(self.jastrow.factor(self.jastrow.amplitudes(zeta[first]), zeta[second]))))
+        return jnp.sum(
+            jnp.log(jnp.abs(self.jastrow.factor(self.jastrow.amplitudes(zeta[first]), zeta[second])))
+        )
 
     def log_norm(self, A: Float[Array, "n dim"]) -> Float[Array, ""]:
         """ln(det S)/2 of the whole table."""
@@ -134,7 +143,9 @@ class SlaterJastrow(eqx.Module):
         n = np.round(self.table.indices - self.table.indices[0]).astype(int)
         differences = n[:, None] - n
         reach = int(np.max(np.abs(differences)))
-        points = 2 * self.jastrow.largest_wave + reach + 1  # as many as make the sums over the grid exact integrals
+        points = (
+            2 * self.jastrow.largest_wave + reach + 1
+        )  # as many as make the sums over the grid exact integrals
         square = self.jastrow.on_grid(G, points).astype(G.dtype) ** 2
         waves = along_every_axis(square, waves_on_axis(reach, points).conj() / points)
         return waves[tuple(np.moveaxis(reach + differences, -1, 0))]
@@ -157,7 +168,9 @@ class ConditionalOrbitals(eqx.Module):
         waves = self.states.table.matrix(jnp.arange(len(self.states)), r)
         return (waves @ self.mixing[:, K]) * self.states.jastrow.factor(self.amplitudes, r)[:, None]
 
-    def propose(self, K: Int[Array, " n"], u: Float[Array, "p dim"]) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
+    def propose(
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"]
+    ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the unit cube scaled to the cell, and a bound of sum_l |chi_l|^2."""
         _, uniform = self.states.table.propose(jnp.arange(1), u)
         weight = jnp.sum(jnp.sum(jnp.abs(self.mixing[:, K]), axis=0) ** 2)
@@ -165,14 +178,20 @@ class ConditionalOrbitals(eqx.Module):
 
 
 def waves_on_axis(m: int, points: int) -> Complex[np.ndarray, "points 2*m+1"]:
-    """exp(2 pi i n x/points) on a grid, for n = -m ... m. Sums over the waves of one axis after another need no library's FFT."""
+    """exp(2 pi i n x/points) on a grid, for n = -m ... m. Sums over the waves of one axis after another need
+    no library's FFT.
+    """
     return np.exp((2j * np.pi / points) * np.outer(np.arange(points), np.arange(-m, m + 1)))
 
 
-def along_every_axis(x: Complex[Array, "*before"], matrix: Complex[np.ndarray, "before after"]) -> Complex[Array, "*after"]:
+def along_every_axis(
+    x: Complex[Array, "*before"], matrix: Complex[np.ndarray, "before after"]
+) -> Complex[Array, "*after"]:
     """x with every axis multiplied by the matrix."""
     for _ in range(x.ndim):
-        x = jnp.tensordot(x, matrix.astype(x.dtype), (0, 0))  # the new axis is the last one: in the end all are in order
+        x = jnp.tensordot(
+            x, matrix.astype(x.dtype), (0, 0)
+        )  # the new axis is the last one: in the end all are in order
     return x
 
 
@@ -184,7 +203,9 @@ def half_of_the_waves(space: Cell, cutoff: float) -> Int[np.ndarray, "Q dim"]:
 
 
 def jastrow(space: Cell, cutoff: float = 24.0) -> Callable[[Array], Jastrow]:
-    """A function key -> Jastrow, at first g = 1. cutoff: of (q L/2 pi)^2; the shortest wave has L/cutoff^(1/2)."""
+    """A function key -> Jastrow, at first g = 1. cutoff: of (q L/2 pi)^2; the shortest wave has
+    L/cutoff^(1/2).
+    """
     if not isinstance(space, Cell) or min(space.num_electrons) == 0:
         raise ValueError(f"Expected a periodic cell with electrons of both spins; got {space!r}.")
     cutoff = checked_number("cutoff", cutoff, lambda x: x >= 1, ">= 1")

@@ -2,10 +2,11 @@ r"""States of a definite parity under the flip of all spins, for as many up as d
 
     Phi = (D_AB + D_BA)/2^(1/2)  or  (D_AB - D_BA)/2^(1/2),     D_AB(r_up, r_down) = det_A(r_up) det_B(r_down)
 
-with the orbitals A of the up and B of the down electrons, and D_AA where they are equal. The interaction does not change under
-the flip, so it mixes D_AB and D_BA to these two, for two electrons the singlet and the triplet. They are far apart in energy
-where it is strong, and no change of coordinates makes one of them out of D_AB. For each pair of A and B one state is called
-K = (A, B) and the other K = (B, A): p(K) means what it did before.
+with the orbitals A of the up and B of the down electrons, and D_AA where they are equal. The interaction does
+not change under the flip, so it mixes D_AB and D_BA to these two, for two electrons the singlet and the
+triplet. They are far apart in energy where it is strong, and no change of coordinates makes one of them out
+of D_AB. For each pair of A and B one state is called K = (A, B) and the other K = (B, A): p(K) means what it
+did before.
 """
 
 from itertools import combinations
@@ -20,7 +21,9 @@ from pnct.states.superposition import Superposition, orbitals_of
 
 
 class SpinAdapted(Superposition):
-    """The orbitals of `table`, of which `determinants` makes two-determinant states. Both species have the same number."""
+    """The orbitals of `table`, of which `determinants` makes two-determinant states. Both species have the
+    same number.
+    """
 
     table: PlaneWaves
 
@@ -53,8 +56,12 @@ class SpinAdapted(Superposition):
         return jnp.concatenate(jnp.split(jnp.asarray(x), 2)[::-1])
 
 
-def image_states(base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]):
-    """The names K' (S, N) and the signs (S,) of the images under a symmetry g of the table:  Phi_K(R) = +- Phi_K'(g R)."""
+def image_states(
+    base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]
+):
+    """The names K' (S, N) and the signs (S,) of the images under a symmetry g of the table:  Phi_K(R) = +-
+    Phi_K'(g R).
+    """
     table = orbitals_of(base)
     number = {tuple(n): m for m, n in enumerate(np.round(table.indices, 6) + 0.0)}
     image = np.array([number[tuple(n)] for n in np.round(table.indices @ turn.T, 6) + 0.0])[Ks]

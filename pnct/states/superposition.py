@@ -1,4 +1,6 @@
-"""Many-body states  Phi_K = sum_t c_t D_t:  what the tables of states made of several Slater determinants have in common."""
+"""Many-body states  Phi_K = sum_t c_t D_t:  what the tables of states made of several Slater determinants
+have in common.
+"""
 
 import abc
 

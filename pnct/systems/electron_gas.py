@@ -1,7 +1,8 @@
-r"""The uniform electron gas:  H = -(1/2 r_s^2) sum_i nabla_i^2 + (1/r_s) V_Ewald,  energies in hartree, lengths in r_s a_0.
+r"""The uniform electron gas:  H = -(1/2 r_s^2) sum_i nabla_i^2 + (1/r_s) V_Ewald,  energies in hartree,
+lengths in r_s a_0.
 
-The density fixes the cell, L^3 = 4 pi N/3 or L^2 = pi N, and the Fermi energy E_F = k_F^2/(2 r_s^2) of the majority species,
-k_F^3 = 6 pi^2 n (3D) or k_F^2 = 4 pi n (2D). Temperatures are given as theta = T/T_F.
+The density fixes the cell, L^3 = 4 pi N/3 or L^2 = pi N, and the Fermi energy E_F = k_F^2/(2 r_s^2) of the
+majority species, k_F^3 = 6 pi^2 n (3D) or k_F^2 = 4 pi n (2D). Temperatures are given as theta = T/T_F.
 """
 
 import math
@@ -24,15 +25,17 @@ LARGEST_REDUCED_ENERGY = 200.0
 
 
 class ElectronGas(eqx.Module):
-    """The uniform electron gas of `num_electrons` = (up, down) electrons in `dim` dimensions at r_s and theta = T/T_F.
+    """The uniform electron gas of `num_electrons` = (up, down) electrons in `dim` dimensions at r_s and theta
+    = T/T_F.
 
-    rs: density parameter, > 0.  theta: temperature in units of the Fermi temperature of this polarisation, >= 0.
+    rs: density parameter, > 0.  theta: temperature in units of the Fermi temperature of this polarisation, >=
+    0.
     twist: boundary phase in units of 2 pi/L, one number for all axes or one per axis.
-    cutoff: largest |n + twist|^2 of the orbital table, in units of (2 pi/L)^2; by default large enough that the ideal
-    entropy per electron is converged to 1e-4 k_B.
+    cutoff: largest |n + twist|^2 of the orbital table, in units of (2 pi/L)^2; by default large enough that
+    the ideal entropy per electron is converged to 1e-4 k_B.
 
-    rs and theta are pytree leaves, so a jitted function of the gas compiles once for all densities at one cutoff.
-    Raises ValueError with what was expected, what came, and what to do.
+    rs and theta are pytree leaves, so a jitted function of the gas compiles once for all densities at one
+    cutoff. Raises ValueError with what was expected, what came, and what to do.
     """
 
     num_electrons: tuple[int, int] = eqx.field(static=True)
@@ -126,9 +129,13 @@ class ElectronGas(eqx.Module):
 
     @property
     def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
-        """(e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills; bounded by +-200."""
+        """(e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills; bounded by
+        +-200.
+        """
         q = squared_norms(_table(self.dim, self.twist, self.cutoff), self.twist)
-        return tuple(_reduced(q, n, self.L, self.dim, self.num_electrons, self.theta) for n in self.num_electrons)
+        return tuple(
+            _reduced(q, n, self.L, self.dim, self.num_electrons, self.theta) for n in self.num_electrons
+        )
 
     @property
     def ground_state(self) -> Int[np.ndarray, " N"]:
@@ -137,8 +144,11 @@ class ElectronGas(eqx.Module):
 
 
 def default_cutoff(num_electrons: tuple[int, int], dim: int, theta: float, twist: tuple[float, ...]) -> float:
-    """The smallest closed shell whose ideal entropy per electron is within 1e-4 k_B of the infinite table's."""
-    L, n = _side(sum(num_electrons), dim), max(num_electrons)
+    """The smallest closed shell whose ideal entropy per electron is within 1e-4 k_B of the
+    infinite table's.
+    """
+    L = _side(sum(num_electrons), dim)
+    n = max(num_electrons)
     fermi = (_fermi_wavevector(num_electrons, dim) * L / (2 * np.pi)) ** 2
     ground = 1.0
     while len(integer_vectors(dim, twist, ground)) < n + 1:
@@ -178,7 +188,9 @@ def _checked_twist(twist, dim) -> tuple[float, ...]:
     try:
         components = np.broadcast_to(np.asarray(twist, float), (dim,))
     except (TypeError, ValueError):
-        raise ValueError(f"Expected twist to be one number, or one per axis ({dim}); got {twist!r}.") from None
+        raise ValueError(
+            f"Expected twist to be one number, or one per axis ({dim}); got {twist!r}."
+        ) from None
     if not np.all(np.isfinite(components)):
         raise ValueError(f"Expected a finite twist; got {twist!r}.")
     return tuple(float(t) for t in components)

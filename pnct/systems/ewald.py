@@ -1,6 +1,7 @@
 r"""The Coulomb energy of N unit charges in a periodic cell with a neutralising background (Ewald 1921).
 
-In units of the side L, with s_ij = (r_i - r_j)/L, rho_m = sum_i exp(2 pi i m.s_i) and a splitting parameter kappa,
+In units of the side L, with s_ij = (r_i - r_j)/L, rho_m = sum_i exp(2 pi i m.s_i) and a splitting parameter
+kappa,
 
     E L = sum_{i<j} sum_n erfc(kappa |s_ij + n|)/|s_ij + n|  +  sum_{m != 0} w_m |rho_m|^2
           + (N/2) sum_{n != 0} erfc(kappa |n|)/|n|  -  N kappa/sqrt(pi)  -  N^2 c
@@ -8,8 +9,9 @@ In units of the side L, with s_ij = (r_i - r_j)/L, rho_m = sum_i exp(2 pi i m.s_
     3D:  w_m = exp(-(pi m/kappa)^2)/(2 pi m^2),   c = pi/(2 kappa^2)
     2D:  w_m = erfc(pi m/kappa)/(2 m),            c = sqrt(pi)/kappa
 
-E does not depend on kappa. It includes the energy N xi/2 of the charges with their own images and background, where
-xi = 2 E(N = 1) is the Madelung constant. The 2D sum is that of point charges 1/r confined to the plane (Parry 1975).
+E does not depend on kappa. It includes the energy N xi/2 of the charges with their own images and background,
+where xi = 2 E(N = 1) is the Madelung constant. The 2D sum is that of point charges 1/r confined to the plane
+(Parry 1975).
 """
 
 import math
@@ -98,9 +100,12 @@ def madelung(dim: int) -> float:
 
 
 def _terms(dim, kappa, accuracy):
-    """Lattice vectors n within reach of a minimum-image pair, half of the waves m, and their weights 2 w_m."""
+    """Lattice vectors n within reach of a minimum-image pair, half of the waves m, and their
+    weights 2 w_m.
+    """
     x = math.sqrt(-math.log(accuracy))  # erfc(x) and exp(-x^2) are below the accuracy
-    reach, largest = x / kappa, x * kappa / np.pi
+    reach = x / kappa
+    largest = x * kappa / np.pi
 
     n = _lattice(dim, math.ceil(reach + 0.5))
     images = n[np.linalg.norm(np.maximum(np.abs(n) - 0.5, 0), axis=-1) < reach]
@@ -108,7 +113,8 @@ def _terms(dim, kappa, accuracy):
     m = _lattice(dim, math.ceil(largest))
     m = m[len(m) // 2 + 1 :]  # the list is odd under m -> -m, with m = 0 in its middle
     norm = np.linalg.norm(m, axis=-1)
-    waves, norm = m[norm <= largest], norm[norm <= largest]
+    waves = m[norm <= largest]
+    norm = norm[norm <= largest]
     if dim == 2:
         weights = erfc(np.pi * norm / kappa) / norm
     else:

@@ -1,9 +1,11 @@
-r"""The first-order bound (Gibbs, Peierls, Bogoliubov):  F <= F_0 + <V>_0, the average of V in the exact canonical ideal gas.
+r"""The first-order bound (Gibbs, Peierls, Bogoliubov):  F <= F_0 + <V>_0, the average of V in the exact
+canonical ideal gas.
 
     <V>_0 = (1/r_s) [ N xi/(2 L) - (1/2) sum_{m != m', same spin} <n_m n_m'> v(k_m - k_m') ],
     v(q) = 4 pi/(L^3 q^2) in 3D,  2 pi/(L^2 q) in 2D,   <n_m n_m'> = d^2 ln Z/(d b_m d b_m') + <n_m><n_m'>.
 
-This is the free energy of the untrained program: identity flow and ideal-gas p(K). Training can only lower it.
+This is the free energy of the untrained program: identity flow and ideal-gas p(K). Training can only lower
+it.
 """
 
 from typing import NamedTuple
@@ -28,7 +30,9 @@ class FirstOrder(NamedTuple):
 
 
 def first_order_bound(gas) -> FirstOrder:
-    """The free energy of the electron gas to first order in the interaction, an upper bound. Exact, no sampling."""
+    """The free energy of the electron gas to first order in the interaction, an upper bound. Exact, no
+    sampling.
+    """
     ideal = ideal_gas(gas)
     exchange = sum(
         np.sum(pair_occupations(np.asarray(b, float), n) * _exchange_integrals(gas))
@@ -41,7 +45,9 @@ def first_order_bound(gas) -> FirstOrder:
 
 
 def first_order_energies(gas, K: Int[np.ndarray, "S N"]) -> Float[np.ndarray, " S"]:
-    """E_K = <Phi_K|H|Phi_K> of plane-wave determinants: kinetic energy, Madelung term and exchange. Totals in hartree."""
+    """E_K = <Phi_K|H|Phi_K> of plane-wave determinants: kinetic energy, Madelung term and exchange. Totals in
+    hartree.
+    """
     K = np.asarray(K)
     energies = np.asarray(gas.orbital_energies, float)
     exchange = _exchange_integrals(gas)
@@ -63,7 +69,10 @@ def pair_occupations(b: Float[np.ndarray, " M"], n: int) -> Float[np.ndarray, "M
 @jax.jit(static_argnums=1)
 def _covariance(b, n):
     slope = jax.grad(log_partition)
-    row = lambda direction: jax.jvp(lambda x: slope(x, n), (b,), (direction,))[1]  # noqa: E731
+
+    def row(direction):
+        return jax.jvp(lambda x: slope(x, n), (b,), (direction,))[1]
+
     return jax.lax.map(row, jnp.eye(b.shape[0], dtype=b.dtype), batch_size=32)
 
 

@@ -1,7 +1,7 @@
 r"""Electrons in a harmonic trap:  H = sum_i (-nabla_i^2/2 + r_i^2/2) + lambda sum_{i<j} 1/r_ij.
 
-Energies in hbar omega, lengths in the oscillator length l = (hbar/m omega)^(1/2); lambda = l/a_0 is the ratio of the Coulomb
-energy at that length to hbar omega. Two dimensions are the quantum dot.
+Energies in hbar omega, lengths in the oscillator length l = (hbar/m omega)^(1/2); lambda = l/a_0 is the ratio
+of the Coulomb energy at that length to hbar omega. Two dimensions are the quantum dot.
 """
 
 import math
@@ -22,11 +22,11 @@ class HarmonicTrap(eqx.Module):
     """`num_electrons` = (up, down) electrons in an isotropic trap of frequency 1 in `dim` dimensions.
 
     coupling: lambda, >= 0.  beta: hbar omega/T, > 0.
-    cutoff: the most quanta of an orbital of the table; by default enough for the ideal entropy per electron to be converged
-    to 1e-4 k_B, and four shells above the highest filled one.
+    cutoff: the most quanta of an orbital of the table; by default enough for the ideal entropy per electron
+    to be converged to 1e-4 k_B, and four shells above the highest filled one.
 
-    coupling and beta are pytree leaves, so a jitted function of the trap compiles once for all couplings at one cutoff.
-    Raises ValueError with what was expected, what came, and what to do.
+    coupling and beta are pytree leaves, so a jitted function of the trap compiles once for all couplings at
+    one cutoff. Raises ValueError with what was expected, what came, and what to do.
     """
 
     num_electrons: tuple[int, int] = eqx.field(static=True)
@@ -97,7 +97,9 @@ class HarmonicTrap(eqx.Module):
 
     @property
     def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
-        """beta (e_m - e_F) for up and for down, e_F the highest level that the ground state fills; bounded by +-200."""
+        """beta (e_m - e_F) for up and for down, e_F the highest level that the ground state fills; bounded by
+        +-200.
+        """
         return tuple(_reduced(self.shell_index, n, self.beta) for n in self.num_electrons)
 
     @property
@@ -118,9 +120,11 @@ class TrapPotential(eqx.Module):
 
 
 def default_cutoff(num_electrons: tuple[int, int], dim: int, beta: float) -> float:
-    """The quanta of the smallest table whose ideal entropy per electron is within 1e-4 k_B of the infinite table's.
+    """The quanta of the smallest table whose ideal entropy per electron is within 1e-4 k_B of the infinite
+    table's.
 
-    But at least four shells above the highest filled one, since the interaction brings rotations down in energy.
+    But at least four shells above the highest filled one, since the interaction brings rotations down in
+    energy.
     """
     n = max(num_electrons)
     # Beyond 35 T above the Fermi level all orbitals together hold less than 1e-10 electrons.

@@ -5,7 +5,8 @@ With the reduced energies b_m = (e_m - mu)/T of M orbitals in a fixed order, the
     T[m, q] = logaddexp(T[m+1, q], T[m+1, q-1] - b_m),   T[., 0] = 0
 
 give ln Z = T[0, N], the occupations <n_m> = -d ln Z/d b_m, and the conditionals of the ordered occupied list
-k_0 < k_1 < ... as a softmax over m > k_{i-1} of  l[i, m] = -b_m + T[m+1, N-1-i].  Every term is positive, so nothing cancels.
+k_0 < k_1 < ... as a softmax over m > k_{i-1} of  l[i, m] = -b_m + T[m+1, N-1-i].  Every term is positive, so
+nothing cancels.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,9 @@ UNREACHABLE = -1e30  # not -inf: the gradient of logaddexp(-inf, -inf) is nan
 
 
 class IdealGas(NamedTuple):
-    """Totals in the system's unit of energy (hartree, hbar omega) and k_B; `occupations` has a row per species, shape (2, M)."""
+    """Totals in the system's unit of energy (hartree, hbar omega) and k_B; `occupations` has a row per
+    species, shape (2, M).
+    """
 
     free_energy: float
     energy: float
@@ -28,7 +31,9 @@ class IdealGas(NamedTuple):
 
 
 def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 n+1"]:
-    """T[m, q]: log of the summed Boltzmann factors of all ways to put q electrons into the orbitals m, m+1, ..., M-1."""
+    """T[m, q]: log of the summed Boltzmann factors of all ways to put q electrons into the orbitals m, m+1,
+    ..., M-1.
+    """
     empty = jnp.full(n + 1, UNREACHABLE, b.dtype).at[0].set(0.0)
 
     def add_orbital(row, b_m):
@@ -58,7 +63,9 @@ def _thermodynamics(b, n):
 
 
 def canonical(b: Float[np.ndarray, " M"], n: int) -> tuple[float, Float[np.ndarray, " M"]]:
-    """ln Z and the occupations <n_m> in float64, whatever the global precision. Orbitals with b >= 1e3 count as absent."""
+    """ln Z and the occupations <n_m> in float64, whatever the global precision. Orbitals with b >= 1e3 count
+    as absent.
+    """
     if n == 0:
         return 0.0, np.zeros(len(b))
     with jax.enable_x64(True):
@@ -72,14 +79,22 @@ def entropy(b: Float[np.ndarray, " M"], n: int) -> float:
     return log_z + float(np.sum(np.where(occupations > 0, occupations * b, 0.0)))
 
 
-def converged_cutoff(levels: Float[np.ndarray, " M"], b: Float[np.ndarray, " M"], n: int, tolerance: float) -> float:
-    """The lowest level up to which a table of whole shells holds the entropy of n electrons to `tolerance` k_B each.
+def converged_cutoff(
+    levels: Float[np.ndarray, " M"], b: Float[np.ndarray, " M"], n: int, tolerance: float
+) -> float:
+    """The lowest level up to which a table of whole shells holds the entropy of n electrons to `tolerance`
+    k_B each.
 
     levels: of all orbitals, ascending, degenerate ones equal; b: their reduced energies.
     """
     candidates = np.unique(levels[n - 1 :])  # the ground state must fit
-    up_to = lambda level: entropy(np.where(levels <= level, b, 1e6), n)  # noqa: E731
-    exact, low, high = up_to(candidates[-1]), 0, len(candidates) - 1
+
+    def up_to(level):
+        return entropy(np.where(levels <= level, b, 1e6), n)
+
+    exact = up_to(candidates[-1])
+    low = 0
+    high = len(candidates) - 1
     while low < high:  # the entropy grows with the table
         middle = (low + high) // 2
         if exact - up_to(candidates[middle]) < tolerance * n:
@@ -95,9 +110,12 @@ def ideal_gas(gas) -> IdealGas:
     Totals, and k_B. At theta = 0 the entropy is the logarithm of the ground state's degeneracy.
     """
     e = np.asarray(gas.orbital_energies, float)
-    entropy_total, occupations = 0.0, []
+    entropy_total = 0.0
+    occupations = []
     for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True):
         occupations.append(canonical(np.asarray(b, float), n)[1])
         entropy_total += entropy(np.asarray(b, float), n) if n else 0.0
     energy = float(sum(np.sum(e * occ) for occ in occupations))
-    return IdealGas(energy - float(gas.temperature) * entropy_total, energy, entropy_total, np.stack(occupations))
+    return IdealGas(
+        energy - float(gas.temperature) * entropy_total, energy, entropy_total, np.stack(occupations)
+    )

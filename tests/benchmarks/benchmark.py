@@ -1,17 +1,20 @@
-r"""How fast: our algorithm beside the published one (reference_algorithm.py), interleaved in one process on one CPU core.
+r"""How fast: our algorithm beside the published one (reference_algorithm.py), interleaved in one process on
+one CPU core.
 
     python tests/benchmarks/benchmark.py --out DIR [--cases 2d13 2d29 2d57 3d14 3d33]
 
-For each case and phase: the median CPU time per walker of both programs and their ratio, in float64, walkers in chunks of
---chunk-size for both (K in those of a training step). `step` of the reference is the sum of its phases; of ours,
-`VariationalFreeEnergy.update` as a user calls it. The solve is shared by --batch walkers. Memory is XLA's temporary memory
-per walker of a chunk; that of a step is the largest of its phases. `equal error` is the ratio of the steps over that of the
-variances of the local energy, to which the reference's probe adds (trained weights only). Exponents a in cost ~ N^a are
-fitted to all 2D cases.
+For each case and phase: the median CPU time per walker of both programs and their ratio, in float64, walkers
+in chunks of --chunk-size for both (K in those of a training step). `step` of the reference is the sum of its
+phases; of ours, `VariationalFreeEnergy.update` as a user calls it. The solve is shared by --batch walkers.
+Memory is XLA's temporary memory per walker of a chunk; that of a step is the largest of its phases. `equal
+error` is the ratio of the steps over that of the variances of the local energy, to which the reference's
+probe adds (trained weights only). Exponents a in cost ~ N^a are fitted to all 2D cases.
 
-The floor is what the matrix products inside the exact local energy would take at the speed of one large matrix product.
+The floor is what the matrix products inside the exact local energy would take at the speed of one large
+matrix product.
 
-Times on a GPU are wall times. Weights: trained at N = 29, r_s = 10 where reference values are found, random elsewhere.
+Times on a GPU are wall times. Weights: trained at N = 29, r_s = 10 where reference values are found, random
+elsewhere.
 """
 
 import argparse
@@ -77,7 +80,9 @@ class Case(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A compiled program without arguments, how many walkers it serves, and its temporary memory per walker, bytes."""
+    """A compiled program without arguments, how many walkers it serves, and its temporary memory per walker,
+    bytes.
+    """
 
     run: Callable
     walkers: int
@@ -115,7 +120,11 @@ def task(f, chunk_size, *batches) -> Task:
     """f over all walkers, in chunks."""
     walkers = len(batches[0])
     chunk_size = min(chunk_size, walkers)
-    run = jax.jit(lambda *x: jax.lax.map(lambda one: f(*one), x, batch_size=chunk_size)).lower(*batches).compile()
+    run = (
+        jax.jit(lambda *x: jax.lax.map(lambda one: f(*one), x, batch_size=chunk_size))
+        .lower(*batches)
+        .compile()
+    )
     return Task(lambda: run(*batches), walkers, run.memory_analysis().temp_size_in_bytes / chunk_size)
 
 
@@ -126,30 +135,58 @@ def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
     table = program._table()
     keys = jax.random.split(jax.random.key(1), walkers)
     few = slice(max(1, walkers // 4))
-    both = lambda ours, theirs: (task(f, chunk_size, *x) for f, *x in (ours, theirs))  # noqa: E731
 
-    draw_K = lambda key: program.sample(seed=key)  # noqa: E731
-    slow_draw_K = lambda key: published.draw_occupation(gas, occupation, program._table(), key)  # noqa: E731
+    def both(ours, theirs):
+        return (task(f, chunk_size, *x) for f, *x in (ours, theirs))
+
+    def draw_K(key):
+        return program.sample(seed=key)
+
+    def slow_draw_K(key):
+        return published.draw_occupation(gas, occupation, program._table(), key)
+
     many = max(chunk_size, CLASSICAL_CHUNK)
-    K_keys = jax.random.split(jax.random.key(2), batch)  # the table of the ideal gas is computed once for all of them
-    yield "K", *(task(f, many, keys) for f, keys in ((draw_K, K_keys), (slow_draw_K, K_keys[: max(many, batch // 4)])))
+    K_keys = jax.random.split(
+        jax.random.key(2), batch
+    )  # the table of the ideal gas is computed once for all of them
+    yield (
+        "K",
+        *(
+            task(f, many, keys)
+            for f, keys in ((draw_K, K_keys), (slow_draw_K, K_keys[: max(many, batch // 4)]))
+        ),
+    )
     K = jax.jit(jax.vmap(draw_K))(keys)
 
-    draw_R = lambda K, key: dist.Born(orbitals, K, flow).sample(seed=key)  # noqa: E731
-    move_R = lambda K, R, key: published.metropolis(flow, orbitals, K, R, key)  # noqa: E731
+    def draw_R(K, key):
+        return dist.Born(orbitals, K, flow).sample(seed=key)
+
+    def move_R(K, R, key):
+        return published.metropolis(flow, orbitals, K, R, key)
+
     R = task(draw_R, chunk_size, K, keys).run()
     yield "R", *both((draw_R, K, keys), (move_R, K[few], R[few], keys[few]))
 
     yield "Ewald", *both((ewald(gas.space), R), (published.pair_ewald(gas.space), R))
 
-    kinetic = lambda K, R: local_kinetic(orbitals, K, flow, R)  # noqa: E731
-    hutchinson = lambda K, R, key: published.kinetic(flow, orbitals, K, R, gas.rs, key)  # noqa: E731
-    exact = lambda K, R: published.kinetic(flow, orbitals, K, R, gas.rs)  # noqa: E731
+    def kinetic(K, R):
+        return local_kinetic(orbitals, K, flow, R)
+
+    def hutchinson(K, R, key):
+        return published.kinetic(flow, orbitals, K, R, gas.rs, key)
+
+    def exact(K, R):
+        return published.kinetic(flow, orbitals, K, R, gas.rs)
+
     yield "local energy", *both((kinetic, K, R), (hutchinson, K[few], R[few], keys[few]))
     yield "exact local energy", *both((kinetic, K, R), (exact, K[:1], R[:1]))
 
-    rows = lambda K, R: our_scores(case, K, R)  # noqa: E731
-    slow_rows = lambda K, R: published.scores(gas, occupation, table, flow, K, R)  # noqa: E731
+    def rows(K, R):
+        return our_scores(case, K, R)
+
+    def slow_rows(K, R):
+        return published.scores(gas, occupation, table, flow, K, R)
+
     yield "scores", *both((rows, K, R), (slow_rows, K[few], R[few]))
 
     yield "solve", *solvers(case, batch)
@@ -214,12 +251,16 @@ def variance_ratio(chunk_size, walkers=128) -> float:
 
 
 def derivative_flops(flow, N: int, dim: int) -> int:
-    """Multiplications and additions in the matrix products of pnct.flows.ferminet.derivatives, for one walker."""
+    """Multiplications and additions in the matrix products of pnct.flows.ferminet.derivatives, for one
+    walker.
+    """
     D, layers, H, species = N * dim, len(flow.single), flow.out.shape[0], len(flow.space.species)
     dense = 2 * D**3 * H * (2 * layers - 1)  # the D Hessians from rank-one terms and from means
     products = 2 * D**4 + 2 * D**3  # X = M H, and T2
     means = sum(2 * D**2 * (2 * N * H + species * layer.mean.size) for layer in flow.single[1:])
-    jet = N**2 * (2 + 2 * dim + dim**2)  # numbers of a pair: value, gradient, Hessian, Laplacian and its gradient
+    jet = N**2 * (
+        2 + 2 * dim + dim**2
+    )  # numbers of a pair: value, gradient, Hessian, Laplacian and its gradient
     pairs = 2 * jet * (sum(x.weight.size for x in flow.pair) + sum(x.pair.size for x in flow.single))
     return dense + products + means + pairs
 
@@ -251,11 +292,15 @@ def measure(name: str, walkers=16, batch=256, chunk_size=2, repeats=3, report=pr
     result |= {"orbitals": len(case.gas.orbitals), "phases": rows}
     result["floor"] = derivative_flops(case.flow, case.gas.N, case.gas.dim) / matrix_speed()
     share = result["floor"] / rows["local energy"]["ours"]
-    report(f"{name:6s} floor of the local energy: {1e3 * result['floor']:.3f} ms, {100 * share:.0f} % of its time")
+    report(
+        f"{name:6s} floor of the local energy: {1e3 * result['floor']:.3f} ms, {100 * share:.0f} % of its time"
+    )
     if case.weights == "trained":
         result["variance_ratio"] = variance_ratio(chunk_size)
         result["equal_error"] = rows["step"]["ratio"] / result["variance_ratio"]
-        report(f"{name:6s} equal error: {result['equal_error']:.4f} (the probe's variance: {result['variance_ratio']:.1f} times)")
+        report(
+            f"{name:6s} equal error: {result['equal_error']:.4f} (the probe's variance: {result['variance_ratio']:.1f} times)"
+        )
     return result
 
 
@@ -266,7 +311,9 @@ def row(ours, reference, our_memory, reference_memory) -> dict:
 
 
 def line(case, phase, row) -> str:
-    text = f"{case:6s} {phase:20s} {1e3 * row['ours']:10.3f} {1e3 * row['reference']:10.3f} {row['ratio']:9.4f}"
+    text = (
+        f"{case:6s} {phase:20s} {1e3 * row['ours']:10.3f} {1e3 * row['reference']:10.3f} {row['ratio']:9.4f}"
+    )
     if "memory_ratio" in row:
         text += f" {row['ours_memory'] / 2**20:10.2f} {row['reference_memory'] / 2**20:10.2f} {row['memory_ratio']:9.3f}"
     return text
@@ -282,12 +329,19 @@ def exponents(results) -> dict:
     if len(flat) < 2:
         return {}
     log_N = np.log([r["num_electrons"] for r in flat])
-    fit = lambda phase, who: float(np.polyfit(log_N, np.log([r["phases"][phase][who] for r in flat]), 1)[0])  # noqa: E731
+
+    def fit(phase, who):
+        return float(np.polyfit(log_N, np.log([r["phases"][phase][who] for r in flat]), 1)[0])
+
     return {phase: {who: fit(phase, who) for who in ("ours", "reference")} for phase in flat[0]["phases"]}
 
 
 def machine() -> dict:
-    names = [line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":")[1].strip()
+        for line in _read("/proc/cpuinfo").splitlines()
+        if line.startswith("model name")
+    ]
     versions = {name: version(name) for name in ("pnct", "jax", "jaxlib", "numpy")}
     return {
         "processor": names[0] if names else platform.processor(),
@@ -303,10 +357,16 @@ def _read(path) -> str:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="directory for benchmark.json")
-    parser.add_argument("--cases", nargs="+", choices=SYSTEMS, default=[name for name in SYSTEMS if name != "2d3"])
-    parser.add_argument("--walkers", type=int, default=16, help="walkers of a phase; slow phases get a quarter")
+    parser.add_argument(
+        "--cases", nargs="+", choices=SYSTEMS, default=[name for name in SYSTEMS if name != "2d3"]
+    )
+    parser.add_argument(
+        "--walkers", type=int, default=16, help="walkers of a phase; slow phases get a quarter"
+    )
     parser.add_argument("--batch", type=int, default=256, help="walkers of a training step")
     parser.add_argument("--chunk-size", type=int, default=2, help="walkers at once, for both programs")
     parser.add_argument("--repeats", type=int, default=3, help="runs that a median is taken of")
@@ -318,7 +378,12 @@ def main(argv=None) -> None:
     for name in args.cases:
         results.append(measure(name, args.walkers, args.batch, args.chunk_size, args.repeats))
         found = {"machine": machine(), "cases": results, "exponents": exponents(results)}
-        settings = {"walkers": args.walkers, "batch": args.batch, "chunk_size": args.chunk_size, "repeats": args.repeats}
+        settings = {
+            "walkers": args.walkers,
+            "batch": args.batch,
+            "chunk_size": args.chunk_size,
+            "repeats": args.repeats,
+        }
         (args.out / "benchmark.json").write_text(json.dumps(found | {"settings": settings}, indent=2) + "\n")
     for phase, a in exponents(results).items():
         print(f"{phase:20s} ours N^{a['ours']:.2f}   reference N^{a['reference']:.2f}")

@@ -1,11 +1,12 @@
-r"""Which flow reaches the lowest F of a quantum dot:  F = E[T ln p(K) + E_loc]  of one model with each of them in turn.
+r"""Which flow reaches the lowest F of a quantum dot:  F = E[T ln p(K) + E_loc]  of one model with each of
+them in turn.
 
     python tests/benchmarks/dot_flows.py --out DIR [--flows NAME ...] [--coupling 8] [--beta 5] [--steps 150] [--walkers 256]
 
-Three electrons of one spin. The continuous flow and backflow with parameters that depend on the total angular momentum, the
-continuous flow and FermiNet, which has no symmetry under rotations, with one set for all states; in a model that is else the
-one of models/quantum_dot.py. For each: F, E and S, totals; the median time of a training step, in units of that of the first
-one asked for; the number of parameters.
+Three electrons of one spin. The continuous flow and backflow with parameters that depend on the total angular
+momentum, the continuous flow and FermiNet, which has no symmetry under rotations, with one set for all
+states; in a model that is else the one of models/quantum_dot.py. For each: F, E and S, totals; the median
+time of a training step, in units of that of the first one asked for; the number of parameters.
 """
 
 import argparse
@@ -37,7 +38,9 @@ def model(make, by_momentum: bool):
 
     def dot(trap):
         states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
-        K = pnct.sample("K", dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16))))
+        K = pnct.sample(
+            "K", dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
+        )
         if by_momentum:
             flow = pnct.module("flows", by_sector(trap.orbitals, make(trap.space)))(states.quantum_numbers(K))
         else:
@@ -59,7 +62,10 @@ def measured(program, trap, steps: int, walkers: int, samples: int) -> dict:
     report = diagnose(to_arviz(vfe.evaluate(jax.random.key(1), state.average, samples, trap)))
     totals = {name: getattr(report, name).scaled(trap.N) for name in ("free_energy", "energy", "entropy")}
     size = sum(x.size for x in jax.tree.leaves(state.params["flows"]))
-    return {name: (x.value, x.error) for name, x in totals.items()} | {"seconds": float(np.median(seconds)), "parameters": size}
+    return {name: (x.value, x.error) for name, x in totals.items()} | {
+        "seconds": float(np.median(seconds)),
+        "parameters": size,
+    }
 
 
 def main(argv=None) -> None:
@@ -78,12 +84,16 @@ def main(argv=None) -> None:
         make, by_momentum = FLOWS[name]
         found[name] = measured(model(make, by_momentum), trap, args.steps, args.walkers, args.samples)
         x = found[name]
-        row = "  ".join(f"{symbol} = {x[key][0]:.5f}({x[key][1]:.5f})" for symbol, key in zip("FES", x, strict=False))
+        row = "  ".join(
+            f"{symbol} = {x[key][0]:.5f}({x[key][1]:.5f})" for symbol, key in zip("FES", x, strict=False)
+        )
         print(
             f"{name}: {row}  step x {x['seconds'] / found[args.flows[0]]['seconds']:.2f}  {x['parameters']} parameters",
             flush=True,
         )
-        (args.out / "dot_flows.json").write_text(json.dumps(vars(args) | {"out": str(args.out), "flows": found}, indent=1))
+        (args.out / "dot_flows.json").write_text(
+            json.dumps(vars(args) | {"out": str(args.out), "flows": found}, indent=1)
+        )
 
 
 if __name__ == "__main__":

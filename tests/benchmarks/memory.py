@@ -1,12 +1,14 @@
-r"""How much memory, against chunk_size: a training step, an evaluation, and the momentum distribution of its draws.
+r"""How much memory, against chunk_size: a training step, an evaluation, and the momentum distribution of its
+draws.
 
     python tests/benchmarks/memory.py --out DIR [--num-up 13] [--walkers 256] [--chunk-sizes 1 4 16 64 256]
 
-For each program, in MiB: `XLA`, the temporary memory that the compiled program asks for, and `measured`, how far the resident
-memory of the process rises above where it stood while the program runs (Linux and glibc: VmHWM after a write to clear_refs;
-results included). The walkers of a chunk are alive together; the scores of all walkers, which the natural gradient needs,
-whatever the chunk: rows of scores x parameters x 8 bytes, the last line. Programs are compiled without LLVM's expensive
-passes, which change their speed and not their memory.
+For each program, in MiB: `XLA`, the temporary memory that the compiled program asks for, and `measured`, how
+far the resident memory of the process rises above where it stood while the program runs (Linux and glibc:
+VmHWM after a write to clear_refs; results included). The walkers of a chunk are alive together; the scores of
+all walkers, which the natural gradient needs, whatever the chunk: rows of scores x parameters x 8 bytes, the
+last line. Programs are compiled without LLVM's expensive passes, which change their speed and not their
+memory.
 """
 
 import argparse
@@ -34,7 +36,9 @@ def memory_of(program, *args) -> dict:
     compiled = program.lower(*args).compile()
     temporary = compiled.compiled.memory_analysis().temp_size_in_bytes
     jax.block_until_ready(compiled(*args))  # what is allocated once
-    ctypes.CDLL(None).malloc_trim(0)  # or what it has freed would still be resident, and hide what it takes again
+    ctypes.CDLL(None).malloc_trim(
+        0
+    )  # or what it has freed would still be resident, and hide what it takes again
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     jax.block_until_ready(compiled(*args))
@@ -61,17 +65,25 @@ def measure(gas, walkers: int, chunk_size: int) -> dict:
 
 def scores(gas, walkers: int) -> int:
     """Bytes of the scores of all walkers: one row of p(K) and two of Psi for each."""
-    params = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), 2).init(jax.random.key(0), gas).params
+    params = (
+        VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), 2)
+        .init(jax.random.key(0), gas)
+        .params
+    )
     size = {name: sum(x.size for x in jax.tree.leaves(p)) for name, p in params.items()}
     return walkers * (size["occupation"] + 2 * size["flow"]) * np.dtype(float).itemsize
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="directory for memory.json")
     parser.add_argument("--num-up", type=int, default=13, help="electrons of the polarised 2D gas")
     parser.add_argument("--walkers", type=int, default=256, help="walkers of a step")
-    parser.add_argument("--chunk-sizes", type=int, nargs="+", default=[1, 4, 16, 64, 256], help="walkers at once")
+    parser.add_argument(
+        "--chunk-sizes", type=int, nargs="+", default=[1, 4, 16, 64, 256], help="walkers at once"
+    )
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     gas = ElectronGas((args.num_up, 0), dim=2, rs=10.0, theta=0.15, twist=0.25)
@@ -81,9 +93,16 @@ def main(argv=None) -> None:
     found = {}
     for chunk_size in args.chunk_sizes:
         found[chunk_size] = measure(gas, args.walkers, chunk_size)
-        cells = (f"{row['xla'] / MIB:12.1f}{row['measured'] / MIB:10.1f}" for row in found[chunk_size].values())
+        cells = (
+            f"{row['xla'] / MIB:12.1f}{row['measured'] / MIB:10.1f}" for row in found[chunk_size].values()
+        )
         print(f"{chunk_size:10d}" + "".join(cells), flush=True)
-        result = {"num_electrons": gas.N, "walkers": args.walkers, "scores": scores(gas, args.walkers), "bytes": found}
+        result = {
+            "num_electrons": gas.N,
+            "walkers": args.walkers,
+            "scores": scores(gas, args.walkers),
+            "bytes": found,
+        }
         (args.out / "memory.json").write_text(json.dumps(result, indent=2) + "\n")
     print(f"scores of {args.walkers} walkers: {result['scores'] / MIB:.1f} MiB")
 

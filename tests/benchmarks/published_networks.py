@@ -1,15 +1,17 @@
-r"""F/N of the published trained networks of the 2D gas, N = 29, from exact samples:  F = E[<E_loc>_disc + T ln p(K)].
+r"""F/N of the published trained networks of the 2D gas, N = 29, from exact samples:  F = E[<E_loc>_disc + T
+ln p(K)].
 
     python tests/benchmarks/published_networks.py --rs 10 --samples 16384 --out DIR
 
-Their flow contains |sin(2 pi r_ij/L)| and so has a kink wherever r_ij is half a period, where Psi does not vanish: at a distance
-x from there E_loc ~ c/x, whose mean is finite and whose variance is not. So where the pair that is nearest to a kink lies within
-a disc of radius a around it, E_loc is averaged over the disc, the pair's centre and the other electrons where they are,
+Their flow contains |sin(2 pi r_ij/L)| and so has a kink wherever r_ij is half a period, where Psi does not
+vanish: at a distance x from there E_loc ~ c/x, whose mean is finite and whose variance is not. So where the
+pair that is nearest to a kink lies within a disc of radius a around it, E_loc is averaged over the disc, the
+pair's centre and the other electrons where they are,
 
     <E_loc>_disc = int |Psi|^2 E_loc d^2x / int |Psi|^2 d^2x,    d^2x = x dx d phi,
 
-by a Gauss rule in x and equal steps in phi: the same mean, without the tail. Where two pairs lie within their discs, only the
-nearer one counts; of a = 0.002 L, where 1.5 % of the samples have one, that are 0.01 %.
+by a Gauss rule in x and equal steps in phi: the same mean, without the tail. Where two pairs lie within their
+discs, only the nearer one counts; of a = 0.002 L, where 1.5 % of the samples have one, that are 0.01 %.
 """
 
 import argparse
@@ -59,13 +61,21 @@ def main(argv=None) -> None:
         print(f"{name}/N = {estimate}" + ("" if name == "S" else " Ry"))
     inside = float(np.mean(draws["distance"] < args.radius))
     print(f"{inside:.4f} of the samples averaged over a disc, {time.monotonic() - start:.0f} s")
-    text = {"rs": args.rs, "samples": args.samples, "seed": args.seed, "radius": args.radius, "inside": inside}
+    text = {
+        "rs": args.rs,
+        "samples": args.samples,
+        "seed": args.seed,
+        "radius": args.radius,
+        "inside": inside,
+    }
     text |= {name: [x.value, x.error] for name, x in results.items()}
     (args.out / f"published_networks_{args.rs}.json").write_text(json.dumps(text, indent=1))
 
 
 def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict:
-    """F/N, the same without averages over discs, V/N (Ry), S/N, and the distance from the nearest kink in units of L."""
+    """F/N, the same without averages over discs, V/N (Ry), S/N, and the distance from the nearest kink in
+    units of L.
+    """
     orbitals, space, rs = trained.orbitals, trained.orbitals.space, trained.rs
     flow, N = as_ferminet(trained.flow, space), space.N
     energy = Hamiltonian(0.0, 1.0, 1 / (2 * rs**2), Coulomb(rs, ewald(space)))
@@ -79,7 +89,14 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
             born = Born(orbitals, K, flow)
             R = born.sample(seed=R_key)
             local = energy(born, R)
-            return K, log_p, R, local.kinetic.real + local.potential, local.potential, *nearest_kink(R[i] - R[j], space.L)
+            return (
+                K,
+                log_p,
+                R,
+                local.kinetic.real + local.potential,
+                local.potential,
+                *nearest_kink(R[i] - R[j], space.L),
+            )
 
         return jax.lax.map(one, keys, batch_size=8)
 
@@ -111,7 +128,9 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
 
 
 def nearest_kink(r, L: float):
-    """Of all displacements (P, 2) the one nearest to a kink: its distance in units of L, its index, its offset from the kink."""
+    """Of all displacements (P, 2) the one nearest to a kink: its distance in units of L, its index, its
+    offset from the kink.
+    """
     offset = r[:, None] - L * KINKS
     offset = offset - L * jnp.round(offset / L)
     distance = jnp.linalg.norm(offset, axis=-1)

@@ -1,7 +1,8 @@
-r"""The algorithm of the published program (Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)), plainly, to be measured against.
+r"""The algorithm of the published program (Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023)), plainly, to be
+measured against.
 
-Nothing of it is used by pnct. It takes pnct's parameters, so that both compute the same functions: the same ln Psi, the
-same exact local energy, Ewald energy and ln p(K) (test_benchmark.py). Per walker and step it does
+Nothing of it is used by pnct. It takes pnct's parameters, so that both compute the same functions: the same
+ln Psi, the same exact local energy, Ewald energy and ln p(K) (test_benchmark.py). Per walker and step it does
 
     K            N passes of the whole transformer, one for each electron
     R            50 all-electron Metropolis steps of |Psi_K|^2
@@ -35,7 +36,9 @@ def transform(flow, R):
     r = R[:, None] - R[None, :]
     h, h_pair = jnp.zeros((N, 0), R.dtype), flow.features(r, flow.space.L)
     for level, layer in enumerate(flow.single):
-        pair_means = [jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in channel_pairs(flow.space)]
+        pair_means = [
+            jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in channel_pairs(flow.space)
+        ]
         inputs, weights = pair_means, [*layer.pair]
         if level > 0:
             means = [member.T @ (g.astype(float) @ (member @ h)) / N for g in spin_channels(flow.space)]
@@ -85,9 +88,16 @@ def loop_laplacian(f, x):
 
 
 def kinetic(flow, orbitals, K, R, rs, key=None):
-    """The complex local kinetic energy, hartree. With a key, Lap ln|det J| is estimated by one probe; without, exact."""
-    phi = lambda x: ln_phi(flow, orbitals, K, x.reshape(R.shape))  # noqa: E731
-    half = lambda x: half_ln_det(flow, x.reshape(R.shape))  # noqa: E731
+    """The complex local kinetic energy, hartree. With a key, Lap ln|det J| is estimated by one probe;
+    without, exact.
+    """
+
+    def phi(x):
+        return ln_phi(flow, orbitals, K, x.reshape(R.shape))
+
+    def half(x):
+        return half_ln_det(flow, x.reshape(R.shape))
+
     x = R.ravel()
 
     if key is None:
@@ -105,7 +115,9 @@ def kinetic(flow, orbitals, K, R, rs, key=None):
 
 def metropolis(flow, orbitals, K, R, key, step_size=0.1):
     """R after 50 all-electron Metropolis steps of |Psi_K|^2."""
-    log_prob = lambda R: 2 * ln_psi(flow, orbitals, K, R)[0]  # noqa: E731
+
+    def log_prob(R):
+        return 2 * ln_psi(flow, orbitals, K, R)[0]
 
     def move(state, key):
         R, old = state
@@ -120,7 +132,9 @@ def metropolis(flow, orbitals, K, R, key, step_size=0.1):
 
 
 class PairEwald(NamedTuple):
-    """R -> Ewald energy, hartree/r_s, as a sum over pairs. The splitting is the one with the fewest terms per pair."""
+    """R -> Ewald energy, hartree/r_s, as a sum over pairs. The splitting is the one with the fewest terms per
+    pair.
+    """
 
     L: float
     splitting: float
@@ -147,7 +161,9 @@ def pair_ewald(space) -> PairEwald:
 
 
 def logits(gas, network, table, K):
-    """The masked logits of all N electrons, by one pass of the transformer over the whole list K. Shape (N, M)."""
+    """The masked logits of all N electrons, by one pass of the transformer over the whole list K. Shape (N,
+    M).
+    """
     N, M = table.shape
     previous = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]])
     h = jnp.tanh(network.embed(tokens(gas, previous, jnp.arange(N), table.dtype)))
@@ -184,7 +200,10 @@ def draw_occupation(gas, network, table, key):
 
 def scores(gas, network, table, flow, K, R):
     """d ln p(K)/d phi, one row, and d ln Psi_K(R)/d theta, a real and an imaginary row, as matrices."""
-    flat = lambda tree, rows: jnp.concatenate([x.reshape(rows, -1) for x in jax.tree.leaves(tree)], axis=1)  # noqa: E731
+
+    def flat(tree, rows):
+        return jnp.concatenate([x.reshape(rows, -1) for x in jax.tree.leaves(tree)], axis=1)
+
     classical = jax.grad(lambda network: log_prob(gas, network, table, K))(network)
     quantum = jax.jacrev(lambda flow: ln_psi(flow, gas.orbitals, K, R))(flow)
     return flat(classical, 1), flat(quantum, 2)

@@ -1,11 +1,13 @@
-r"""What several devices cost: one training step on 1, 2, 4 and 8 of eight CPU devices, and what they tell each other.
+r"""What several devices cost: one training step on 1, 2, 4 and 8 of eight CPU devices, and what they tell
+each other.
 
     python tests/benchmarks/scaling.py --out DIR [--num-up 5] [--walkers 128]
 
-Strong: --walkers in all.  Weak: an eighth of them on each device.  For each, medians of the wall and CPU time of a step, and the
-CPU time per walker in units of that on one device: what the devices do more than once, whatever the number of cores. Wall time
-can fall only up to the number of cores. Then the bytes of the results of all collectives in the compiled step, and the
-largest of them by shape. Programs are compiled without LLVM's expensive passes, so walkers are slower here than in a run.
+Strong: --walkers in all.  Weak: an eighth of them on each device.  For each, medians of the wall and CPU time
+of a step, and the CPU time per walker in units of that on one device: what the devices do more than once,
+whatever the number of cores. Wall time can fall only up to the number of cores. Then the bytes of the results
+of all collectives in the compiled step, and the largest of them by shape. Programs are compiled without
+LLVM's expensive passes, so walkers are slower here than in a run.
 """
 
 import argparse
@@ -35,7 +37,9 @@ ARRAY = re.compile(r"([a-z]+)(\d+)\[([\d,]*)\]")
 
 
 def collectives(text: str) -> dict:
-    """{kind: bytes} of the results of each kind of collective in a compiled program, and the largest results by shape."""
+    """{kind: bytes} of the results of each kind of collective in a compiled program, and the largest results
+    by shape.
+    """
     found, shapes = Counter(), Counter()
     for results, kind in COLLECTIVE.findall(text):
         for letters, bits, shape in ARRAY.findall(results):
@@ -58,17 +62,24 @@ def measure(gas, devices: int, walkers: int, repeats: int) -> dict:
         jax.block_until_ready(step(vfe, state, *args))
         times.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
     wall, cpu = np.median(times, axis=0)
-    return {"devices": devices, "walkers": walkers, "wall": wall, "cpu": cpu} | collectives(step.compiled.as_text())
+    return {"devices": devices, "walkers": walkers, "wall": wall, "cpu": cpu} | collectives(
+        step.compiled.as_text()
+    )
 
 
 def line(row: dict, first: dict) -> str:
     work = row["cpu"] / first["cpu"] * first["walkers"] / row["walkers"]
-    told = ", ".join(f"{kind} {size / 2**20:.2f} MiB" for kind, size in sorted(row["bytes"].items())) or "nothing"
+    told = (
+        ", ".join(f"{kind} {size / 2**20:.2f} MiB" for kind, size in sorted(row["bytes"].items()))
+        or "nothing"
+    )
     return f"{row['devices']:7d} {row['walkers']:8d} {1e3 * row['wall']:9.0f} {1e3 * row['cpu']:9.0f} {work:15.2f}   {told}"
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="directory for scaling.json")
     parser.add_argument("--num-up", type=int, default=5, help="electrons of the polarised 2D gas")
     parser.add_argument("--walkers", type=int, default=128, help="walkers of a step on eight devices")
@@ -79,13 +90,21 @@ def main(argv=None) -> None:
 
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     header = f"{'devices':>7s} {'walkers':>8s} {'wall, ms':>9s} {'CPU, ms':>9s} {'CPU per walker':>15s}   told to each device"
-    numbers = {"strong": [args.walkers] * len(DEVICES), "weak": [args.walkers * n // DEVICES[-1] for n in DEVICES]}
+    numbers = {
+        "strong": [args.walkers] * len(DEVICES),
+        "weak": [args.walkers * n // DEVICES[-1] for n in DEVICES],
+    }
     found = {}
     for kind, walkers in numbers.items():
         print(f"{kind}\n{header}")
         found[kind] = []
         for devices, count in zip(DEVICES, walkers, strict=True):
-            same = [row for rows in found.values() for row in rows if (row["devices"], row["walkers"]) == (devices, count)]
+            same = [
+                row
+                for rows in found.values()
+                for row in rows
+                if (row["devices"], row["walkers"]) == (devices, count)
+            ]
             found[kind].append(same[0] if same else measure(gas, devices, count, args.repeats))
             print(line(found[kind][-1], found[kind][0]), flush=True)
             (args.out / "scaling.json").write_text(json.dumps(found, indent=2) + "\n")

@@ -1,10 +1,12 @@
-"""Does a fresh process ever hang?  Programs that stopped jax 0.10 on a CPU, each in many new processes after `import pnct`.
+"""Does a fresh process ever hang?  Programs that stopped jax 0.10 on a CPU, each in many new processes after
+`import pnct`.
 
     python tests/benchmarks/stress.py [--processes 20] [--timeout 120]
 
-`slogdet`: jacfwd(grad(.)) of a complex slogdet under vmap, 4 electrons, 64 walkers. `training`: three steps of the default
-model at N = 4 in 2D on two devices. `chunks`: one step at N = 7 in 3D on two devices, in chunks of 16 walkers. `one`: the same
-on one device. Prints how many of the processes finished in time; exits with 1 if any did not.
+`slogdet`: jacfwd(grad(.)) of a complex slogdet under vmap, 4 electrons, 64 walkers. `training`: three steps
+of the default model at N = 4 in 2D on two devices. `chunks`: one step at N = 7 in 3D on two devices, in
+chunks of 16 walkers. `one`: the same on one device. Prints how many of the processes finished in time; exits
+with 1 if any did not.
 """
 
 import argparse
@@ -55,9 +57,13 @@ def finishes(program: str, timeout: float) -> bool:
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--processes", type=int, default=20, help="fresh processes of each program")
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds after which a process counts as hung")
+    parser.add_argument(
+        "--timeout", type=float, default=120.0, help="seconds after which a process counts as hung"
+    )
     args = parser.parse_args(argv)
 
     hung = 0
@@ -66,7 +72,9 @@ def main(argv=None) -> int:
         for _ in range(args.processes):
             finished += finishes(program, args.timeout)
         seconds = (time.monotonic() - start) / args.processes
-        print(f"{name:9s} {finished} of {args.processes} processes finished, {seconds:.1f} s each", flush=True)
+        print(
+            f"{name:9s} {finished} of {args.processes} processes finished, {seconds:.1f} s each", flush=True
+        )
         hung += args.processes - finished
     return int(hung > 0)
 

@@ -1,4 +1,6 @@
-"""The comparison is fair: the reference algorithm computes the same functions as we do. And the benchmark runs."""
+"""The comparison is fair: the reference algorithm computes the same functions as we do. And the benchmark
+runs.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -67,13 +69,17 @@ def test_same_ewald_energy(case, R):
 
 def test_same_occupation_law(case, K):
     ours = dist.Occupation(case.gas, case.occupation).log_prob(K)
-    np.testing.assert_allclose(published.log_prob(case.gas, case.occupation, orbitals_of(case), K), ours, rtol=1e-9)
+    np.testing.assert_allclose(
+        published.log_prob(case.gas, case.occupation, orbitals_of(case), K), ours, rtol=1e-9
+    )
 
 
 def test_the_slow_sampler_draws_from_the_same_law(case):
     """5 sigma, for every orbital."""
     program, M = dist.Occupation(case.gas, case.occupation), len(case.gas.orbitals)
-    occupied = lambda K: jnp.zeros(M).at[K].add(1.0)  # noqa: E731
+
+    def occupied(K):
+        return jnp.zeros(M).at[K].add(1.0)
 
     @jax.jit
     @jax.vmap
@@ -98,7 +104,10 @@ def test_same_scores_and_solution(case, K, R):
         return slow, (classical, complex_score(lambda p: dist.Born(gas.orbitals, K, p).log_psi(R), case.flow))
 
     (classical, quantum), ours = both(K, R)
-    flat = lambda tree: jax.vmap(lambda one: ravel_pytree(one)[0])(tree)  # noqa: E731
+
+    def flat(tree):
+        return jax.vmap(lambda one: ravel_pytree(one)[0])(tree)
+
     levels = case.occupation.energy_shifts.size
     np.testing.assert_allclose(classical[:, :-levels], flat(ours[0])[:, :-levels], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(quantum, flat(ours[1]), rtol=1e-9, atol=1e-11)
@@ -109,7 +118,9 @@ def test_same_scores_and_solution(case, K, R):
 
 
 def test_metropolis_moves(case, K, R):
-    moved = jax.jit(lambda key: published.metropolis(case.flow, case.gas.orbitals, K, R, key))(jax.random.key(6))
+    moved = jax.jit(lambda key: published.metropolis(case.flow, case.gas.orbitals, K, R, key))(
+        jax.random.key(6)
+    )
     assert np.all(np.isfinite(moved)) and np.max(np.abs(moved - R)) > 0.01
 
 
@@ -120,7 +131,9 @@ def test_the_trained_network_is_a_ferminet(reference):
     expected = jax.jit(jax.vmap(trained.flow))(R) - trained.flow.output.b
     flow = as_ferminet(trained.flow, space)
     np.testing.assert_allclose(jax.jit(jax.vmap(flow))(R), expected, rtol=1e-12)
-    np.testing.assert_allclose(jax.jit(jax.vmap(lambda R: published.transform(flow, R)))(R), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(lambda R: published.transform(flow, R)))(R), expected, rtol=1e-12
+    )
     assert make_case("2d29").weights == "trained"
 
 
@@ -129,6 +142,9 @@ def test_the_benchmark_runs():
     lines = []
     result = measure("2d3", walkers=4, batch=4, chunk_size=2, repeats=1, report=lines.append)
     assert set(result["phases"]) == {*PHASES, "exact local energy", "step"}
-    assert len(lines) == len(result["phases"]) + 1 and 0 < result["floor"] < result["phases"]["local energy"]["ours"]
+    assert (
+        len(lines) == len(result["phases"]) + 1
+        and 0 < result["floor"] < result["phases"]["local energy"]["ours"]
+    )
     assert all(row["ours"] > 0 and row["reference"] > 0 for row in result["phases"].values())
     assert len(HEADER.splitlines()[1]) == len(lines[0])

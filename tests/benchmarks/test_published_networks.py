@@ -1,4 +1,6 @@
-"""The published trained networks of the 2D gas, N = 29, sampled exactly: no bias of a short chain, no infinite variance."""
+"""The published trained networks of the 2D gas, N = 29, sampled exactly: no bias of a short chain, no
+infinite variance.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +13,15 @@ from pnct.estimate import mean_of_independent
 
 
 def test_a_mean_that_is_finite_where_the_variance_is_not():
-    e = lambda x, y: (0.7 + 0.2 * x) / np.hypot(x, y) - 1.3 * y  # noqa: E731
-    w = lambda x, y: np.exp(0.8 * x - 0.5 * y)  # noqa: E731
-    polar = lambda f: dblquad(lambda s, t: s * f(s * np.cos(t), s * np.sin(t)), 0, 2 * np.pi, 0, 0.3)[0]  # noqa: E731
+    def e(x, y):
+        return (0.7 + 0.2 * x) / np.hypot(x, y) - 1.3 * y
+
+    def w(x, y):
+        return np.exp(0.8 * x - 0.5 * y)
+
+    def polar(f):
+        return dblquad(lambda s, t: s * f(s * np.cos(t), s * np.sin(t)), 0, 2 * np.pi, 0, 0.3)[0]
+
     expected = polar(lambda x, y: w(x, y) * e(x, y)) / polar(w)
 
     def at(r):
@@ -23,7 +31,9 @@ def test_a_mean_that_is_finite_where_the_variance_is_not():
 
 
 def test_the_nearest_kink():
-    r = np.array([[0.1, 0.2], [3.0, -4.9], [0.1, 5.02]])  # L = 10: kinks at (5, 0), (0, 5), (5, 5) and their images
+    r = np.array(
+        [[0.1, 0.2], [3.0, -4.9], [0.1, 5.02]]
+    )  # L = 10: kinks at (5, 0), (0, 5), (5, 5) and their images
     distance, pair, offset = nearest_kink(r, 10.0)
     assert int(pair) == 2 and float(distance) == pytest.approx(np.hypot(0.1, 0.02) / 10)
     np.testing.assert_allclose(offset, [0.1, 0.02], atol=1e-12)
@@ -31,7 +41,9 @@ def test_the_nearest_kink():
 
 @pytest.mark.slow
 def test_exact_samples_of_the_trained_network_at_rs_10(reference):
-    """E = -487.9(3), V = -569.3(3) in total, Ry/rs^2; the training log says V = -567.71. 4 sigma of both errors together."""
+    """E = -487.9(3), V = -569.3(3) in total, Ry/rs^2; the training log says V = -567.71. 4 sigma of both
+    errors together.
+    """
     draws, total = sample(load(reference, 10.0), 8192, seed=0, radius=0.002), 29 * 10.0**2
     T = 4 * 0.15  # Ry/rs^2
     E = mean_of_independent(total * draws["F"] + T * 29 * draws["S"])

@@ -1,4 +1,6 @@
-"""The table of free energies: its cases are those of the reference files, its one-line errors, and the table from end to end."""
+"""The table of free energies: its cases are those of the reference files, its one-line errors, and the table
+from end to end.
+"""
 
 import csv
 import json
@@ -42,7 +44,8 @@ def test_exact_values_are_those_of_the_reference_file(cases, reference):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"), [("--cases 4d", "invalid choice: '4d'"), ("--samples 10", "Expected --samples >= 80; got 10.")]
+    ("flags", "message"),
+    [("--cases 4d", "invalid choice: '4d'"), ("--samples 10", "Expected --samples >= 80; got 10.")],
 )
 def test_a_wrong_flag_is_one_clear_line(flags, message, tmp_path):
     done = run(flags, tmp_path)

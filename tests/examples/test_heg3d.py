@@ -12,7 +12,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "heg3d.py"
 
 
 def run(*flags):
-    return subprocess.run([sys.executable, EXAMPLE, *map(str, flags)], capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(
+        [sys.executable, EXAMPLE, *map(str, flags)], capture_output=True, text=True, timeout=500, check=False
+    )
 
 
 def test_a_small_run_writes_what_it_promises(tmp_path):
@@ -45,7 +47,9 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     for name in ("free_energy", "energy", "kinetic", "potential", "entropy"):
         assert np.isfinite(result[name]["value"]) and result[name]["error"] >= 0
-    assert result["energy"]["value"] == pytest.approx(result["kinetic"]["value"] + result["potential"]["value"])
+    assert result["energy"]["value"] == pytest.approx(
+        result["kinetic"]["value"] + result["potential"]["value"]
+    )
     assert result["config"]["rs"] == 5 and "jax" in result["versions"]
 
     idata = arviz.from_netcdf(tmp_path / "draws.nc")
@@ -98,7 +102,10 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     done = run("--out", tmp_path)
     assert done.returncode == 2
-    assert f"Expected a new or empty --out; got {tmp_path}. Add --resume to go on there" in done.stderr.splitlines()[-1]
+    assert (
+        f"Expected a new or empty --out; got {tmp_path}. Add --resume to go on there"
+        in done.stderr.splitlines()[-1]
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 

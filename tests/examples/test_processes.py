@@ -1,4 +1,6 @@
-"""Processes that one command starts: they find each other, share the cores, and end together, whatever ends them."""
+"""Processes that one command starts: they find each other, share the cores, and end together, whatever ends
+them.
+"""
 
 import os
 import signal
@@ -36,7 +38,9 @@ if jax.process_index() == args.fails:
     os._exit(3)
 print(f"done {{jax.process_count()}}")
 """
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes on one core are refused")
+pytestmark = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="two processes on one core are refused"
+)
 
 
 @pytest.fixture

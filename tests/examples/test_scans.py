@@ -40,12 +40,18 @@ def test_effective_mass_against_rs(tmp_path):
     for r in runs:
         assert abs(r["effective_mass"]["entropy"]["value"] - 1) < 0.3  # hardly trained: the ideal gas
         assert np.isfinite(r["free_energy"]["error"])
-    assert (tmp_path / "effective_mass.png").stat().st_size > 10_000 and (tmp_path / "draws_n3_rs2.nc").is_file()
+    assert (tmp_path / "effective_mass.png").stat().st_size > 10_000 and (
+        tmp_path / "draws_n3_rs2.nc"
+    ).is_file()
 
 
 @pytest.mark.slow
 def test_thermodynamics_on_a_grid(tmp_path):
-    done = run("thermodynamics.py", f"--num-up 2 --rs 1 2 --theta 0.4 0.6 --warm-steps 1 --add-electron {SMALL}", tmp_path)
+    done = run(
+        "thermodynamics.py",
+        f"--num-up 2 --rs 1 2 --theta 0.4 0.6 --warm-steps 1 --add-electron {SMALL}",
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
     for name in ("pressure_virial", "pressure_free_energy", "chemical_potential", "entropy_slope"):

@@ -1,4 +1,6 @@
-"""Two flows one after the other: the local energy is that of ln Psi, and the natural gradient remembers the metric of both."""
+"""Two flows one after the other: the local energy is that of ln Psi, and the natural gradient remembers the
+metric of both.
+"""
 
 import jax
 import pytest

@@ -21,7 +21,9 @@ GAS = ElectronGas((2, 1), dim=2, rs=3.0, theta=0.4, twist=(0.1, 0.3), cutoff=3.0
 
 @pytest.fixture(scope="module")
 def draw():
-    """A jitted trace of the seeded model: the values and log probabilities of its sample sites, and its parameters."""
+    """A jitted trace of the seeded model: the values and log probabilities of its sample sites, and its
+    parameters.
+    """
 
     @eqx.filter_jit
     def run(model, key):
@@ -122,7 +124,9 @@ def test_module_wants_a_constructor():
 
 
 def test_module_keeps_what_is_not_a_parameter():
-    make = lambda key: eqx.nn.MLP(2, 2, 4, 1, key=key)  # noqa: E731
+    def make(key):
+        return eqx.nn.MLP(2, 2, 4, 1, key=key)
+
     sites = trace(seed(lambda: pnct.module("net", make)(jnp.ones(2)), random.key(0))).get_trace()
     assert all(eqx.is_inexact_array(leaf) for leaf in jax.tree.leaves(sites["net"]["value"]))
 

@@ -28,8 +28,15 @@ def test_it_is_electron_gas_at_first():
 def test_the_flow_depends_on_the_momentum_once_its_slopes_are_not_zero():
     vfe = VariationalFreeEnergy(few_electrons, hamiltonian(GAS), natural_gradient(), num_walkers=8)
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape), vfe.init(jax.random.key(0), GAS).params)
+    params = jax.tree.map(
+        lambda x: x + 0.1 * rng.normal(size=x.shape), vfe.init(jax.random.key(0), GAS).params
+    )
     R = jnp.linspace(0.1, 0.9, 4).reshape(2, 2) * GAS.space.L
-    at = lambda K: trace(substitute(few_electrons, {**params, "K": jnp.array(K), "R": R})).get_trace(GAS)["R"]["fn"]  # noqa: E731
+
+    def at(K):
+        return trace(substitute(few_electrons, {**params, "K": jnp.array(K), "R": R})).get_trace(GAS)["R"][
+            "fn"
+        ]
+
     zeta = [at(K).distribution.flow(R) for K in ([0, 1], [0, 2], [1, 2])]
     assert min(np.max(np.abs(zeta[i] - zeta[j])) for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-3

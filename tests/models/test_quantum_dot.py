@@ -18,7 +18,9 @@ from pnct.models import quantum_dot
 
 
 def test_starts_at_the_ideal_dot_and_trains():
-    """Untrained and without interaction, E_loc is the ideal energy of K and ln p(K) its canonical law, sample by sample."""
+    """Untrained and without interaction, E_loc is the ideal energy of K and ln p(K) its canonical law, sample
+    by sample.
+    """
     trap = HarmonicTrap((1, 1), coupling=0.0, beta=2.0, cutoff=3)
     free = VariationalFreeEnergy(quantum_dot, hamiltonian(trap), natural_gradient(), num_walkers=64)
     draws = free.evaluate(random.key(1), free.init(random.key(0), trap).params, 64, trap)
@@ -35,7 +37,9 @@ def test_starts_at_the_ideal_dot_and_trains():
 
 
 def test_an_integration_that_does_not_converge_is_named():
-    """Every walker of a violent flow in one step is left out, and the warning says that the steps are too few."""
+    """Every walker of a violent flow in one step is left out, and the warning says that the steps are too
+    few.
+    """
 
     def violent(key):
         flow = continuous(trap.space, width=4, steps=1)(key)
@@ -48,7 +52,9 @@ def test_an_integration_that_does_not_converge_is_named():
     trap = HarmonicTrap((3, 0), beta=5.0, cutoff=1)
     vfe = VariationalFreeEnergy(model, hamiltonian(trap), natural_gradient(), num_walkers=8)
     params = vfe.init(random.key(0), trap).params
-    with pytest.warns(RuntimeWarning, match=r"8 of 8 samples failed.*too few integration steps of a continuous flow"):
+    with pytest.warns(
+        RuntimeWarning, match=r"8 of 8 samples failed.*too few integration steps of a continuous flow"
+    ):
         draws = vfe.evaluate(random.key(1), params, 8, trap)
     assert np.all(np.isnan(draws.kinetic))
 
@@ -66,7 +72,13 @@ def solutions(model, num_electrons, couplings, beta, steps=200, warm_steps=120, 
     """(coupling, report) along the couplings, each trained from the one before."""
     traps = [HarmonicTrap(num_electrons, coupling, beta) for coupling in couplings]
     optim = natural_gradient(damping=0.1 if beta <= 1 else None)  # the more states there are, the more noise
-    settings = {"num_steps": steps, "warm_steps": warm_steps, "num_samples": samples, "progress_bar": False, "rounds": rounds}
+    settings = {
+        "num_steps": steps,
+        "warm_steps": warm_steps,
+        "num_samples": samples,
+        "progress_bar": False,
+        "rounds": rounds,
+    }
     for trap, _, history, draws in sweep(random.key(0), model, traps, optim, **settings):
         yield float(trap.coupling), diagnose(to_arviz(draws, history))
 
@@ -83,7 +95,10 @@ def test_two_electrons(reference, num_electrons, beta):
         found = {"F": report.free_energy, "E": report.energy, "S": report.entropy}
         for name, estimate in found.items():
             value, x = exact[name][0], estimate.scaled(2)
-            print(f"{num_electrons} lambda = {coupling:g} beta = {beta:g}: {name} = {x}, exact {value:.5f}", flush=True)
+            print(
+                f"{num_electrons} lambda = {coupling:g} beta = {beta:g}: {name} = {x}, exact {value:.5f}",
+                flush=True,
+            )
             if abs(x.value - value) > 3 * x.error + 0.005 * abs(value):
                 outside.append((coupling, name, str(x), value))
         F = found["F"].scaled(2)

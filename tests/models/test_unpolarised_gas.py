@@ -1,4 +1,6 @@
-"""A Jastrow factor and a flow: the local energy is that of ln Psi, and the natural gradient remembers the metric of both."""
+"""A Jastrow factor and a flow: the local energy is that of ln Psi, and the natural gradient remembers the
+metric of both.
+"""
 
 import jax
 import pytest

@@ -37,11 +37,15 @@ def local_energy_and_log_psi(hamiltonian, law, R):
 
 @pytest.mark.parametrize("rs", [1.0, 10.0])
 def test_trained_networks(reference, rs):
-    """N = 29. The published energies are in Ry/rs^2 = Ha/(2 rs^2), and their Madelung constant is good to 1e-11."""
+    """N = 29. The published energies are in Ry/rs^2 = Ha/(2 rs^2), and their Madelung constant is good to
+    1e-11.
+    """
     net = load(reference, rs)
     golden = np.load(reference / "trained_2d_gas" / f"golden_n29_rs{rs}.npz")
     H = hamiltonian(ElectronGas((29, 0), 2, rs, 0.15, 0.25))
-    for K, R, V, log_p in zip(*(golden[x] for x in ("state_idx", "x", "V_ewald_total", "lnp_K")), strict=True):
+    for K, R, V, log_p in zip(
+        *(golden[x] for x in ("state_idx", "x", "V_ewald_total", "lnp_K")), strict=True
+    ):
         np.testing.assert_allclose(H.potential(R) * 2 * rs**2, V, rtol=1e-10)
         np.testing.assert_allclose(net.occupation.log_prob(K), log_p, rtol=1e-11)
 
@@ -64,7 +68,9 @@ def test_eigenstates_have_no_variance():
     K = np.array([1, 4, 0, 2, 5])
     H = hamiltonian(gas, coulomb=False)
     for seed in range(3):
-        found = local_energy(H, Law(gas.orbitals, K, small_flow(gas.space, size=0.0)), random_positions(gas.space, seed))
+        found = local_energy(
+            H, Law(gas.orbitals, K, small_flow(gas.space, size=0.0)), random_positions(gas.space, seed)
+        )
         assert np.isclose(found.total, np.sum(np.asarray(gas.orbital_energies)[K]), rtol=1e-9)
         assert found.potential == 0
 

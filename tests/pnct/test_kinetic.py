@@ -43,7 +43,9 @@ def test_automatic_derivatives_of_the_definition(gas):
 
     @jax.jit
     def derivatives(R):
-        part = lambda take: lambda R: take(log_psi(gas.orbitals, K, flow, R))  # noqa: E731
+        def part(take):
+            return lambda R: take(log_psi(gas.orbitals, K, flow, R))
+
         real, phase = (jax.grad(part(take)) for take in (jnp.real, jnp.imag))
         hessian = jax.jacfwd(real)(R) + 1j * jax.jacfwd(phase)(R)
         return log_psi(gas.orbitals, K, flow, R), real(R) + 1j * phase(R), jnp.einsum("iaia->", hessian)
@@ -105,7 +107,9 @@ def test_lattice_translation_gives_the_twist_phase(gas):
     moved = R.copy()
     moved[0, 1] += gas.L
     before, after = (local(gas.orbitals, K, flow, r) for r in (R, moved))
-    assert np.isclose(wave(after.log_psi), np.exp(2j * np.pi * gas.twist[1]) * wave(before.log_psi), rtol=1e-10)
+    assert np.isclose(
+        wave(after.log_psi), np.exp(2j * np.pi * gas.twist[1]) * wave(before.log_psi), rtol=1e-10
+    )
     assert np.isclose(after.laplacian, before.laplacian, rtol=1e-9)
 
 

@@ -1,13 +1,14 @@
 r"""A continuous flow and its derivatives, carried along with its integration, exactly.
 
-Differentiating dx/dt = v(x) and d ln|det J|/dt = div v by R gives differential equations again, and a Runge-Kutta rule applied to
-them all gives the derivatives of what it makes of the first two. With A = dv/dx and C_c the columns of J = dx/dR,
+Differentiating dx/dt = v(x) and d ln|det J|/dt = div v by R gives differential equations again, and a
+Runge-Kutta rule applied to them all gives the derivatives of what it makes of the first two. With A = dv/dx
+and C_c the columns of J = dx/dR,
 
     dJ/dt = A J,    d(Lap x)/dt = A Lap x + sum_c (C_c . d)^2 v
 
-and with ln|det J| in the place of x, div v in that of v, the same for its gradient and Laplacian. Where v consists of terms
-f(r_ij) of pairs, derivatives of f and div f by the few coordinates of r_ij are all it takes, and sum_c (C_c . d)^2 is
-sum_ab G_ab d_a d_b with G = sum_c (C_ic - C_jc) (C_ic - C_jc)^T.
+and with ln|det J| in the place of x, div v in that of v, the same for its gradient and Laplacian. Where v
+consists of terms f(r_ij) of pairs, derivatives of f and div f by the few coordinates of r_ij are all it
+takes, and sum_c (C_c . d)^2 is sum_ab G_ab d_a d_b with G = sum_c (C_ic - C_jc) (C_ic - C_jc)^T.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,8 @@ class Carried(NamedTuple):
 class Stage(NamedTuple):
     """A velocity field  v = B f(B^T x),  div v = share sum_p div f_p,  of terms p.
 
-    field: f, (P, dim) -> (P, dim), from each of the P vectors by itself. incidence: B, of ones, minus ones and zeros.
+    field: f, (P, dim) -> (P, dim), from each of the P vectors by itself. incidence: B, of ones, minus ones
+    and zeros.
     """
 
     field: Callable
@@ -51,13 +53,16 @@ class Stage(NamedTuple):
 
     def slope(self, state: Carried) -> Carried:
         """d/dt of all that is carried."""
-        C, lap = self.take(state.jacobian), self.take(state.laplacian)
+        C = self.take(state.jacobian)
+        lap = self.take(state.laplacian)
         value, slopes, curvatures = local_jet(self.field, self.take(state.x))
         metric = jnp.einsum("pac,pbc->pab", C, C)
         gradient = jnp.einsum("pam,pac->pmc", slopes, C)
         laplacian = jnp.einsum("pam,pa->pm", slopes, lap) + jnp.einsum("pabm,pab->pm", curvatures, metric)
         jets = value, gradient, laplacian
-        return Carried(*(self.put(x[:, :-1]) for x in jets), *(self.share * jnp.sum(x[:, -1], axis=0) for x in jets))
+        return Carried(
+            *(self.put(x[:, :-1]) for x in jets), *(self.share * jnp.sum(x[:, -1], axis=0) for x in jets)
+        )
 
     def take(self, x: Float[Array, "N ..."]) -> Float[Array, "P ..."]:
         """B^T x."""
@@ -70,7 +75,10 @@ class Stage(NamedTuple):
 
 def start(R: Float[Array, "N dim"]) -> Carried:
     """Where the integration starts: T = 1."""
-    zeros = lambda *shape: jnp.zeros(shape, R.dtype)  # noqa: E731
+
+    def zeros(*shape):
+        return jnp.zeros(shape, R.dtype)
+
     J = jnp.eye(R.size, dtype=R.dtype).reshape(*R.shape, R.size)
     return Carried(R, J, zeros(*R.shape), zeros(), zeros(R.size), zeros())
 
@@ -87,10 +95,11 @@ def with_divergence(f: Callable) -> Callable:
 
 
 def local_jet(f: Callable, r: Float[Array, "P d"]):
-    """[f, div f] at r with first and second derivatives, likewise. Shapes (P, d + 1), (P, d, d + 1), (P, d, d, d + 1).
+    """[f, div f] at r with first and second derivatives, likewise. Shapes (P, d + 1), (P, d, d + 1), (P, d,
+    d, d + 1).
 
-    One axis after the other: what they have in common is computed once, in half the time of all axes at once. Reverse mode
-    through this takes twice the time, so the scores have the other.
+    One axis after the other: what they have in common is computed once, in half the time of all axes at once.
+    Reverse mode through this takes twice the time, so the scores have the other.
     """
     axes = range(r.shape[1])
 
@@ -98,7 +107,13 @@ def local_jet(f: Callable, r: Float[Array, "P d"]):
         axis = np.eye(r.shape[1])[a].astype(r.dtype)
         return lambda r: jax.jvp(f, (r,), (jnp.broadcast_to(axis, r.shape),))[1]
 
-    extended = lambda r: jnp.append(f(r), sum(slope(f, a)(r)[:, a, None] for a in axes), axis=1)  # noqa: E731
+    def extended(r):
+        return jnp.append(f(r), sum(slope(f, a)(r)[:, a, None] for a in axes), axis=1)
+
     second = {(a, b): slope(slope(extended, a), b)(r) for a in axes for b in axes[a:]}
     curvatures = [jnp.stack([second[min(a, b), max(a, b)] for b in axes], axis=1) for a in axes]
-    return extended(r), jnp.stack([slope(extended, a)(r) for a in axes], axis=1), jnp.stack(curvatures, axis=1)
+    return (
+        extended(r),
+        jnp.stack([slope(extended, a)(r) for a in axes], axis=1),
+        jnp.stack(curvatures, axis=1),
+    )

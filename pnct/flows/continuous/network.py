@@ -1,34 +1,40 @@
-r"""A continuous normalizing flow:  zeta = x(2),  dx/dt = v(x, t),  x(0) = R,  with an equivariant two-body velocity field
+r"""A continuous normalizing flow:  zeta = x(2),  dx/dt = v(x, t),  x(0) = R,  with an equivariant two-body
+velocity field
 
     v_i = sum_{j != i} eta_g(r_ij) d(r_ij)  for t < 1,       v_i = xi(r_i) d_1(r_i)  for t > 1
 
-xi and eta_g are small networks of the even features of the space, with weights of their own for each relation g (same spin,
-opposite spin); d is its direction. xi stands for the mean field around the centre, where the space has one; without one the flow
-ends at t = 1. Both start at zero, T at the identity. The log-determinant is the integral of the exact divergence,
+xi and eta_g are small networks of the even features of the space, with weights of their own for each relation
+g (same spin, opposite spin); d is its direction. xi stands for the mean field around the centre, where the
+space has one; without one the flow ends at t = 1. Both start at zero, T at the identity. The log-determinant
+is the integral of the exact divergence,
 
     d ln|det dx/dR|/dt = div v = sum_{i != j} div(eta_g d)(r_ij),     sum_i div(xi d_1)
 
-Both are integrated by a Runge-Kutta rule of fifth order in equal steps (Tsitouras, Comput. Math. Appl. 62, 770 (2011)). That
-rule is a smooth map of its own, and T is this map: the inverse is corrected until T(R) = zeta to rounding, and the derivatives
-are those of the program. So only ln|det J| carries an error of the integration; where it is not small, the derivatives are nan.
-For one or two electrons J itself is cheap, and ln|det J| is taken from it: exact, however steep strong repulsion makes the flow.
+Both are integrated by a Runge-Kutta rule of fifth order in equal steps (Tsitouras, Comput. Math. Appl. 62,
+770 (2011)). That rule is a smooth map of its own, and T is this map: the inverse is corrected until T(R) =
+zeta to rounding, and the derivatives are those of the program. So only ln|det J| carries an error of the
+integration; where it is not small, the derivatives are nan. For one or two electrons J itself is cheap, and
+ln|det J| is taken from it: exact, however steep strong repulsion makes the flow.
 
-Where two electrons meet, V = lambda/r would make E_loc diverge. It does not if ln Psi rises like c |r|, with c = lambda/(d - 1)
-for opposite and lambda/(d + 1) for equal spins in d dimensions (Kato, Commun. Pure Appl. Math. 10, 151 (1957)). With
-eta = e_0 + e_1 |r| + ... for a pair alone, and G = (e^{2 e_0} - 1)/(2 e_0), at t = 1
+Where two electrons meet, V = lambda/r would make E_loc diverge. It does not if ln Psi rises like c |r|, with
+c = lambda/(d - 1) for opposite and lambda/(d + 1) for equal spins in d dimensions (Kato, Commun. Pure Appl.
+Math. 10, 151 (1957)). With eta = e_0 + e_1 |r| + ... for a pair alone, and G = (e^{2 e_0} - 1)/(2 e_0), at t
+= 1
 
     r -> r e^{2 e_0} (1 + 2 e_1 G |r|),        ln|det J|/2 -> ... + (d + 1) e_1 G |r|
 
-The determinant of equal spins is proportional to r, that of opposite ones does not change to first order in |r|: so
+The determinant of equal spins is proportional to r, that of opposite ones does not change to first order in
+|r|: so
 
     e_1 = lambda/[(d - 1) (d + 1) G]   (opposite),        e_1 = lambda/[(d + 1) (d + 3) G]   (equal)
 
-which `with_cusps` gives eta_g near r = 0, as e_1 |r|/(1 + a |r|)^3. Any a will do for the cusp; it only says how far from
-r = 0 the two are still moved apart. The radial equation of a pair, ln Psi = c (|r| - c |r|^2/(2 m) + ...) with m = d for
-opposite and d + 2 for equal spins, and the length L of the space have the scale 1/L + c/m. Half of that does well (measured:
-README). What the network adds is smooth at r = 0 and changes nothing: for two electrons the cusp is exact.
-Electrons of opposite spin whose state has a node where they meet have the wrong cusp, but are not often there. Among more
-electrons the others move the two during the flow, those of opposite spin unlike each other, and the cusp is the less sharp.
+which `with_cusps` gives eta_g near r = 0, as e_1 |r|/(1 + a |r|)^3. Any a will do for the cusp; it only says
+how far from r = 0 the two are still moved apart. The radial equation of a pair, ln Psi = c (|r| - c |r|^2/(2
+m) + ...) with m = d for opposite and d + 2 for equal spins, and the length L of the space have the scale 1/L
++ c/m. Half of that does well (measured: README). What the network adds is smooth at r = 0 and changes
+nothing: for two electrons the cusp is exact. Electrons of opposite spin whose state has a node where they
+meet have the wrong cusp, but are not often there. Among more electrons the others move the two during the
+flow, those of opposite spin unlike each other, and the cusp is the less sharp.
 
 Chen, Rubanova, Bettencourt, Duvenaud, NeurIPS 2018; for electrons: Xie, Zhang, Wang, arXiv 2105.08644.
 """
@@ -54,7 +60,8 @@ from pnct.validation import checked_integer
 LARGEST_INTEGRATION_ERROR = 1e-3  # of ln|det J|
 MAX_CORRECTIONS = 20
 MOST_BY_JACOBIAN = 2  # electrons
-# of the six stages of a step: what of the slopes so far leads to each, and in the last row to the end of the step
+# of the six stages of a step: what of the slopes so far leads to each, and in the last row to the end of the
+# step
 RUNGE_KUTTA = np.array(
     [
         [0, 0, 0, 0, 0, 0],
@@ -62,8 +69,22 @@ RUNGE_KUTTA = np.array(
         [-0.008480655492356989, 0.335480655492357, 0, 0, 0, 0],
         [2.8971530571054935, -6.359448489975075, 4.3622954328695815, 0, 0, 0],
         [5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525, 0, 0],
-        [5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383, 0],
-        [0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.290069515436081, 2.324710524099774],
+        [
+            5.86145544294642,
+            -12.92096931784711,
+            8.159367898576159,
+            -0.071584973281401,
+            -0.028269050394068383,
+            0,
+        ],
+        [
+            0.09646076681806523,
+            0.01,
+            0.4798896504144996,
+            1.379008574103742,
+            -3.290069515436081,
+            2.324710524099774,
+        ],
     ]
 )
 
@@ -75,7 +96,9 @@ class Continuous(eqx.Module):
     xi: PairMLP | None  # None where the space has no centre
     space: Space = eqx.field(static=True)
     steps: int = eqx.field(static=True)
-    coupling: Float[Array, ""] | float | None = None  # lambda of the cusps, in units of the space and of -nabla^2/2
+    coupling: Float[Array, ""] | float | None = (
+        None  # lambda of the cusps, in units of the space and of -nabla^2/2
+    )
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         for stage in self.stages:
@@ -91,10 +114,14 @@ class Continuous(eqx.Module):
         return [pairs] if self.xi is None else [pairs, Stage(self.centre_velocity, eye, 1)]
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
-        """zeta and ln|det J|: the integral of the divergence, and for one or two electrons that of J itself."""
+        """zeta and ln|det J|: the integral of the divergence, and for one or two electrons that
+        of J itself.
+        """
         if self.space.N <= MOST_BY_JACOBIAN:
             axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
-            zeta, columns = jax.vmap(lambda axis: jax.jvp(self.__call__, (R,), (axis,)), out_axes=(None, 0))(axes)
+            zeta, columns = jax.vmap(lambda axis: jax.jvp(self.__call__, (R,), (axis,)), out_axes=(None, 0))(
+                axes
+            )
             return zeta, jnp.linalg.slogdet(columns.reshape(R.size, R.size))[1]
         state = R, jnp.zeros((), R.dtype)
         for stage in self.stages:
@@ -102,9 +129,11 @@ class Continuous(eqx.Module):
         return state
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
-        """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under differentiation.
+        """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under
+        differentiation.
 
-        Where a steep flow takes the integration too far off for that, Newton iteration goes on from where it led.
+        Where a steep flow takes the integration too far off for that, Newton iteration goes on from where it
+        led.
         """
         flow, zeta = stop_gradient((self, zeta))
         tolerance = default_tolerance(zeta)
@@ -125,7 +154,14 @@ class Continuous(eqx.Module):
             target = target - error
             R_new, error_new, size_new = attempt(target)
             falls = size_new < size  # not so for nan
-            return target, jnp.where(falls, R_new, R), error_new, jnp.where(falls, size_new, size), falls, iteration + 1
+            return (
+                target,
+                jnp.where(falls, R_new, R),
+                error_new,
+                jnp.where(falls, size_new, size),
+                falls,
+                iteration + 1,
+            )
 
         start = zeta, *attempt(zeta), jnp.ones((), bool), jnp.ones((), jnp.int32)
         _, R, *_, iterations = jax.lax.while_loop(unfinished, corrected, start)
@@ -144,14 +180,22 @@ class Continuous(eqx.Module):
         sound = jnp.abs(of_the_map - state.log_det) < LARGEST_INTEGRATION_ERROR
         laplacian = jnp.where(sound, state.lap_log_det, jnp.nan)
         return FlowDerivatives(
-            state.x, J, state.laplacian.reshape(R.size), state.log_det, state.grad_log_det, laplacian, det_sign
+            state.x,
+            J,
+            state.laplacian.reshape(R.size),
+            state.log_det,
+            state.grad_log_det,
+            laplacian,
+            det_sign,
         )
 
     def derivatives_by_jets(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
         """The same from second-order jets of zeta and ln|det J| along every axis."""
 
         def along(axis):
-            slope = lambda R: jax.jvp(self.forward_and_log_det, (R,), (axis,))[1]  # noqa: E731
+            def slope(R):
+                return jax.jvp(self.forward_and_log_det, (R,), (axis,))[1]
+
             return jax.jvp(slope, (R,), (axis,))
 
         axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
@@ -159,7 +203,9 @@ class Continuous(eqx.Module):
         (columns, gradient), (curvatures, second) = jax.vmap(along)(axes)
         J = columns.reshape(R.size, R.size).T
         laplacian = jnp.sum(curvatures, axis=0).ravel()
-        return FlowDerivatives(zeta, J, laplacian, log_det, gradient, jnp.sum(second), jnp.linalg.slogdet(J)[0])
+        return FlowDerivatives(
+            zeta, J, laplacian, log_det, gradient, jnp.sum(second), jnp.linalg.slogdet(J)[0]
+        )
 
     def integrate(self, slope: Callable, start, step: float):
         """`steps` steps of the rule from `start`, a pytree."""
@@ -167,7 +213,10 @@ class Continuous(eqx.Module):
 
         def moved(x, slopes, weights):
             # Accelerators round the factors of float32 products to ten bits unless told otherwise.
-            share = lambda k: jnp.tensordot((step * weights).astype(k.dtype), k, 1, precision="highest")  # noqa: E731
+
+            def share(k):
+                return jnp.tensordot((step * weights).astype(k.dtype), k, 1, precision="highest")
+
             return jax.tree.map(lambda x, k: x + share(k), x, slopes)
 
         # One stage after another: the program holds `slope` once, and compiles in a quarter of the time.
@@ -189,11 +238,15 @@ class Continuous(eqx.Module):
         return eta[:, None] * self.space.direction(r, self.space.L)
 
     def pair_eta(self, r: Float[Array, "P dim"], g: int) -> Float[Array, " P"]:
-        """eta_g, with the slope e_1 at r = 0 that makes the cusp; what the network lacks of it fades with distance."""
+        """eta_g, with the slope e_1 at r = 0 that makes the cusp; what the network lacks of it fades with
+        distance.
+        """
         eta = self.eta(self.space.even_features(r, self.space.L), g)
         if self.coupling is None:
             return eta
-        dim, origin, coupling = self.space.dim, jnp.zeros((1, self.space.dim), r.dtype), jnp.asarray(self.coupling, r.dtype)
+        dim = self.space.dim
+        origin = jnp.zeros((1, self.space.dim), r.dtype)
+        coupling = jnp.asarray(self.coupling, r.dtype)
         features, direction = self.space.cusp_slopes(self.space.L)
         start = self.space.even_features(origin, self.space.L)
         e_0, slope = jax.jvp(lambda x: self.eta(x, g)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
@@ -210,24 +263,34 @@ class Continuous(eqx.Module):
 
 
 def with_cusps(flow, coupling):
-    """A flow made of continuous ones, of which each now has the cusps of V = coupling/r between all electrons.
+    """A flow made of continuous ones, of which each now has the cusps of V = coupling/r between all
+    electrons.
 
-    coupling: a number, which no gradient moves, in units of the space's lengths and of a kinetic energy -nabla^2/2.
+    coupling: a number, which no gradient moves, in units of the space's lengths and of a kinetic energy
+    -nabla^2/2.
     """
-    is_continuous = lambda x: isinstance(x, Continuous)  # noqa: E731
-    add = lambda x: replace(x, coupling=jax.lax.stop_gradient(coupling)) if is_continuous(x) else x  # noqa: E731
+
+    def is_continuous(x):
+        return isinstance(x, Continuous)
+
+    def add(x):
+        return replace(x, coupling=jax.lax.stop_gradient(coupling)) if is_continuous(x) else x
+
     return jax.tree.map(add, flow, is_leaf=is_continuous)
 
 
-def continuous(space: Space, depth: int = 1, width: int = 16, steps: int = 6) -> Callable[[Array], Continuous]:
-    """A function key -> Continuous, at first the identity: networks of `depth` hidden layers of `width` numbers."""
-    depth, width, steps = (
-        checked_integer("depth", depth, 1),
-        checked_integer("width", width, 1),
-        checked_integer("steps", steps, 1),
-    )
+def continuous(
+    space: Space, depth: int = 1, width: int = 16, steps: int = 6
+) -> Callable[[Array], Continuous]:
+    """A function key -> Continuous, at first the identity: networks of `depth` hidden layers of `width`
+    numbers.
+    """
+    depth = checked_integer("depth", depth, 1)
+    width = checked_integer("width", width, 1)
+    steps = checked_integer("steps", steps, 1)
     origin = np.zeros((1, space.dim))
-    features, centre = space.even_features(origin, space.L).shape[-1], space.one_body_features(origin, space.L)
+    features = space.even_features(origin, space.L).shape[-1]
+    centre = space.one_body_features(origin, space.L)
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)

@@ -1,14 +1,15 @@
 r"""The derivatives of a FermiNet flow, exactly, at any depth, and without a loop over coordinates.
 
-Jets (pnct.flows.ferminet.jets) run along the single stream h_i, but for its Hessians. Those of the N H numbers h_ik are never written
-out, but held as what they consist of: rank-one terms u u^T of the electron's own stream, blocks q_ij of its pair sums, and
-Hessians of means, which all the electrons of a species share. The jets of a pair term have `dim` components, by r_ij, and
-f_i = sum_j f(r_ij) has
+Jets (pnct.flows.ferminet.jets) run along the single stream h_i, but for its Hessians. Those of the N H
+numbers h_ik are never written out, but held as what they consist of: rank-one terms u u^T of the electron's
+own stream, blocks q_ij of its pair sums, and Hessians of means, which all the electrons of a species share.
+The jets of a pair term have `dim` components, by r_ij, and f_i = sum_j f(r_ij) has
 
     grad f_i = -f'_ij at j, sum_j f'_ij at i          Hess f_i = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
     Lap f_i = sum_j Lap f_ij                          Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
 
-In the end zeta = x + h W has D full Hessians H_mu, and with M = J^-1, X = M H, and G = 1, or C C^T along a frame C,
+In the end zeta = x + h W has D full Hessians H_mu, and with M = J^-1, X = M H, and G = 1, or C C^T along a
+frame C,
 
     g_a = sum_n X_{n, n a},   T1 = sum M_{a mu} d_a (Lap zeta_mu),   T2 = sum X_{k, n a} X_{n, k b} G_ab.
 """
@@ -29,7 +30,9 @@ BLOCKS = 4  # parts of the D Hessians that are in memory one after the other
 
 
 class Hessians(NamedTuple):
-    """Hess h_ik = sum_n rank_ink u_in u_in^T + sum_n share_ink mean_sn + (blocks pair_ij..k), i in species s."""
+    """Hess h_ik = sum_n rank_ink u_in u_in^T + sum_n share_ink mean_sn + (blocks pair_ij..k), i
+    in species s.
+    """
 
     u: Float[Array, "N D n"]
     rank: Float[Array, "N n H"]
@@ -50,11 +53,16 @@ class Block(NamedTuple):
 def derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None) -> FlowDerivatives:
     """All that the kinetic energy needs of a FermiNet flow at R."""
     N, dim, species = *R.shape, flow.space.species
-    D, S = N * dim, len(species)
-    zeros = lambda *shape: jnp.zeros(shape, R.dtype)  # noqa: E731
+    D = N * dim
+    S = len(species)
+
+    def zeros(*shape):
+        return jnp.zeros(shape, R.dtype)
 
     h = Jet(zeros(N, 0), zeros(N, D, 0), zeros(N, 0), zeros(N, D, 0))
-    hess = Hessians(zeros(N, D, 0), zeros(N, 0, 0), zeros(N, N, dim, dim, 0), zeros(S, D, D, 0), zeros(N, 0, 0))
+    hess = Hessians(
+        zeros(N, D, 0), zeros(N, 0, 0), zeros(N, N, dim, dim, 0), zeros(S, D, D, 0), zeros(N, 0, 0)
+    )
     total = zeros(S, D, D, 0)  # the sums of the Hessians over each species
 
     for layer, pair in zip(flow.single, pair_jets(flow, R, frame), strict=True):
@@ -86,9 +94,12 @@ def derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | Non
     )
 
 
-def log_det_derivatives(zeta, J, laplacian, grad_laplacian, hess: Hessians, species, frame) -> FlowDerivatives:
+def log_det_derivatives(
+    zeta, J, laplacian, grad_laplacian, hess: Hessians, species, frame
+) -> FlowDerivatives:
     """g and T1 - T2 from J, Lap zeta (D,), d_a (Lap zeta_mu) (mu, a), and the Hessians of zeta."""
-    D, M = len(J), jnp.linalg.inv(J)
+    D = len(J)
+    M = jnp.linalg.inv(J)
     scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
 
     def along_some_axes(block):
@@ -111,8 +122,11 @@ def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
 
 
 def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"] | None]:
-    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if there are any."""
-    groups, width = spin_channels(flow.space), layer.bias.size
+    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if there are
+    any.
+    """
+    groups = spin_channels(flow.space)
+    width = layer.bias.size
     if layer.own is None:
         return linear(hess, jnp.zeros((0, width), total.dtype)), None
     means = [
@@ -125,9 +139,16 @@ def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S
 def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
     """The Hessians of h + softplus(z), or of softplus(z) alone, from those of z, `own` + `mean`."""
     s1, s2, _ = slopes
-    diagonal = lambda x: x[:, :, None] * jnp.eye(x.shape[1], dtype=x.dtype)  # noqa: E731
-    extended = lambda x: jnp.pad(x, ((0, 0), (0, u.shape[2]), (0, 0)))  # noqa: E731
-    join = lambda *parts, axis: jnp.concatenate(parts, axis=axis)  # noqa: E731
+
+    def diagonal(x):
+        return x[:, :, None] * jnp.eye(x.shape[1], dtype=x.dtype)
+
+    def extended(x):
+        return jnp.pad(x, ((0, 0), (0, u.shape[2]), (0, 0)))
+
+    def join(*parts, axis):
+        return jnp.concatenate(parts, axis=axis)
+
     new = Hessians(
         join(hess.u, u, axis=2),
         residual(extended(hess.rank), join(own.rank * s1[:, None, :], diagonal(s2), axis=1)),
@@ -179,7 +200,8 @@ def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "
 
 def blocks(hess: Hessians) -> Block:
     """All electrons m in BLOCKS groups, the last ones filled up with electrons that do not exist."""
-    (N, D, n), d = hess.u.shape, hess.pair.shape[2]
+    N, D, n = hess.u.shape
+    d = hess.pair.shape[2]
     size = -(-N // BLOCKS)
 
     def grouped(x, axis):
@@ -187,13 +209,22 @@ def blocks(hess: Hessians) -> Block:
         x = jnp.pad(x, padding).reshape(*x.shape[:axis], BLOCKS, size, *x.shape[axis + 1 :])
         return jnp.moveaxis(x, axis, 0)
 
-    S, width = hess.mean.shape[0], hess.mean.shape[-1]
-    u, mean = hess.u.reshape(N, N, d, n), hess.mean.reshape(S, D, N, d, width)
-    return Block(jnp.arange(BLOCKS * size).reshape(BLOCKS, size), grouped(u, 1), grouped(hess.pair, 1), grouped(mean, 2))
+    S = hess.mean.shape[0]
+    width = hess.mean.shape[-1]
+    u = hess.u.reshape(N, N, d, n)
+    mean = hess.mean.reshape(S, D, N, d, width)
+    return Block(
+        jnp.arange(BLOCKS * size).reshape(BLOCKS, size),
+        grouped(u, 1),
+        grouped(hess.pair, 1),
+        grouped(mean, 2),
+    )
 
 
 def dense(hess: Hessians, scaled, block: Block, species) -> Float[Array, "N d D m d"]:
-    """The Hessians of zeta: for component a of electron i, (n, mc) with the axes c of the electrons m of a block."""
+    """The Hessians of zeta: for component a of electron i, (n, mc) with the axes c of the electrons m of a
+    block.
+    """
     N = len(hess.pair)
     rank = jnp.einsum("iaDn,imcn->iaDmc", scaled, block.u)
     share = [jnp.einsum("ina,Dmcn->iaDmc", hess.share[i], block.mean[s]) for s, i in enumerate(species)]
@@ -201,7 +232,9 @@ def dense(hess: Hessians, scaled, block: Block, species) -> Float[Array, "N d D 
     # Axes (i, a, n, b, m, c).
     q_in = jnp.moveaxis(hess.pair, -1, 1)[:, :, :, :, None, :]
     q_im = jnp.transpose(block.pair, (0, 4, 2, 1, 3))[:, :, None]
-    i, n, m = np.arange(N).reshape(N, 1, 1, 1, 1, 1), np.arange(N).reshape(N, 1, 1, 1), block.electrons[:, None]
+    i = np.arange(N).reshape(N, 1, 1, 1, 1, 1)
+    n = np.arange(N).reshape(N, 1, 1, 1)
+    m = block.electrons[:, None]
     own = jnp.where(i == m, jnp.sum(q_in, axis=2, keepdims=True), 0)
     pair = jnp.where(n == m, q_im + own, 0) - jnp.where(i == n, q_im, 0) - jnp.where(i == m, q_in, 0)
     return rank + jnp.concatenate(share) + pair.reshape(rank.shape)

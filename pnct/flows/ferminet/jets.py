@@ -1,11 +1,13 @@
-r"""Jets: numbers with their derivatives, carried through y = softplus(z) and through the pair stream of a FermiNet flow.
+r"""Jets: numbers with their derivatives, carried through y = softplus(z) and through the pair stream of a
+FermiNet flow.
 
 With u = grad z, Q = Hess z, c = grad Lap z, v = u, or v = C C^T u where Lap is along a frame C, elementwise,
 
     grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' u.v
     grad Lap y = s' c + s'' (u Lap z + 2 Q v) + s''' u (u.v)
 
-and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components. By all coordinates, G = C C^T,
+and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components. By all
+coordinates, G = C C^T,
 
     Lap f(r_ij) = sum_bc g_bc d_b d_c f,   g = G_ii + G_jj - G_ij - G_ji, without a frame 2.
 """
@@ -55,26 +57,43 @@ def pair_jets(flow, R, frame=None) -> list[PairJet]:
     jets = [feature_jet(flow, R, metric)]
     for layer in flow.pair:
         z = PairJet(*(flow.by_channel([x @ weight for weight in layer.weight]) for x in jets[-1]))
-        z = z._replace(value=z.value + flow.by_channel([jnp.broadcast_to(b, z.value.shape) for b in layer.bias]))
-        jets.append(PairJet(*(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z, metric), strict=True))))
+        z = z._replace(
+            value=z.value + flow.by_channel([jnp.broadcast_to(b, z.value.shape) for b in layer.bias])
+        )
+        jets.append(
+            PairJet(
+                *(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z, metric), strict=True))
+            )
+        )
     return jets
 
 
 def feature_jet(flow, R, metric) -> PairJet:
     """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other."""
-    r, axes = jnp.moveaxis(displacements(R), -1, 0), range(R.shape[1])
+    r = jnp.moveaxis(displacements(R), -1, 0)
+    axes = range(R.shape[1])
 
     def slope(f, a):
-        of_a = lambda r: lambda x: f([*r[:a], x, *r[a + 1 :]])  # noqa: E731
+        def of_a(r):
+            return lambda x: f([*r[:a], x, *r[a + 1 :]])
+
         return lambda r: jax.jvp(of_a(r), (r[a],), (jnp.ones_like(r[a]),))[1]
 
-    value = lambda r: flow.features(jnp.stack(r, axis=-1), flow.space.L)  # noqa: E731
+    def value(r):
+        return flow.features(jnp.stack(r, axis=-1), flow.space.L)
+
     slopes = [slope(value, a) for a in axes]
     curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
     if metric is None:
-        laplacian = lambda r: 2 * sum(curvatures[a][a](r) for a in axes)  # noqa: E731
+
+        def laplacian(r):
+            return 2 * sum(curvatures[a][a](r) for a in axes)
+
     else:
-        laplacian = lambda r: sum(metric[..., a, b, None] * curvatures[a][b](r) for a in axes for b in axes)  # noqa: E731
+
+        def laplacian(r):
+            return sum(metric[..., a, b, None] * curvatures[a][b](r) for a in axes for b in axes)
+
     return PairJet(
         value(r),
         jnp.stack([f(r) for f in slopes], axis=2),
@@ -97,14 +116,17 @@ def pair_elementwise(z: PairJet, metric) -> PairJet:
 
 def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"], ...]:
     """s', s'', s'''."""
-    p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(-z)  # q = 1 - p, without the cancellation
+    # q = 1 - p, without the cancellation
+    p = jax.nn.sigmoid(z)
+    q = jax.nn.sigmoid(-z)
     return p, p * q, p * q * (q - p)
 
 
 def elementwise(z: Jet, v, Qv, slopes) -> Jet:
     """The jet of y = softplus(z), from that of z, v, and Q v."""
     s1, s2, s3 = slopes
-    u, square = z.grad, jnp.sum(z.grad * v, axis=-2)
+    u = z.grad
+    square = jnp.sum(z.grad * v, axis=-2)
     d1, d2, d3, lap = (x[..., None, :] for x in (s1, s2, s3 * square, z.lap))
     return Jet(
         softplus(z.value),

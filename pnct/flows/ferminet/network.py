@@ -1,17 +1,19 @@
 r"""The FermiNet flow  zeta = T(R):  a displacement of every electron by a permutation-equivariant network.
 
-With the spin_channels g of electrons i and j (same spin, opposite spin), a layer of the single and of the pair stream is
+With the spin_channels g of electrons i and j (same spin, opposite spin), a layer of the single and of the
+pair stream is
 
     z_i    = h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g + sum_g (1/N) sum_{j != i in g(i)} h_ij W_g + b
     h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   each added to its input where the shapes match
     zeta_i = x_i + h_i W_out
 
-from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre. The sum of h_j over the same
-spin includes i itself. W_out starts at zero, T at the identity. In a cell a shift of all electrons alike would change Psi by
-a phase only, and a trap has its own centre, so there is no b_out.
+from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre. The sum of
+h_j over the same spin includes i itself. W_out starts at zero, T at the identity. In a cell a shift of all
+electrons alike would change Psi by a phase only, and a trap has its own centre, so there is no b_out.
 
-Because h_ij depends on r_ij alone, its derivative has `dim` numbers per feature, not N dim: `jacobian` scatters those,
-dz_i/dx_j = -tau_ij, dz_i/dx_i = sum_j tau_ij, and multiplies matrices along the single stream.
+Because h_ij depends on r_ij alone, its derivative has `dim` numbers per feature, not N dim: `jacobian`
+scatters those, dz_i/dx_j = -tau_ij, dz_i/dx_i = sum_j tau_ij, and multiplies matrices along the single
+stream.
 
 Network: Pfau, Spencer, Matthews, Foulkes, Phys. Rev. Research 2, 033429 (2020); as a flow: Xie, Zhang, Wang,
 SciPost Phys. 14, 154 (2023), whose networks have the fields of this class.
@@ -30,13 +32,14 @@ from pnct.flows.base import FlowDerivatives, automatic_derivatives
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.pairs import channel_pairs, displacements, expand, members, scatter, spin_channels
 from pnct.networks.layers import random_weight, residual, softplus
-from pnct.validation import checked_integer
 from pnct.space import Space
 from pnct.validation import checked_integer
 
 
 class SingleLayer(NamedTuple):
-    """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G spin_channels."""
+    """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G
+    spin_channels.
+    """
 
     own: Float[Array, "H W"] | None  # None where there is no h_i to act on
     mean: Float[Array, "G H W"] | None
@@ -54,7 +57,8 @@ class PairLayer(NamedTuple):
 class FermiNet(eqx.Module):
     """T: (N, dim) -> (N, dim), in the lengths of its space. `single` has one layer more than `pair`.
 
-    `features(r, L)`: a module-level function of the displacements (..., dim) -> (..., F), by default that of the space.
+    `features(r, L)`: a module-level function of the displacements (..., dim) -> (..., F), by default that of
+    the space.
     """
 
     single: tuple[SingleLayer, ...]
@@ -78,12 +82,15 @@ class FermiNet(eqx.Module):
         dh_pairs = jax.vmap(tangent, out_axes=2)(axes)  # one axis of r_ij at a time, for all pairs at once
 
         h, tangent = jax.linearize(self.single_features, R)
-        own = jax.vmap(tangent, out_axes=1)(jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, :], (dim, N, dim)))
+        own = jax.vmap(tangent, out_axes=1)(
+            jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, :], (dim, N, dim))
+        )
         dh = (np.eye(N)[:, :, None, None] * own[:, None]).astype(R.dtype).reshape(N, N * dim, h.shape[-1])
         for layer, h_pair, dh_pair in zip(self.single, h_pairs, dh_pairs, strict=True):
             z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
             dz = self.mix(layer, dh) + scatter(self.pair_terms(layer, dh_pair))
-            h, dh = residual(h, softplus(z)), residual(dh, jax.nn.sigmoid(z)[:, None, :] * dz)
+            h = residual(h, softplus(z))
+            dh = residual(dh, jax.nn.sigmoid(z)[:, None, :] * dz)
 
         dzeta = jnp.swapaxes(dh @ self.out, 1, 2).reshape(N * dim, N * dim)
         return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
@@ -114,7 +121,9 @@ class FermiNet(eqx.Module):
         return stream
 
     def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
-        """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for derivatives."""
+        """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for
+        derivatives.
+        """
         tau = self.by_channel([h @ weight for weight in layer.pair]) / self.space.N
         return jnp.where(expand(np.eye(self.space.N, dtype=bool), tau), 0, tau)
 
@@ -137,22 +146,34 @@ class FermiNet(eqx.Module):
         return h @ layer.own + jnp.tensordot(member.T, sum(means), 1)
 
 
-def ferminet(space: Space, depth: int = 2, width: int = 16, features: Callable | None = None) -> Callable[[Array], FermiNet]:
-    """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron and pair."""
-    depth, width = checked_integer("depth", depth, 1), checked_integer("width", width, 1)
-    features, origin = features or space.features, np.zeros((1, space.dim))
+def ferminet(
+    space: Space, depth: int = 2, width: int = 16, features: Callable | None = None
+) -> Callable[[Array], FermiNet]:
+    """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron
+    and pair.
+    """
+    depth = checked_integer("depth", depth, 1)
+    width = checked_integer("width", width, 1)
+    features = features or space.features
+    origin = np.zeros((1, space.dim))
     centre = space.one_body_features(origin, space.L)
-    G, F, F_own = len(spin_channels(space)), features(origin, space.L).shape[-1], sum(x.shape[-1] for x in centre or ())
+    G = len(spin_channels(space))
+    F = features(origin, space.L).shape[-1]
+    F_own = sum(x.shape[-1] for x in centre or ())
 
     def make(key: Array) -> FermiNet:
-        single, pair = [], []
+        single = []
+        pair = []
         for level in range(depth):
-            first, k = level == 0, jax.random.split(jax.random.fold_in(key, level), 4)
+            first = level == 0
+            k = jax.random.split(jax.random.fold_in(key, level), 4)
             inputs, H = (F, F_own) if first else (width, width)
             fan_in = H + G * H + G * inputs
             own = random_weight(k[0], (H, width), fan_in) if H else None
             mean = random_weight(k[1], (G, H, width), fan_in) if H else None
-            single.append(SingleLayer(own, mean, random_weight(k[2], (G, inputs, width), fan_in), jnp.zeros(width)))
+            single.append(
+                SingleLayer(own, mean, random_weight(k[2], (G, inputs, width), fan_in), jnp.zeros(width))
+            )
             if level < depth - 1:
                 pair.append(PairLayer(random_weight(k[3], (G, inputs, width), inputs), jnp.zeros((G, width))))
         return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, space.dim)), space, features)

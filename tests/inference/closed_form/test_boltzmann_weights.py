@@ -1,4 +1,6 @@
-"""How far p(K) is from its optimum, and the step towards it, where both are known: free electrons with wrong levels."""
+"""How far p(K) is from its optimum, and the step towards it, where both are known: free electrons with wrong
+levels.
+"""
 
 from functools import cache
 from itertools import combinations
@@ -13,7 +15,11 @@ import pytest
 from pnct import ElectronGas
 from pnct.distributions import Occupation, transformer
 from pnct.inference import Draws
-from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, occupation_optimum, shell_energy_shifts
+from pnct.inference.closed_form.boltzmann_weights import (
+    fit_shell_energies,
+    occupation_optimum,
+    shell_energy_shifts,
+)
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.5, twist=0.1, cutoff=2.0)
 LEVELS = int(GAS.shell_index.max()) + 1
@@ -57,7 +63,12 @@ def test_the_formulae_are_the_first_terms_of_an_expansion_about_p():
         y, p = log_p + ENERGIES / T, np.exp(log_p)
         covariance = np.sum(p * (log_p + S) * (y - p @ y))
         _, S_best, F_best = exact(0 * WRONG)
-        errors.append((abs(S + covariance - S_best), abs(T / 2 * (p @ y**2 - (p @ y) ** 2) - (F - F_best)) / (F - F_best)))
+        errors.append(
+            (
+                abs(S + covariance - S_best),
+                abs(T / 2 * (p @ y**2 - (p @ y) ** 2) - (F - F_best)) / (F - F_best),
+            )
+        )
     (S_far, F_far), (S_near, F_near) = errors
     assert S_near < 0.3 * S_far  # of second order
     assert F_near < 0.6 * F_far < 0.1  # of first order, relatively
@@ -65,7 +76,9 @@ def test_the_formulae_are_the_first_terms_of_an_expansion_about_p():
 
 @pytest.mark.parametrize("noise", [0.0, 5.0])
 def test_the_estimates_agree_with_enumeration(noise):
-    """4 sigma. With the noise of a trained gas, the plain variance of y would be thousands of times too large."""
+    """4 sigma. With the noise of a trained gas, the plain variance of y would be thousands of times too
+    large.
+    """
     estimate = occupation_optimum(GAS, draws(WRONG, 40_000, noise))
     log_p, S, _ = exact(WRONG)
     y, p = log_p + ENERGIES / T, np.exp(log_p)
@@ -108,7 +121,9 @@ def test_settled_parameters_have_a_lower_free_energy_and_the_same_flow():
     F = [exact(np.asarray(p["occupation"].energy_shifts))[2] for p in (params, better)]
     assert F[1] < F[0] and better["flow"] is params["flow"]
     best = {"occupation": occupation(0 * WRONG), "flow": jnp.ones(3)}
-    assert fit_shell_energies(vfe, jax.random.key(0), best, 40_000, GAS) is best  # nothing that these samples could tell
+    assert (
+        fit_shell_energies(vfe, jax.random.key(0), best, 40_000, GAS) is best
+    )  # nothing that these samples could tell
 
 
 def test_it_says_what_it_needs():

@@ -1,4 +1,6 @@
-"""Mixing in closed form: eigenstates of a known matrix from noisy samples, of two free electrons, and of first order in V."""
+"""Mixing in closed form: eigenstates of a known matrix from noisy samples, of two free electrons, and of
+first order in V.
+"""
 
 from itertools import combinations, permutations
 
@@ -46,9 +48,13 @@ def routine(gas=GAS, coulomb=True, model=mixed_gas):
 
 
 def first_order_matrix(gas, Ks):
-    """<D_K|H|D_K'> of polarised determinants, by the Slater-Condon rules for pairs written out over all orderings."""
+    """<D_K|H|D_K'> of polarised determinants, by the Slater-Condon rules for pairs written out over all
+    orderings.
+    """
     k = np.asarray(gas.orbitals.wavevectors)
-    v = lambda q: 0.0 if q @ q < 1e-9 else 2 * np.pi / (gas.L**2 * np.sqrt(q @ q))  # noqa: E731
+
+    def v(q):
+        return 0.0 if q @ q < 1e-9 else 2 * np.pi / (gas.L**2 * np.sqrt(q @ q))
 
     def element(A, B):
         total = 0.0
@@ -130,7 +136,9 @@ def test_few_or_unsound_samples():
 
 
 def test_samples_go_where_they_make_the_entropy_sure():
-    """By how much E_n/T moves S, by finite differences; the work, in local energies, is that of the plain rule."""
+    """By how much E_n/T moves S, by finite differences; the work, in local energies, is that of the plain
+    rule.
+    """
     mixing, number = configuration_interaction(GAS.orbitals, 60)(random.key(0)), 10_000_000
     sizes = np.array([len(block) for block in mixing.blocks])
     plain = shared_among_blocks(number, mixing)
@@ -153,7 +161,9 @@ def test_samples_go_where_they_make_the_entropy_sure():
 
 
 def test_coefficients_belong_to_no_law():
-    """Their gradient is zero: rows of zeros for each of them would cost the natural gradient most of its time."""
+    """Their gradient is zero: rows of zeros for each of them would cost the natural gradient most of its
+    time.
+    """
     sites = read_sites(mixed_gas, routine().init(random.key(0), GAS).params, (GAS,))
     assert sites.classical_params == ("occupation",) and sites.quantum_params == ()
 
@@ -168,7 +178,9 @@ def test_free_electrons_stay_unmixed():
 
 
 def test_without_flow_it_is_the_matrix_of_first_order():
-    """Each block's states have the eigenvalues of <D_K|H|D_K'>, lowest first: with a p(K) that falls, F is lower."""
+    """Each block's states have the eigenvalues of <D_K|H|D_K'>, lowest first: with a p(K) that falls, F is
+    lower.
+    """
     vfe = routine()
     params = vfe.init(random.key(0), GAS).params
     found = diagonalise(vfe, random.key(1), params, 8192, GAS)
@@ -188,12 +200,16 @@ def test_without_flow_it_is_the_matrix_of_first_order():
 def tabulated_gas(gas):
     """As mixed_gas, with a number for each listed state."""
     mixing = pnct.module("ci", configuration_interaction(gas.orbitals, 30))
-    K = pnct.sample("K", dist.TabulatedOccupation(gas, pnct.module("occupation", shell_energies(gas)), mixing))
+    K = pnct.sample(
+        "K", dist.TabulatedOccupation(gas, pnct.module("occupation", shell_energies(gas)), mixing)
+    )
     return pnct.sample("R", dist.Born(mixing(gas.orbitals), K, pnct.module("flow", lambda key: Identity())))
 
 
 def test_tabulated_states_get_their_boltzmann_factors():
-    """Of the eigenvalues of the matrix of first order, image by image: ln p(K) + E_K/T is the same for all, but for noise."""
+    """Of the eigenvalues of the matrix of first order, image by image: ln p(K) + E_K/T is the same for all,
+    but for noise.
+    """
     gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
     vfe = routine(gas, model=tabulated_gas)
     params = diagonalise(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
@@ -204,7 +220,10 @@ def test_tabulated_states_get_their_boltzmann_factors():
         E[block] = np.linalg.eigvalsh(first_order_matrix(gas, mixing.states[block].tolist()))
     E /= float(gas.temperature)
     p = np.exp(E.min() - E) / np.sum(np.exp(E.min() - E))
-    excess = lambda log_p: p @ (log_p + E - p @ (log_p + E)) ** 2  # noqa: E731
+
+    def excess(log_p):
+        return p @ (log_p + E - p @ (log_p + E)) ** 2
+
     ideal = -np.asarray(gas.reduced_energies[0])[mixing.states].sum(axis=1)
     log_p = np.asarray(jax.jit(program.log_prob)(jnp.asarray(mixing.states)))
     assert excess(log_p) < 0.05 * excess(ideal)
@@ -220,7 +239,10 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
     both = closed_form_step(vfe, key, start, 2048, gas)
     np.testing.assert_array_equal(both["ci"].coefficients, first["ci"].coefficients)
     static = configuration_interaction(gas.orbitals, 30)(random.key(0))
-    law_of = lambda p: dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["ci"], static))  # noqa: E731
+
+    def law_of(p):
+        return dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["ci"], static))
+
     states = np.array(list(combinations(range(len(gas.orbitals)), 3)))
     before, after = (np.asarray(jax.jit(law_of(p).log_prob)(jnp.asarray(states))) for p in (first, both))
     listed = np.any(np.all(states[:, None] == static.states, axis=2), axis=1)
@@ -230,7 +252,9 @@ def test_other_samples_move_only_the_states_that_are_not_listed():
 
 
 def test_what_is_one_body_goes_to_the_levels():
-    """Boltzmann factors of other levels, known for half of the states: nothing is left for the listed, all is for the others."""
+    """Boltzmann factors of other levels, known for half of the states: nothing is left for the listed, all is
+    for the others.
+    """
     mixing = configuration_interaction(GAS.orbitals, 60)(random.key(0))
     program = dist.TabulatedOccupation(GAS, shell_energies(GAS)(random.key(0)), mixing)
     c = np.array([0.3, -0.5, 0.2, 0.4, -0.1])[: int(GAS.shell_index.max()) + 1]
@@ -248,13 +272,21 @@ def test_what_is_one_body_goes_to_the_levels():
 def test_rounds_resume_to_the_same_numbers(tmp_path):
     gas = ElectronGas((2, 0), 2, rs=5.0, theta=0.3, twist=0.25, cutoff=2.0)
     vfe = routine(gas)
-    run = lambda directory: run_in_rounds(vfe, random.key(0), 5, gas, 2, 256, progress_bar=False, checkpoint=directory)  # noqa: E731
+
+    def run(directory):
+        return run_in_rounds(vfe, random.key(0), 5, gas, 2, 256, progress_bar=False, checkpoint=directory)
+
     result = run(tmp_path)
     assert result.history.free_energy.shape == (5,) and int(result.state.step) == 5
     assert sorted(p.name for p in tmp_path.iterdir()) == ["round_0", "round_1"]
-    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+
+    def same(a, b):
+        return jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
     assert same(result.params, run(tmp_path).params)
-    fewer = run_in_rounds(vfe, random.key(0), 1, gas, 3, 256, progress_bar=False)  # two of the rounds have no steps
+    fewer = run_in_rounds(
+        vfe, random.key(0), 1, gas, 3, 256, progress_bar=False
+    )  # two of the rounds have no steps
     assert fewer.history.failed_K.shape == (1, 2)
     start = vfe.init(random.key(0), gas).params
     assert np.any(result.params["ci"].coefficients != start["ci"].coefficients)

@@ -1,4 +1,6 @@
-"""The step of the states that are not listed, where the optimum is known: free electrons with wrong levels, by enumeration."""
+"""The step of the states that are not listed, where the optimum is known: free electrons with wrong levels,
+by enumeration.
+"""
 
 from itertools import combinations
 from types import SimpleNamespace
@@ -12,7 +14,11 @@ import pytest
 from pnct import ElectronGas
 from pnct.distributions import TabulatedOccupation, shell_energies
 from pnct.inference import Draws
-from pnct.inference.closed_form.boltzmann_weights import fit_untabulated, shell_occupations, untabulated_shifts
+from pnct.inference.closed_form.boltzmann_weights import (
+    fit_untabulated,
+    shell_occupations,
+    untabulated_shifts,
+)
 from pnct.states.configuration_interaction import configuration_interaction
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
@@ -29,7 +35,10 @@ def parameters(wrong=WRONG):
     mixing = configuration_interaction(GAS.orbitals, LOWEST)(jax.random.key(0))
     s = shell_occupations(GAS, mixing.states) @ wrong
     mixing = eqx.tree_at(lambda m: m.log_weights, mixing, jnp.asarray(s))
-    return {"ci": mixing, "occupation": eqx.tree_at(lambda x: x.energy_shifts, shell_energies(GAS)(None), jnp.asarray(wrong))}
+    return {
+        "ci": mixing,
+        "occupation": eqx.tree_at(lambda x: x.energy_shifts, shell_energies(GAS)(None), jnp.asarray(wrong)),
+    }
 
 
 def law_of(params):

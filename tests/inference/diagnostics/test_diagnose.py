@@ -1,4 +1,6 @@
-"""to_arviz keeps every sample, in both generations of ArviZ; diagnose measures honestly and says what is wrong."""
+"""to_arviz keeps every sample, in both generations of ArviZ; diagnose measures honestly and says what is
+wrong.
+"""
 
 from typing import NamedTuple
 
@@ -21,7 +23,10 @@ N, DIM, TEMPERATURE = 5, 3, 0.25
 def gaussian_draws(samples=4000, seed=0, dtype=float):
     """ln p ~ N(-8, 1), kinetic ~ N(3, 0.5) + i N(0, 0.5), potential ~ N(-2, 0.2)."""
     rng = np.random.default_rng(seed)
-    normal = lambda mean, std: rng.normal(mean, std, samples).astype(dtype)  # noqa: E731
+
+    def normal(mean, std):
+        return rng.normal(mean, std, samples).astype(dtype)
+
     kinetic = normal(3, 0.5) + 1j * normal(0, 0.5)
     return Draws(
         samples={
@@ -88,14 +93,20 @@ def test_a_system_names_orbitals_shells_and_spins(tmp_path):
     to_arviz(draws, system=gas).to_netcdf(str(tmp_path / "draws.nc"), engine="h5netcdf")
     idata = arviz.from_netcdf(str(tmp_path / "draws.nc"))
     posterior, table = idata["posterior"], idata["constant_data"]
-    assert list(posterior["spin"].values) == ["up"] * 3 + ["down"] * 2 and list(posterior["axis"].values) == list("xyz")
+    assert list(posterior["spin"].values) == ["up"] * 3 + ["down"] * 2 and list(
+        posterior["axis"].values
+    ) == list("xyz")
     assert posterior["K_by_shell"].dims == ("chain", "draw", "shell")
     shells = gas.shell_index[draws.samples["K"]]
-    np.testing.assert_array_equal(posterior["K_by_shell"].values.reshape(400, -1)[:, 2], np.sum(shells == 2, axis=1))
+    np.testing.assert_array_equal(
+        posterior["K_by_shell"].values.reshape(400, -1)[:, 2], np.sum(shells == 2, axis=1)
+    )
     assert table["wavevector"].dims == ("orbital", "axis") and list(table["twist"].values) == [0.1, 0.2, 0.3]
     np.testing.assert_array_equal(table["shell"].values, gas.shell_index)
     np.testing.assert_allclose(table["ideal_occupation"].sum("orbital"), [3, 2])
-    np.testing.assert_allclose(table["orbital_energy"], (table["wavevector"] ** 2).sum("axis") / (2 * gas.rs**2))
+    np.testing.assert_allclose(
+        table["orbital_energy"], (table["wavevector"] ** 2).sum("axis") / (2 * gas.rs**2)
+    )
     summary = arviz.summary(idata, group="posterior", var_names=["K_by_shell"], coords={"shell": [0, 1]})
     assert list(summary.index) == ["K_by_shell[0]", "K_by_shell[1]"]
 
@@ -133,7 +144,9 @@ def test_no_sample_is_lost(samples, chains):
 def test_arviz_summarises_it():
     import arviz
 
-    summary = arviz.summary(to_arviz(gaussian_draws(400)), group="sample_stats", var_names=["energy", "free_energy"])
+    summary = arviz.summary(
+        to_arviz(gaussian_draws(400)), group="sample_stats", var_names=["energy", "free_energy"]
+    )
     assert list(summary.index) == ["energy", "free_energy"]
 
 
@@ -197,7 +210,9 @@ def test_rounding_is_no_tail(dtype):
     rng = np.random.default_rng(0)
     noise = 1 + 10 * np.finfo(dtype).eps * rng.standard_t(1, 4000).clip(-100, 100)
     draws = gaussian_draws(dtype=dtype)._replace(
-        kinetic=(3 * noise + 1j * (noise - 1 + 1e-8 * (dtype == np.float32))).astype(np.result_type(dtype, 1j)),
+        kinetic=(3 * noise + 1j * (noise - 1 + 1e-8 * (dtype == np.float32))).astype(
+            np.result_type(dtype, 1j)
+        ),
         potential=np.zeros(4000, dtype),
     )
     report = diagnose(to_arviz(draws))
@@ -266,7 +281,10 @@ def test_samples_from_metropolis_are_counted_and_tolerated_up_to_a_share_of_the_
 def test_walkers_of_the_training_without_an_inverse_are_noted():
     history = {"num_not_inverted": np.array([0, 3, 1]), "backtracked": np.array([False, True, True])}
     report = diagnose(to_arviz(gaussian_draws(), history))
-    assert report.converged and "in training 4 walkers had no inverse and came from Metropolis, 2 updates" in report.verdict
+    assert (
+        report.converged
+        and "in training 4 walkers had no inverse and came from Metropolis, 2 updates" in report.verdict
+    )
 
 
 def test_det_near_zero():
@@ -275,16 +293,22 @@ def test_det_near_zero():
     assert "near 0" not in spoil(log_det_jacobian=(9, -5.0)).verdict
 
 
-@pytest.mark.parametrize(("name", "said"), [("entropy", "S/N still falls, by 1.0"), ("free_energy", "F/N still falls, by 1.0")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("entropy", "S/N still falls, by 1.0"), ("free_energy", "F/N still falls, by 1.0")]
+)
 def test_drift(name, said):
-    """100 steps of noise 0.1 per electron; then a slope of -0.04 a step, which is -1 from one quarter to the next."""
+    """100 steps of noise 0.1 per electron; then a slope of -0.04 a step, which is -1 from one quarter to the
+    next.
+    """
     rng = np.random.default_rng(0)
     history = {"free_energy": rng.normal(-N, 0.1 * N, 100), "entropy": rng.normal(8 * N, 0.1 * N, 100)}
     still = diagnose(to_arviz(gaussian_draws(), history))
     assert still.converged and abs(still.drifts[name].value) < 3 * still.drifts[name].error < 0.1
     history[name] = history[name] - 0.04 * N * np.arange(100)
     report = diagnose(to_arviz(gaussian_draws(), history))
-    assert not report.converged and report.verdict.startswith("Sound samples of a state that is not converged")
+    assert not report.converged and report.verdict.startswith(
+        "Sound samples of a state that is not converged"
+    )
     assert said in report.verdict
     assert report.drifts[name].value == pytest.approx(-1, abs=5 * report.drifts[name].error)
     assert diagnose(to_arviz(gaussian_draws(), {name: history[name][:30]})).drifts == {}
@@ -296,20 +320,36 @@ def test_free_energy_below_the_exact_one():
     above = diagnose(to_arviz(gaussian_draws()), found.value - found.error)
     assert above.converged and "exact" not in above.verdict and above.below_exact == pytest.approx(-1)
     chance = diagnose(to_arviz(gaussian_draws()), found.value + 2 * found.error)
-    assert chance.converged and "2.0 standard errors below the exact" in chance.verdict and "by chance (2% of" in chance.verdict
+    assert (
+        chance.converged
+        and "2.0 standard errors below the exact" in chance.verdict
+        and "by chance (2% of" in chance.verdict
+    )
     bug = diagnose(to_arviz(gaussian_draws()), found.value + 4 * found.error)
-    assert not bug.converged and "an upper bound cannot be" in bug.verdict and bug.below_exact == pytest.approx(4)
-    uncertain = diagnose(to_arviz(gaussian_draws()), Estimate(found.value + 4 * found.error, 4 * found.error, np.inf))
+    assert (
+        not bug.converged
+        and "an upper bound cannot be" in bug.verdict
+        and bug.below_exact == pytest.approx(4)
+    )
+    uncertain = diagnose(
+        to_arviz(gaussian_draws()), Estimate(found.value + 4 * found.error, 4 * found.error, np.inf)
+    )
     assert uncertain.converged and uncertain.below_exact == pytest.approx(4 / np.sqrt(17))
     assert diagnose(to_arviz(gaussian_draws())).below_exact is None
 
 
 def test_errors_cover_the_truth_at_the_stated_rate():
-    """200 repeats of 500 draws of the ideal gas: 68 % and 95 % of the intervals hold E, to 3 binomial sigma."""
+    """200 repeats of 500 draws of the ideal gas: 68 % and 95 % of the intervals hold E, to 3
+    binomial sigma.
+    """
     gas = ElectronGas((3, 0), 2, 2.0, 0.5, 0.25)
     program = Occupation(gas)
-    K = np.asarray(jax.jit(lambda key: program.sample(seed=key, sample_shape=(200 * 500,)))(jax.random.key(0)))
-    energy = np.sum(np.asarray(gas.orbital_energies)[K], axis=1)  # of entropy alike, for F is one number for all K
+    K = np.asarray(
+        jax.jit(lambda key: program.sample(seed=key, sample_shape=(200 * 500,)))(jax.random.key(0))
+    )
+    energy = np.sum(
+        np.asarray(gas.orbital_energies)[K], axis=1
+    )  # of entropy alike, for F is one number for all K
     found = [chain_estimate(part)[0] for part in energy.reshape(200, 4, 125)]
     assert_covered({"E": [(e.value - ideal_gas(gas).energy) / e.error for e in found]})
 
@@ -325,7 +365,10 @@ def test_heavy_tail():
     tail = np.random.default_rng(0).pareto(1.0, 4000)
     report = spoil(potential=(slice(None), tail))
     assert "heavy tail" in report.verdict and "towards high energies" in report.verdict
-    assert f"E_loc/N = {(tail.max() + 3) / N:.1g}" in report.verdict.replace("+0", "") or "look for close pairs" in report.verdict
+    assert (
+        f"E_loc/N = {(tail.max() + 3) / N:.1g}" in report.verdict.replace("+0", "")
+        or "look for close pairs" in report.verdict
+    )
     folding = spoil(potential=(slice(None), -tail), log_det_jacobian=(slice(None), -np.log(1 + tail)))
     assert "towards low energies" in folding.verdict and "the flow nearly folds there" in folding.verdict
 

@@ -1,4 +1,5 @@
-"""Two routes to the chemical potential: on the ideal gas they differ by what the canonical ensemble demands, no more.
+"""Two routes to the chemical potential: on the ideal gas they differ by what the canonical ensemble demands,
+no more.
 
 Interacting electrons: two and three of them, whose states are known exactly.
 """
@@ -34,14 +35,19 @@ def exact_points(gases):
 def grand_canonical(gas, N):
     """mu and Var N of N electrons on average."""
     b = np.asarray(gas.orbital_energies) / gas.temperature
-    fermi = lambda m: 1 / (1 + np.exp(b - m))  # noqa: E731
+
+    def fermi(m):
+        return 1 / (1 + np.exp(b - m))
+
     m = brentq(lambda m: np.sum(fermi(m)) - N, -50, 50, xtol=1e-12)
     return m * gas.temperature, np.sum(fermi(m) * (1 - fermi(m)))
 
 
 @pytest.mark.parametrize(("dim", "sizes"), [(2, {5: 0.03, 20: 0.002}), (3, {12: 0.01})])
 def test_on_the_ideal_gas_the_routes_differ_by_the_canonical_term_alone(dim, sizes):
-    """(T/2N)[ln(2 pi Var N) - 1] accounts for their difference ever more exactly; both tend to the grand canonical mu."""
+    """(T/2N)[ln(2 pi Var N) - 1] accounts for their difference ever more exactly; both tend to the grand
+    canonical mu.
+    """
     for N, tolerance in sizes.items():
         gases = pair(N, dim)
         mu, T = chemical_potential(gases, exact_points(gases)), gases[0].temperature
@@ -53,7 +59,9 @@ def test_on_the_ideal_gas_the_routes_differ_by_the_canonical_term_alone(dim, siz
 
 
 def test_first_order_accounts_for_the_difference():
-    """Without interaction all of it. With it, what V adds is S(0) xi/(2 d L r_s), its own size error, but for the order 1/N."""
+    """Without interaction all of it. With it, what V adds is S(0) xi/(2 d L r_s), its own size error, but for
+    the order 1/N.
+    """
     gases = pair(3, rs=1e-6)
     mu = chemical_potential(gases, exact_points(gases))
     assert mu.virial.value - mu.size_effect == pytest.approx(mu.addition.value, rel=1e-5)
@@ -83,8 +91,14 @@ def test_errors_add_up():
 def exact_three_electrons(reference, gas):
     """K, V and S, totals."""
     with open(reference / "exact_diagonalisation.csv") as file:
-        row = next(r for r in csv.DictReader(file) if [float(r[c]) for c in COLUMNS] == [2, 3, 0, gas.rs, gas.theta, 0.25])
-    return StatePoint(np.array([1.5 * float(row["K/N"]), 1.5 * float(row["V/N"]), float(row["S_total"])]), np.zeros((3, 3)))
+        row = next(
+            r
+            for r in csv.DictReader(file)
+            if [float(r[c]) for c in COLUMNS] == [2, 3, 0, gas.rs, gas.theta, 0.25]
+        )
+    return StatePoint(
+        np.array([1.5 * float(row["K/N"]), 1.5 * float(row["V/N"]), float(row["S_total"])]), np.zeros((3, 3))
+    )
 
 
 COLUMNS = ("dim", "n_up", "n_dn", "rs", "theta", "twist")
@@ -97,7 +111,11 @@ def two_and_three(rs):
 
 def test_two_electrons_are_those_of_the_reference(reference):
     with open(reference / "exact_diagonalisation.csv") as file:
-        rows = [row for row in csv.DictReader(file) if (row["n_up"], row["n_dn"], row["theta"]) == ("2", "0", "0.5")]
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["n_up"], row["n_dn"], row["theta"]) == ("2", "0", "0.5")
+        ]
     for row in rows[1:]:
         K, V, S = exact_two_electrons(ElectronGas((2, 0), 2, float(row["rs"]), 0.5, 0.25)).mean
         np.testing.assert_allclose([K, V, S], [float(row[c]) for c in ("K/N", "V/N", "S_total")], atol=2e-5)
@@ -105,9 +123,13 @@ def test_two_electrons_are_those_of_the_reference(reference):
 
 @pytest.mark.parametrize("rs", [0.5, 1.0])
 def test_routes_on_the_exact_interacting_gas(reference, rs):
-    """Two and three electrons, diagonalise: they differ, and the size effect of first order is that difference to 2 % of T."""
+    """Two and three electrons, diagonalise: they differ, and the size effect of first order is that
+    difference to 2 % of T.
+    """
     gases = two_and_three(rs)
-    mu = chemical_potential(gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1])))
+    mu = chemical_potential(
+        gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1]))
+    )
     print(mu)
     difference, T = mu.virial.value - mu.addition.value, gases[0].temperature
     assert abs(difference) > 0.1 * T
@@ -118,7 +140,9 @@ def test_routes_on_the_exact_interacting_gas(reference, rs):
 def test_both_routes_on_a_trained_gas(reference):
     """Two and three electrons at rs = 1, trained: each route gives its exact value, 4 sigma."""
     gases = two_and_three(1.0)
-    exact = chemical_potential(gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1])))
+    exact = chemical_potential(
+        gases, (exact_two_electrons(gases[0]), exact_three_electrons(reference, gases[1]))
+    )
     points = []
     for gas in gases:
         vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
@@ -132,7 +156,9 @@ def test_both_routes_on_a_trained_gas(reference):
 
 def test_expected_got():
     gas = ElectronGas((3, 0), 2, 1.0, 0.5, 0.25)
-    with pytest.raises(ValueError, match="Expected 4 electrons in the volume and at the temperature of the 3; got 5"):
+    with pytest.raises(
+        ValueError, match="Expected 4 electrons in the volume and at the temperature of the 3; got 5"
+    ):
         chemical_potential((gas, with_electrons(gas, (5, 0))), exact_points((gas, gas)))
     with pytest.raises(ValueError, match="Expected 4 electrons in the volume"):
         chemical_potential((gas, ElectronGas((4, 0), 2, 1.0, 0.5, 0.25)), exact_points((gas, gas)))

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from pnct.inference import observables
-from pnct.inference.observables.correlations import ideal_pair_correlation, occupations, pair_correlation, structure_factor
+from pnct.inference.observables.correlations import (
+    ideal_pair_correlation,
+    occupations,
+    pair_correlation,
+    structure_factor,
+)
 from pnct.orbitals.plane_waves import Cell
 from pnct.systems.electron_gas import ElectronGas
 
@@ -106,13 +111,16 @@ def test_ideal_curve_is_the_angular_average_of_the_exact_law(dim):
     for name, occupied in (("up-up", K[:5]), ("down-down", K[5:])):
         k = gas.orbitals.wavevectors[occupied]
         values = 1 - np.abs(np.exp(1j * r[:, None, None] * (direction @ k.T)).sum(-1)) ** 2 / len(k) ** 2
-        np.testing.assert_allclose(exact[name], values.mean(1), atol=5 * values.std(1).max() / np.sqrt(400_000) + 1e-12)
+        np.testing.assert_allclose(
+            exact[name], values.mean(1), atol=5 * values.std(1).max() / np.sqrt(400_000) + 1e-12
+        )
         assert abs(exact[name][0]) < 1e-12  # Pauli
     np.testing.assert_array_equal(exact["up-down"], 1.0)
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("pnct.distributions.determinantal") is None, reason="no exact sampler of determinants"
+    importlib.util.find_spec("pnct.distributions.determinantal") is None,
+    reason="no exact sampler of determinants",
 )
 @pytest.mark.parametrize("dim", [2, 3])
 def test_sampled_determinant_follows_the_ideal_curve(dim):
@@ -138,11 +146,15 @@ def test_sampled_determinant_follows_the_ideal_curve(dim):
     s = structure_factor(R, gas.space, q)
     assert within_five_sigma(s.S, s.error, 1 - coincidences / gas.N)
     assert list(s.by_spin) == ["up-up", "up-down", "down-down"]
-    np.testing.assert_allclose(s.by_spin["up-up"] + 2 * s.by_spin["up-down"] + s.by_spin["down-down"], s.S, atol=1e-12)
+    np.testing.assert_allclose(
+        s.by_spin["up-up"] + 2 * s.by_spin["up-down"] + s.by_spin["down-down"], s.S, atol=1e-12
+    )
     for name, occupied in (("up-up", K[:4]), ("down-down", K[4:])):
         differences = (k[occupied][:, None] - k[occupied]).reshape(-1, dim)
         coincidences = np.sum(np.all(np.isclose(q[:, None], differences), axis=-1), axis=1)
-        assert within_five_sigma(s.by_spin[name], s.by_spin_error[name], (len(occupied) - coincidences) / gas.N)
+        assert within_five_sigma(
+            s.by_spin[name], s.by_spin_error[name], (len(occupied) - coincidences) / gas.N
+        )
     assert within_five_sigma(s.by_spin["up-down"], s.by_spin_error["up-down"], 0)
 
 
@@ -161,7 +173,11 @@ def test_failed_walkers_are_left_out():
     R = uniform(space, 40)
     failed = R.copy()
     failed[7, 1] = np.nan
-    jax.tree.map(np.testing.assert_array_equal, pair_correlation(failed, space), pair_correlation(np.delete(R, 7, axis=0), space))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        pair_correlation(failed, space),
+        pair_correlation(np.delete(R, 7, axis=0), space),
+    )
 
 
 def test_expected_got():

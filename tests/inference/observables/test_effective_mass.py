@@ -8,7 +8,12 @@ from covered import assert_covered, parts
 from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation
 from pnct.estimate import Estimate
-from pnct.inference.observables.effective_mass import effective_mass, mass_from_entropy, mass_from_landau, mass_from_levels
+from pnct.inference.observables.effective_mass import (
+    effective_mass,
+    mass_from_entropy,
+    mass_from_landau,
+    mass_from_levels,
+)
 from pnct.inference.observables.landau import landau_functional, landau_parameters
 from pnct.inference.sampling.draws import Draws
 
@@ -29,7 +34,11 @@ def test_ideal_gas_has_mass_one():
     assert abs(mass.entropy.value - 1) < 3 * mass.entropy.error < 0.05
     assert mass.levels.value == pytest.approx(1, abs=1e-12) and mass.levels.error < 1e-9
     assert mass.quasi_particles.value == pytest.approx(1, abs=1e-9) and mass.quasi_particles.error < 1e-8
-    assert str(mass).startswith("s/s_0 1.0") and "learned levels" in str(mass) and "Landau functional" in str(mass)
+    assert (
+        str(mass).startswith("s/s_0 1.0")
+        and "learned levels" in str(mass)
+        and "Landau functional" in str(mass)
+    )
     few = draws_of(GAS, 100)
     assert "learned levels" not in str(effective_mass(GAS, few))
     known = Estimate(0.9 * ideal_gas(GAS).entropy, 0.01 * ideal_gas(GAS).entropy, 1e6)

@@ -16,7 +16,9 @@ from pnct.inference.sampling.sites import init_params
 from pnct.models import electron_gas
 
 GAS = ElectronGas((2, 1), dim=2, rs=3.0, theta=0.6, twist=(0.1, 0.3), cutoff=2.0)
-STATES = np.array([[*a, b] for a in itertools.combinations(range(len(GAS.orbitals)), 2) for b in range(len(GAS.orbitals))])
+STATES = np.array(
+    [[*a, b] for a in itertools.combinations(range(len(GAS.orbitals)), 2) for b in range(len(GAS.orbitals))]
+)
 
 
 def shifted():
@@ -34,7 +36,10 @@ def log_prob(program):
 def test_it_is_the_sum_over_all_states(monkeypatch):
     monkeypatch.setattr("pnct.inference.observables.entropy.BATCH", 4096)
     params = shifted()
-    log_p, ideal = np.asarray(log_prob(Occupation(GAS, params["occupation"]))), np.asarray(log_prob(Occupation(GAS)))
+    log_p, ideal = (
+        np.asarray(log_prob(Occupation(GAS, params["occupation"]))),
+        np.asarray(log_prob(Occupation(GAS))),
+    )
     p = np.exp(log_p)
     exact, deviation = -p @ log_p, np.sqrt(p @ log_p**2 - (p @ log_p) ** 2)
     found = entropy(electron_gas, jax.random.key(1), params, 5000, GAS)

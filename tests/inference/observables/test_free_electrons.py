@@ -1,4 +1,6 @@
-"""Momentum distribution and excitation energies with the identity flow, where plane waves give both exactly."""
+"""Momentum distribution and excitation energies with the identity flow, where plane waves give
+both exactly.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +17,18 @@ import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import mean_of_independent
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.observables.correlations import ideal_pair_correlation, occupations, pair_correlation, structure_factor
+from pnct.inference.observables.correlations import (
+    ideal_pair_correlation,
+    occupations,
+    pair_correlation,
+    structure_factor,
+)
 from pnct.inference.observables.effective_mass import mass_from_entropy
 from pnct.inference.observables.excitations import excitation_energies
-from pnct.inference.observables.ideal_correlations import canonical_pair_correlation, canonical_structure_factor
+from pnct.inference.observables.ideal_correlations import (
+    canonical_pair_correlation,
+    canonical_structure_factor,
+)
 from pnct.inference.observables.landau import landau_functional, landau_parameters
 from pnct.inference.observables.momentum_distribution import momentum_distribution
 from pnct.systems.first_order import first_order_bound, first_order_energies
@@ -43,7 +53,9 @@ def draws():
 @pytest.fixture(scope="module")
 def polarised():
     gas = ElectronGas((5, 0), 2, 0.1, 0.6, 0.0, cutoff=2.0)
-    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas), natural_gradient(), num_walkers=8192, chunk_size=256)
+    vfe = VariationalFreeEnergy(
+        free_electrons, hamiltonian(gas), natural_gradient(), num_walkers=8192, chunk_size=256
+    )
     return gas, vfe.evaluate(random.key(0), {}, 32768, gas)
 
 
@@ -53,7 +65,9 @@ def test_free_electrons_have_the_momenta_of_the_ideal_gas(draws):
     exact = dict(zip(("up", "down"), ideal_gas(GAS).occupations, strict=True))
     np.testing.assert_array_equal(found.k, GAS.orbitals.wavevectors)
     again = momentum_distribution(random.key(1), free_electrons, {}, draws, GAS, chunk_size=7)
-    np.testing.assert_allclose([again.n[name] for name in found.n], [found.n[name] for name in found.n], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        [again.n[name] for name in found.n], [found.n[name] for name in found.n], rtol=1e-12, atol=1e-12
+    )
     for name in ("up", "down"):
         assert np.all(np.abs(found.n[name] - exact[name]) < 3 * found.error[name] + 1e-12)
         assert abs(np.sum(found.n[name]) - np.sum(exact[name])) < 0.3
@@ -71,7 +85,9 @@ def test_momenta_cover_the_ideal_gas_at_the_stated_rate(draws):
 
 
 def test_structure_of_the_ideal_gas(draws):
-    """S(q) and g(r) at finite temperature, within 3 standard errors of the exact curves of the canonical ensemble."""
+    """S(q) and g(r) at finite temperature, within 3 standard errors of the exact curves of the canonical
+    ensemble.
+    """
     q = (2 * np.pi / GAS.L) * np.array([[1, 0], [0, 1], [1, 1], [2, 0]])
     exact, R = canonical_structure_factor(GAS, q), draws.samples["R"]
     assert np.ptp(exact.by_spin["up-up"]) > 0.1
@@ -108,12 +124,21 @@ def test_exact_curves_are_those_of_the_determinant_at_zero_temperature():
 
 def test_structure_covers_the_ideal_gas_at_the_stated_rate(draws):
     q, k_up = (2 * np.pi / GAS.L) * np.array([[1, 0]]), ideal_gas(GAS).occupations[0]
-    curve, S = in_bins(lambda r: canonical_pair_correlation(GAS, r), GAS.L / 2, 3), canonical_structure_factor(GAS, q)
+    curve, S = (
+        in_bins(lambda r: canonical_pair_correlation(GAS, r), GAS.L / 2, 3),
+        canonical_structure_factor(GAS, q),
+    )
     z = {name: [] for name in ("S up-up", "S", "g up-up", "g up-down", "n")}
     for part in parts(50):
         R, K = draws.samples["R"][part], draws.samples["K"][part]
-        found, g, n = structure_factor(R, GAS.space, q), pair_correlation(R, GAS.space, 3), occupations(K[:, :2], len(k_up))
-        z["S up-up"].append((found.by_spin["up-up"][0] - S.by_spin["up-up"][0]) / found.by_spin_error["up-up"][0])
+        found, g, n = (
+            structure_factor(R, GAS.space, q),
+            pair_correlation(R, GAS.space, 3),
+            occupations(K[:, :2], len(k_up)),
+        )
+        z["S up-up"].append(
+            (found.by_spin["up-up"][0] - S.by_spin["up-up"][0]) / found.by_spin_error["up-up"][0]
+        )
         z["S"].append((found.S[0] - S.S[0]) / found.error[0])
         z["n"].append((n.n[1] - k_up[1]) / n.error[1])
         for name in ("up-up", "up-down"):
@@ -144,7 +169,9 @@ def test_energies_cover_the_first_order_at_the_stated_rate(polarised):
 
 
 def test_momenta_of_a_moved_pair_by_quadrature():
-    """Two electrons on the line of a flow: n_k against the double integral over s and R on a lattice of points."""
+    """Two electrons on the line of a flow: n_k against the double integral over s and R on a lattice of
+    points.
+    """
     gas = ElectronGas((1, 1), 2, 3.0, 0.3, (0.1, 0.2), cutoff=1.5)
     flow = small_flow(gas.space, size=0.12)
     model = condition(_pair, {"K": np.array([0, 1])})
@@ -184,15 +211,22 @@ def test_excitation_energies():
         assert abs(energy.value - exact) < 3 * energy.error
         assert abs(excitation.value - (exact - first_order[0])) <= 3 * excitation.error
     assert found.excitation[0].value == found.excitation[0].error == 0
-    again = excitation_energies(random.key(0), vfe_of(free_electrons, chunk_size=100), {}, states[:2], 4096, GAS)
+    again = excitation_energies(
+        random.key(0), vfe_of(free_electrons, chunk_size=100), {}, states[:2], 4096, GAS
+    )
     np.testing.assert_allclose(again.energy, found.energy[:2], rtol=1e-12)
     np.testing.assert_allclose(again.excitation, found.excitation[:2], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.slow
 def test_excitation_energies_cover_the_first_order_at_the_stated_rate():
-    gas, states = ElectronGas((3, 0), 2, 1.0, 0.5, 0.25, cutoff=3.0), np.array([[0, 1, 2], [0, 1, 3], [1, 2, 5]])
-    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas), natural_gradient(), num_walkers=128, chunk_size=64)
+    gas, states = (
+        ElectronGas((3, 0), 2, 1.0, 0.5, 0.25, cutoff=3.0),
+        np.array([[0, 1, 2], [0, 1, 3], [1, 2, 5]]),
+    )
+    vfe = VariationalFreeEnergy(
+        free_electrons, hamiltonian(gas), natural_gradient(), num_walkers=128, chunk_size=64
+    )
     exact, z = first_order_energies(gas, states), {"E_K": [], "E_K - E_0": []}
     for i in range(REPEATS):
         found = excitation_energies(random.key(i), vfe, {}, states, 128, gas)
@@ -203,7 +237,9 @@ def test_excitation_energies_cover_the_first_order_at_the_stated_rate():
 
 
 def test_local_energies_at_small_rs_give_the_exchange_functional(polarised):
-    """rs = 0.1, where the identity flow is the answer: the fit to sampled E_loc against Hartree-Fock, within 3 sigma."""
+    """rs = 0.1, where the identity flow is the answer: the fit to sampled E_loc against Hartree-Fock, within
+    3 sigma.
+    """
     gas, draws = polarised
     K = draws.samples["K"]
     fit = landau_functional(gas, K, (draws.kinetic + draws.potential).real)

@@ -35,13 +35,19 @@ def exchange(gas, m, m2):
 
 @pytest.mark.parametrize(
     "gas",
-    [ElectronGas((3, 0), 2, 2.0, 0.5, 0.25), ElectronGas((2, 2), 2, 2.0, 0.5, 0.1), ElectronGas((3, 1), 3, 2.0, 0.5, 0.0)],
+    [
+        ElectronGas((3, 0), 2, 2.0, 0.5, 0.25),
+        ElectronGas((2, 2), 2, 2.0, 0.5, 0.1),
+        ElectronGas((3, 1), 3, 2.0, 0.5, 0.0),
+    ],
     ids=["polarised", "both spins", "open shells"],
 )
 def test_ideal_gas(gas):
     K, log_p = ideal_states(gas, 4000)
     fit = landau_functional(gas, K, -gas.temperature * log_p)
-    np.testing.assert_allclose(fit.epsilon - fit.free_energies, (fit.epsilon - fit.free_energies)[0], atol=1e-9)
+    np.testing.assert_allclose(
+        fit.epsilon - fit.free_energies, (fit.epsilon - fit.free_energies)[0], atol=1e-9
+    )
     np.testing.assert_allclose(fit.free_energies, gas.orbital_energies[fit.shell_index[:, 1]])
     np.testing.assert_allclose(fit.f, 0, atol=1e-9)
     np.testing.assert_allclose(fit.f_error, 0, atol=1e-8)
@@ -69,7 +75,9 @@ def hartree_fock(gas, m, m2):
 
 
 def test_first_order_is_exchange():
-    """y = <K|H|K>: a quadratic form in dn with f = -v, and epsilon the Hartree-Fock energies, in the fit's own choice."""
+    """y = <K|H|K>: a quadratic form in dn with f = -v, and epsilon the Hartree-Fock energies, in the fit's
+    own choice.
+    """
     gas = CLOSED
     K = np.repeat(all_states(gas), 10, axis=0)
     fit = landau_functional(gas, K, first_order_energies(gas, K))
@@ -92,14 +100,18 @@ def test_first_order_is_exchange():
 
     # The Fermi surface of five electrons is the shell |n| = 1: cos = 0 and -1 there.
     shell = np.flatnonzero(np.all(gas.shell_index[fit.pairs[:, [1, 3]]] == 1, axis=1))
-    distance = np.linalg.norm(gas.orbitals.indices[fit.pairs[shell, 1]] - gas.orbitals.indices[fit.pairs[shell, 3]], axis=1)
+    distance = np.linalg.norm(
+        gas.orbitals.indices[fit.pairs[shell, 1]] - gas.orbitals.indices[fit.pairs[shell, 3]], axis=1
+    )
     right, opposite = (fit.f[shell[np.argmin(np.abs(distance - d))]] for d in (np.sqrt(2), 2))
     expected = -2 * np.pi / (gas.L**2 * gas.rs) * gas.L / (2 * np.pi) * (1 / np.sqrt(2) - 1 / 2)
     assert right - opposite == pytest.approx(expected, rel=1e-6)
 
 
 def test_noisy_energies_at_small_rs_give_exchange_within_errors():
-    """Draws of the first-order state at rs = 0.1 with the noise of a local energy: 5 sigma on what any choice agrees on."""
+    """Draws of the first-order state at rs = 0.1 with the noise of a local energy: 5 sigma on what any choice
+    agrees on.
+    """
     gas = CLOSED
     K, _ = ideal_states(gas, 40_000)
     y = first_order_energies(gas, K) + np.random.default_rng(0).normal(0, 2.0, len(K))
@@ -114,14 +126,18 @@ def test_noisy_energies_at_small_rs_give_exchange_within_errors():
 
 @pytest.mark.parametrize(("dim", "N"), [(2, 9), (3, 7)])
 def test_landau_parameters_of_a_known_interaction(dim, N):
-    """f = c + (F_1 cos + F_2 P_2(cos))/N(0) is projected back exactly, whatever the constants of pairs of shells."""
+    """f = c + (F_1 cos + F_2 P_2(cos))/N(0) is projected back exactly, whatever the constants of pairs of
+    shells.
+    """
     gas = ElectronGas((N, 0), dim, 3.0, 0.3, 0.0, cutoff=4.0)
     rng = np.random.default_rng(0)
     K = np.sort([rng.choice(len(gas.orbitals), N, replace=False) for _ in range(20_000)], axis=1)
     k = gas.orbitals.wavevectors
     norm = np.where(gas.shell_index == 0, 1.0, np.linalg.norm(k, axis=1))
     cosine = (k @ k.T) / np.outer(norm, norm)
-    f = (-0.4 * cosine + 0.2 * (2 * cosine**2 - 1 if dim == 2 else 1.5 * cosine**2 - 0.5)) / density_of_states(gas)
+    f = (
+        -0.4 * cosine + 0.2 * (2 * cosine**2 - 1 if dim == 2 else 1.5 * cosine**2 - 0.5)
+    ) / density_of_states(gas)
     a = 0.05 * rng.normal(size=gas.shell_index.max() + 1)[gas.shell_index]
     f += a[:, None] + a
     f[0, :] = f[:, 0] = 0  # k = 0 has no angle
@@ -141,7 +157,9 @@ def test_landau_parameters_of_a_known_interaction(dim, N):
 
 
 def test_errors_cover_the_truth_at_the_stated_rate():
-    """200 repeats on the ideal gas with noise: 68 % and 95 % of the intervals hold the exact value, to 3 binomial sigma."""
+    """200 repeats on the ideal gas with noise: 68 % and 95 % of the intervals hold the exact value, to 3
+    binomial sigma.
+    """
     gas = ElectronGas((3, 0), 2, 2.0, 0.5, 0.25, cutoff=3.0)
     K, _ = ideal_states(gas, 200 * 500)
     free = np.sum(gas.orbital_energies[K], axis=1)

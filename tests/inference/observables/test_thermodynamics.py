@@ -1,4 +1,6 @@
-"""Thermodynamics on the ideal gas, where all of it is known: exactly, and from draws with errors that cover."""
+"""Thermodynamics on the ideal gas, where all of it is known: exactly, and from draws with errors
+that cover.
+"""
 
 import jax
 import numpy as np
@@ -52,7 +54,9 @@ def draws_of(gas, samples, seed=0):
     energy = np.sum(np.asarray(gas.orbital_energies)[np.asarray(K)], axis=1)
     zeros = np.zeros(samples)
     log_p = np.asarray(jax.jit(program.log_prob)(K))
-    return Draws({"K": np.asarray(K)}, log_p, energy + 0j, zeros, zeros, zeros + 1, float(gas.temperature), gas.N, "R")
+    return Draws(
+        {"K": np.asarray(K)}, log_p, energy + 0j, zeros, zeros, zeros + 1, float(gas.temperature), gas.N, "R"
+    )
 
 
 @pytest.mark.parametrize(("num_electrons", "dim"), [((3, 0), 2), ((2, 1), 3)])
@@ -67,17 +71,23 @@ def test_ideal_gas_on_a_grid(num_electrons, dim):
         P = 2 * ideal.energy / (dim * omega)
         np.testing.assert_allclose(grid.pressure_virial.value[1, 1], P, rtol=1e-12)
         np.testing.assert_allclose(grid.pressure_free_energy.value, grid.pressure_virial.value, rtol=1e-10)
-        np.testing.assert_allclose(grid.chemical_potential.value[1, 1], (ideal.free_energy + P * omega) / N, rtol=1e-12)
+        np.testing.assert_allclose(
+            grid.chemical_potential.value[1, 1], (ideal.free_energy + P * omega) / N, rtol=1e-12
+        )
         np.testing.assert_allclose(grid.density[1], N / omega)
 
         # P Omega = 2 E/d and E = r_s^-2 x function of theta: (dE/dOmega)_T = (2/(d Omega)) (C T - E).
         modulus = (
-            -omega * (2 / dim) * ((2 / (dim * omega)) * (C * gas.temperature - ideal.energy) / omega - ideal.energy / omega**2)
+            -omega
+            * (2 / dim)
+            * ((2 / (dim * omega)) * (C * gas.temperature - ideal.energy) / omega - ideal.energy / omega**2)
         )
         slope = (ideal.entropy - 2 * C / dim) / N
         exact = np.array([C / N, modulus, slope, slope])
         names = ("heat_capacity", "bulk_modulus", "entropy_slope", "chemical_potential_slope")
-        scale = np.array([C, N * modulus, ideal.entropy, ideal.entropy]) / N  # in two dimensions the slopes nearly vanish
+        scale = (
+            np.array([C, N * modulus, ideal.entropy, ideal.entropy]) / N
+        )  # in two dimensions the slopes nearly vanish
         errors.append((np.array([getattr(grid, name).value[1, 1] for name in names]) - exact) / scale)
     assert np.all(np.abs(errors[1]) < 5e-3)
     np.testing.assert_allclose(errors[0] / errors[1], 4, rtol=0.1)  # parabolas through three points
@@ -89,28 +99,39 @@ def test_first_order_is_exact_in_rs():
     points = []
     for row in gases:
         bounds = [first_order_bound(g) for g in row]
-        points.append([StatePoint(np.array([b.kinetic, b.potential, b.entropy]), np.zeros((3, 3))) for b in bounds])
+        points.append(
+            [StatePoint(np.array([b.kinetic, b.potential, b.entropy]), np.zeros((3, 3))) for b in bounds]
+        )
     grid = thermodynamics(gases, points)
     np.testing.assert_allclose(grid.pressure_free_energy.value, grid.pressure_virial.value, rtol=1e-9)
 
 
 def test_interacting_electrons_obey_the_virial_theorem_and_maxwell():
-    """Two electrons, exactly: what is left is the error of differences, a quarter of it at half the spacing."""
+    """Two electrons, exactly: what is left is the error of differences, a quarter of it at half
+    the spacing.
+    """
     errors = []
     for h in (0.1, 0.05):
         gases = gases_on(1 + h * np.arange(-1, 2), 0.9 * (1 + h * np.arange(-1, 2)), (2, 0))
         grid = thermodynamics(gases, [[exact_two_electrons(g) for g in row] for row in gases])
         ideal = thermodynamics(gases, [[exact_point(g) for g in row] for row in gases])
-        middle = lambda field: field.value[1, 1]  # noqa: E731
+
+        def middle(field):
+            return field.value[1, 1]
+
         P, slope = middle(grid.pressure_virial), middle(grid.entropy_slope)
-        errors.append([middle(grid.pressure_free_energy) / P - 1, middle(grid.chemical_potential_slope) / slope - 1])
+        errors.append(
+            [middle(grid.pressure_free_energy) / P - 1, middle(grid.chemical_potential_slope) / slope - 1]
+        )
     assert abs(P / middle(ideal.pressure_virial) - 1) > 0.2 < abs(slope)  # the interaction is no small thing
     np.testing.assert_allclose(errors[1], 0, atol=2e-3)
     np.testing.assert_allclose(np.divide(*errors), 4, rtol=0.3)
 
 
 def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
-    """200 repeats on the ideal gas: 68 % and 95 % of the intervals hold the exact value, to 3 binomial sigma."""
+    """200 repeats on the ideal gas: 68 % and 95 % of the intervals hold the exact value, to 3
+    binomial sigma.
+    """
     gas = ElectronGas((3, 0), 2, 2.0, 0.5, 0.25)
     draws, ideal = draws_of(gas, 200 * 1000), ideal_gas(gas)
     exact = {
@@ -122,8 +143,13 @@ def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
     for part in parts(1000):
         some = some_of(draws, part)
         mean, covariance = state_point(some)
-        form = np.array([1, 1, -gas.temperature])  # F = T ln p + E is one number for all states: no error at all
-        assert form @ mean == pytest.approx(ideal.free_energy, rel=1e-9) and abs(form @ covariance @ form) < 1e-12
+        form = np.array(
+            [1, 1, -gas.temperature]
+        )  # F = T ln p + E is one number for all states: no error at all
+        assert (
+            form @ mean == pytest.approx(ideal.free_energy, rel=1e-9)
+            and abs(form @ covariance @ form) < 1e-12
+        )
         found = {
             "heat capacity": heat_capacity(some)[:2],
             "pressure": pressure(gas, some)[:2],
@@ -135,13 +161,19 @@ def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
 
 
 def some_of(draws, part):
-    return draws._replace(log_prob=draws.log_prob[part], kinetic=draws.kinetic[part], potential=draws.potential[part])
+    return draws._replace(
+        log_prob=draws.log_prob[part], kinetic=draws.kinetic[part], potential=draws.potential[part]
+    )
 
 
 def test_grids_of_draws_cover_the_truth_at_the_stated_rate():
-    """200 repeats of 250 draws of the ideal gas, at all six points of a grid, beside the same differences of exact numbers."""
+    """200 repeats of 250 draws of the ideal gas, at all six points of a grid, beside the same differences of
+    exact numbers.
+    """
     gases = gases_on([1.0, 2.0], [0.4, 0.5, 0.6])
-    draws = [[draws_of(g, 200 * 250, seed=7 * a + b) for b, g in enumerate(row)] for a, row in enumerate(gases)]
+    draws = [
+        [draws_of(g, 200 * 250, seed=7 * a + b) for b, g in enumerate(row)] for a, row in enumerate(gases)
+    ]
     exact, z = thermodynamics(gases, [[exact_point(g) for g in row] for row in gases]), {}
     for part in parts(250):
         found = thermodynamics(gases, [[state_point(some_of(d, part)) for d in row] for row in draws])
@@ -169,11 +201,15 @@ def test_one_more_electron_in_the_same_volume():
 
 @pytest.mark.slow
 def test_trained_gas_obeys_the_virial_theorem_and_maxwell():
-    """Three electrons at r_s near 3: pressures from 2 K + V and from -dF/dOmega, heat capacities, entropy slopes; 4 sigma."""
+    """Three electrons at r_s near 3: pressures from 2 K + V and from -dF/dOmega, heat capacities, entropy
+    slopes; 4 sigma.
+    """
     gases = gases_on([2.5, 3.0, 3.5], [0.4, 0.5, 0.6])
     path = [(a, b if a % 2 == 0 else 2 - b) for a in range(3) for b in range(3)]
     settings = {"num_steps": 80, "warm_steps": 30, "num_samples": 16384, "progress_bar": False}
-    run = sweep(jax.random.key(0), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings)
+    run = sweep(
+        jax.random.key(0), electron_gas, [gases[a][b] for a, b in path], natural_gradient(), **settings
+    )
     draws = {where: solution.draws for where, solution in zip(path, run, strict=True)}
     grid = thermodynamics(gases, [[state_point(draws[a, b]) for b in range(3)] for a in range(3)])
 
@@ -184,7 +220,9 @@ def test_trained_gas_obeys_the_virial_theorem_and_maxwell():
     assert all(agree(grid.pressure_virial, grid.pressure_free_energy, a, b) for a, b in path)
     assert agree(grid.entropy_slope, grid.chemical_potential_slope, 1, 1)
     C = heat_capacity(draws[1, 1]).scaled(1 / 3)
-    assert abs(C.value - grid.heat_capacity.value[1, 1]) < 4 * np.hypot(C.error, grid.heat_capacity.error[1, 1])
+    assert abs(C.value - grid.heat_capacity.value[1, 1]) < 4 * np.hypot(
+        C.error, grid.heat_capacity.error[1, 1]
+    )
 
 
 def test_differences():

@@ -1,4 +1,6 @@
-"""Energies and entropy of trained states of three electrons beside exact diagonalisation, at half of T_F and T_F."""
+"""Energies and entropy of trained states of three electrons beside exact diagonalisation, at half of T_F and
+T_F.
+"""
 
 import csv
 
@@ -24,8 +26,13 @@ def exact_estimates(reference, **system):
     with open(reference / "exact_diagonalisation.csv") as file:
         row = next(row for row in csv.DictReader(file) if all(float(row[c]) == x for c, x in system.items()))
     columns = {"free_energy": "F/N", "energy": "E/N", "kinetic": "K/N", "potential": "V/N"}
-    exact = {name: Estimate(float(row[c]), float(row[f"{c}_err"]), np.inf).scaled(0.5) for name, c in columns.items()}  # rydbergs
-    return exact | {"entropy": Estimate(float(row["S_total"]), float(row["S_total_err"]), np.inf).scaled(1 / 3)}
+    exact = {
+        name: Estimate(float(row[c]), float(row[f"{c}_err"]), np.inf).scaled(0.5)
+        for name, c in columns.items()
+    }  # rydbergs
+    return exact | {
+        "entropy": Estimate(float(row["S_total"]), float(row["S_total_err"]), np.inf).scaled(1 / 3)
+    }
 
 
 @pytest.mark.slow
@@ -43,7 +50,11 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
     found = {name: getattr(report, name) for name in exact}
     outside = []
     for name, x in found.items():
-        difference, error, value = x.value - exact[name].value, np.hypot(x.error, exact[name].error), exact[name].value
+        difference, error, value = (
+            x.value - exact[name].value,
+            np.hypot(x.error, exact[name].error),
+            exact[name].value,
+        )
         print(
             f"{name} {x}, exact {exact[name]}: {difference / error:+.1f} errors, {100 * difference / abs(value):+.2f} % off",
             flush=True,

@@ -61,8 +61,12 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
     gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
     assert len(gases[0].orbitals) != len(gases[1].orbitals)  # each twist has its own table
-    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 1024, chunk_size=64)
-    params, found = over_twists(random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096)
+    vfe = VariationalFreeEnergy(
+        free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 1024, chunk_size=64
+    )
+    params, found = over_twists(
+        random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096
+    )
     assert params == {}
     exact = [ideal_gas(g) for g in gases]
     for one, mass, ideal in zip(found.by_twist, found.effective_mass_by_twist, exact, strict=True):
@@ -71,7 +75,9 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
             assert abs(one[name].value - value / 2) < 3 * one[name].error
         assert one["free_energy"].value == pytest.approx(ideal.free_energy / 2, rel=1e-9)
         assert abs(mass.value - 1) < 3 * mass.error
-    assert found.average["energy"].value == pytest.approx(np.mean([one["energy"].value for one in found.by_twist]))
+    assert found.average["energy"].value == pytest.approx(
+        np.mean([one["energy"].value for one in found.by_twist])
+    )
     assert abs(found.mass.value - 1) < 3 * found.mass.error
     np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
     table = twists_to_dataset(found)
@@ -87,8 +93,13 @@ def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
     """200 repeats of 128 draws at each of two twists: the averages, and m*/m by twist and of both."""
     gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
     gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
-    vfe = VariationalFreeEnergy(free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 128, chunk_size=64)
-    ideal, z = [ideal_gas(g) for g in gases], {name: [] for name in ("energy", "entropy", "mass", "mass by twist")}
+    vfe = VariationalFreeEnergy(
+        free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 128, chunk_size=64
+    )
+    ideal, z = (
+        [ideal_gas(g) for g in gases],
+        {name: [] for name in ("energy", "entropy", "mass", "mass by twist")},
+    )
     for i in range(REPEATS):
         found = evaluate_over_twists(random.key(i), vfe, {}, gases, 128)
         for name in ("energy", "entropy"):
@@ -101,9 +112,14 @@ def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
 
 @pytest.mark.slow
 def test_averages_over_random_twists_cover_the_ideal_gas_at_the_stated_rate():
-    """200 repeats of 16 twists, beside the average over a fine grid: the error is that of the choice of twists."""
+    """200 repeats of 16 twists, beside the average over a fine grid: the error is that of the choice of
+    twists.
+    """
     gas = ElectronGas((3, 0), 2, 2.0, 0.3, 0.0)
-    energy = lambda twist: ideal_gas(with_twist(gas, twist)).energy  # noqa: E731
+
+    def energy(twist):
+        return ideal_gas(with_twist(gas, twist)).energy
+
     exact = np.mean([energy(twist) for twist in monkhorst_pack(8, 2)])
     values, z = [energy(twist) for twist in random_twists(random.key(0), REPEATS * 16, 2)], []
     for some in np.split(np.array(values), REPEATS):
@@ -114,14 +130,17 @@ def test_averages_over_random_twists_cover_the_ideal_gas_at_the_stated_rate():
 
 @pytest.mark.slow
 def test_one_set_of_parameters_serves_all_twists():
-    """Trained at two twists of a grid in turn, the gas lies below the first-order bound at each, and by nearly as much."""
+    """Trained at two twists of a grid in turn, the gas lies below the first-order bound at each, and by
+    nearly as much.
+    """
     gas = ElectronGas((3, 0), 2, 5.0, 0.3, 0.0)
     twists = monkhorst_pack(2, 2)[:2]
     vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), num_walkers=128)
     _, found = over_twists(random.key(0), vfe, gas, twists, num_steps=60, num_samples=8192)
     gases = [with_twist(gas, t) for t in twists]
     gains = [
-        first_order_bound(g).free_energy / 3 - one["free_energy"].value for g, one in zip(gases, found.by_twist, strict=True)
+        first_order_bound(g).free_energy / 3 - one["free_energy"].value
+        for g, one in zip(gases, found.by_twist, strict=True)
     ]
     print(gains, found.average, found.mass)
     assert min(gains) > 10 * max(one["free_energy"].error for one in found.by_twist)
@@ -130,7 +149,9 @@ def test_one_set_of_parameters_serves_all_twists():
 
 
 def test_twist_averaged_ideal_gas_is_closer_to_infinitely_many():
-    """Canonical averages over a grid against the Fermi sea, E/N = E_F/2 at theta = 0 in 2D, for several N together."""
+    """Canonical averages over a grid against the Fermi sea, E/N = E_F/2 at theta = 0 in 2D, for several N
+    together.
+    """
 
     def error(N, twist):
         gas = with_twist(ElectronGas((N, 0), 2, 1.0, 0.0), twist)
@@ -163,7 +184,9 @@ def test_lattice_sums():
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_size_correction(dim):
-    """S of the plasmons at small k: in 3D the correction is omega_p/4N; in 2D the sum over k, continued, by hand."""
+    """S of the plasmons at small k: in 3D the correction is omega_p/4N; in 2D the sum over k, continued, by
+    hand.
+    """
     gas = ElectronGas((13, 0), dim, 5.0, 0.1, 0.0)
     q = 2 * np.pi / gas.L * np.array([[0] * dim, [1] + [0] * (dim - 1), [1] * dim])
     k = np.linalg.norm(q, axis=1) / gas.rs

@@ -1,4 +1,6 @@
-"""Gradients of F against exact enumeration over K and quadrature over R, for two electrons in a smooth potential."""
+"""Gradients of F against exact enumeration over K and quadrature over R, for two electrons in a smooth
+potential.
+"""
 
 import equinox as eqx
 import jax
@@ -28,7 +30,9 @@ GRID = 24
 
 
 class Cosine(eqx.Module):
-    """A smooth periodic pair potential, so that quadrature converges fast; lopsided, so that wrong signs show."""
+    """A smooth periodic pair potential, so that quadrature converges fast; lopsided, so that wrong signs
+    show.
+    """
 
     L: float
 
@@ -50,7 +54,9 @@ def energies(gas):
 
 @pytest.fixture(scope="module")
 def setting():
-    """Randomised parameters, the laws, all K, and relative positions: everything depends on r_1 - r_2 alone."""
+    """Randomised parameters, the laws, all K, and relative positions: everything depends on r_1 -
+    r_2 alone.
+    """
     params = program.init_params(model, jax.random.key(1), (GAS,))
     flat, unravel = ravel_pytree(params)
     params = unravel(flat + 0.15 * jax.random.normal(jax.random.key(2), flat.shape))
@@ -100,10 +106,14 @@ def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
         p = jnp.exp(log_prob)
 
         def scores(K):
-            classical = jax.grad(lambda q: program.log_prob(model, sites, q, {"K": K, "R": R[0]}, (GAS,)))(params)
+            classical = jax.grad(lambda q: program.log_prob(model, sites, q, {"K": K, "R": R[0]}, (GAS,)))(
+                params
+            )
 
             def quantum(R):
-                f = lambda q: program.log_psi(model, sites, q, {"K": K, "R": R}, (GAS,))  # noqa: E731
+                def f(q):
+                    return program.log_psi(model, sites, q, {"K": K, "R": R}, (GAS,))
+
                 return complex_score(f, params)
 
             return classical, jax.lax.map(quantum, R, batch_size=64)
@@ -111,8 +121,12 @@ def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
         classical, quantum = jax.lax.map(scores, K)
         E_K = jnp.sum(weight * energy.real, axis=1)
         F_K = GAS.temperature * log_prob + E_K
-        joint = (p[:, None] * weight)[..., None] * 2 * jnp.stack([energy.real - E_K[:, None], energy.imag], -1)
-        return jax.tree.map(lambda c, q: jnp.tensordot(p * F_K, c, 1) + jnp.tensordot(joint, q, 3), classical, quantum)
+        joint = (
+            (p[:, None] * weight)[..., None] * 2 * jnp.stack([energy.real - E_K[:, None], energy.imag], -1)
+        )
+        return jax.tree.map(
+            lambda c, q: jnp.tensordot(p * F_K, c, 1) + jnp.tensordot(joint, q, 3), classical, quantum
+        )
 
     expected, _ = ravel_pytree(jax.grad(exact_free_energy)(params, K, R))
     found, _ = ravel_pytree(score_gradient(params))
@@ -167,7 +181,9 @@ def test_detrending_removes_a_linear_baseline_and_ignores_failed_walkers():
 
 
 def test_a_state_that_p_has_lost_is_no_outlier():
-    """In a cold gas with a good flow F_loc hardly varies; a state 5 T below keeps its residual, one 1000 T above does not."""
+    """In a cold gas with a good flow F_loc hardly varies; a state 5 T below keeps its residual, one 1000 T
+    above does not.
+    """
     T = 0.1
     log_prob, energy = jnp.zeros(1000).at[0].set(-5.0), jnp.zeros(1000, complex).at[1].set(1000 * T)
     scores = classical_scores({"logit": jnp.ones((1000, 1))}, log_prob, energy, T, jnp.ones(1000), 1)

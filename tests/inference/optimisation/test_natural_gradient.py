@@ -1,4 +1,6 @@
-"""The natural gradient solves its linear system on either side, keeps to its bound, and is an ordinary optax transformation."""
+"""The natural gradient solves its linear system on either side, keeps to its bound, and is an ordinary optax
+transformation.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,13 @@ from pnct.inference.optimisation.natural_gradient import MAX_METRIC_PARAMETERS, 
 
 def scores(rows, parameters, seed=0):
     O = jax.random.normal(jax.random.key(seed), (rows, parameters))
-    tree = {"net": {"w": O[:, 1:].reshape(rows, parameters - 1, 1), "b": O[:, 0], "nothing": jnp.zeros((rows, 0, 3))}}
+    tree = {
+        "net": {
+            "w": O[:, 1:].reshape(rows, parameters - 1, 1),
+            "b": O[:, 0],
+            "nothing": jnp.zeros((rows, 0, 3)),
+        }
+    }
     return Scores(tree, jax.random.normal(jax.random.key(seed + 1), (rows,)), jnp.asarray(rows / 2)), O
 
 
@@ -31,7 +39,9 @@ def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
 
 @pytest.mark.parametrize(("rows", "parameters"), [(30, 7), (7, 30)])
 def test_with_momentum_the_damping_pulls_towards_the_step_before(rows, parameters):
-    """The minimum of |O delta - e|^2/B + damping |delta - delta'|^2, which is delta' itself where O and e say nothing."""
+    """The minimum of |O delta - e|^2/B + damping |delta - delta'|^2, which is delta' itself where O and e say
+    nothing.
+    """
     block, O = scores(rows, parameters)
     before = jax.random.normal(jax.random.key(5), (parameters,))
     carried = {"net": {"w": before[1:, None], "b": before[0], "nothing": jnp.zeros((0, 3))}}
@@ -55,7 +65,10 @@ def test_a_law_of_few_parameters_is_solved_with_the_mean_metric_of_the_steps():
     optim = natural_gradient(learning_rate=1.0, damping=0.1, max_norm=np.inf)
     state = optim.init(params)
     for step, block in enumerate((first, second)):
-        sites = {"quantum": block, "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0))}
+        sites = {
+            "quantum": block,
+            "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0)),
+        }
         updates, state = optim.update(params, state, params, scores=sites)
     flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
     metric = (O1.T @ O1 + O2.T @ O2) / 2 / 20
@@ -67,7 +80,9 @@ def test_the_metric_of_a_law_of_two_modules_has_the_blocks_between_them():
     """Whatever the modules are: the steps are those of the same parameters in one module."""
     draws = [scores(40, 9), scores(40, 9, seed=7)]
     blocks = [Scores({"x": O}, block.residual, block.num_walkers) for block, O in draws]
-    parted = [block._replace(rows={"b": block.rows["x"][:, :4], "a": block.rows["x"][:, 4:]}) for block in blocks]
+    parted = [
+        block._replace(rows={"b": block.rows["x"][:, :4], "a": block.rows["x"][:, 4:]}) for block in blocks
+    ]
     made = []
     for steps in (blocks, parted):
         params = jax.tree.map(lambda leaf: leaf[0], steps[0].rows | other_module(3, 0))
@@ -80,7 +95,10 @@ def test_the_metric_of_a_law_of_two_modules_has_the_blocks_between_them():
 
 
 def test_what_a_memory_would_be_too_large_for_is_solved_from_the_batch():
-    (first, _), (second, _) = scores(40, MAX_METRIC_PARAMETERS + 1), scores(40, MAX_METRIC_PARAMETERS + 1, seed=7)
+    (first, _), (second, _) = (
+        scores(40, MAX_METRIC_PARAMETERS + 1),
+        scores(40, MAX_METRIC_PARAMETERS + 1, seed=7),
+    )
     params = jax.tree.map(lambda leaf: leaf[0], first.rows)
     optim = natural_gradient(learning_rate=1.0, max_norm=np.inf)
     state = optim.init(params)

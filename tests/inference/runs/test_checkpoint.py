@@ -1,4 +1,6 @@
-"""One file per state: what comes back is what went in, and a file that was changed or is of another run is never believed."""
+"""One file per state: what comes back is what went in, and a file that was changed or is of another run is
+never believed.
+"""
 
 import json
 import math
@@ -77,11 +79,16 @@ def test_a_damaged_file_is_passed_over_and_told(tmp_path):
         save(tmp_path, step, Checkpoint(state(step), history(step)), RUN)
     last = tmp_path / "step-000000004.checkpoint"
     last.write_bytes(last.read_bytes()[:-9])
-    with pytest.warns(UserWarning, match="step-000000004.checkpoint is damaged.*The checkpoint before it is used instead"):
+    with pytest.warns(
+        UserWarning, match="step-000000004.checkpoint is damaged.*The checkpoint before it is used instead"
+    ):
         path, found = newest(tmp_path, state(), RUN)
     assert path.name == "step-000000003.checkpoint" and len(found.history["F"]) == 3
     path.write_bytes(b"")
-    with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="got 2, all of them damaged"):
+    with (
+        pytest.warns(UserWarning, match="damaged"),
+        pytest.raises(ValueError, match="got 2, all of them damaged"),
+    ):
         newest(tmp_path, state(), RUN)
 
 
@@ -97,7 +104,10 @@ def test_what_an_interrupted_writing_leaves_is_no_checkpoint(tmp_path):
     ("change", "message"),
     [
         ({"rs": 5.0}, r"differs in rs \(4.0 there, 5.0 here\)"),
-        ({"orbitals": [[0, 0], [1, 0]]}, r"orbitals\[1\]\[0\] \(0 there, 1 here\), orbitals\[1\]\[1\] \(1 there, 0 here\)"),
+        (
+            {"orbitals": [[0, 0], [1, 0]]},
+            r"orbitals\[1\]\[0\] \(0 there, 1 here\), orbitals\[1\]\[1\] \(1 there, 0 here\)",
+        ),
         ({"versions": {"jax": "0.1"}}, r"versions.jax \(absent there, '0.1' here\)"),
     ],
 )
@@ -123,11 +133,14 @@ def test_another_structure_is_refused_with_what_differs(tmp_path, change, messag
 
 
 def test_a_history_of_other_fields_is_refused_by_their_names(tmp_path):
-    path, begun = (save(tmp_path, steps, Checkpoint(state(), history(steps) if steps else {}), RUN) for steps in (3, 0))
+    path, begun = (
+        save(tmp_path, steps, Checkpoint(state(), history(steps) if steps else {}), RUN) for steps in (3, 0)
+    )
     assert load(path, state(), RUN, ("ok", "K", "F")).history.keys() == history(3).keys()
     assert load(begun, state(), RUN, ("F", "S")).history == {}  # before the first step there is none
     with pytest.raises(
-        ValueError, match=r"^Expected a history with the fields .*; got .*3.checkpoint, which differs in K, S, ok.$"
+        ValueError,
+        match=r"^Expected a history with the fields .*; got .*3.checkpoint, which differs in K, S, ok.$",
     ):
         load(path, state(), RUN, ("F", "S"))
 
@@ -156,7 +169,9 @@ def test_differences_forgive_the_last_digit_only():
     assert differences({f"x{i}": 0 for i in range(9)}, {f"x{i}": 1 for i in range(9)}).endswith("6 more")
 
 
-@pytest.mark.parametrize("system", [ElectronGas((2, 1), 2, 3.0, 0.5), HarmonicTrap((2, 1)), HarmonicTrap((2, 0), dim=3)])
+@pytest.mark.parametrize(
+    "system", [ElectronGas((2, 1), 2, 3.0, 0.5), HarmonicTrap((2, 1)), HarmonicTrap((2, 0), dim=3)]
+)
 def test_every_table_of_orbitals_can_be_described_in_full(system):
     listed = describe(system.orbitals, listed=math.inf)
     assert not differences(json.loads(json.dumps(listed)), listed)

@@ -1,4 +1,6 @@
-"""A run in a directory: whatever ends it, the same call goes on, and the numbers are those of one uninterrupted run."""
+"""A run in a directory: whatever ends it, the same call goes on, and the numbers are those of one
+uninterrupted run.
+"""
 
 import json
 import os
@@ -95,7 +97,9 @@ def test_a_signal_is_saved_and_says_how_to_go_on(vfe, whole, tmp_path, signum):
         if step == 7:
             os.kill(os.getpid(), signum)
 
-    with pytest.raises(Interrupted, match=f"Stopped by {signal.Signals(signum).name} after step 7 of 20.*same run again"):
+    with pytest.raises(
+        Interrupted, match=f"Stopped by {signal.Signals(signum).name} after step 7 of 20.*same run again"
+    ):
         go_on(vfe, tmp_path, callback=send)
     assert signal.getsignal(signum) == before
     assert checkpoints(tmp_path)[-1] == "step-000000007.checkpoint"
@@ -120,7 +124,10 @@ def test_an_error_in_a_callback_loses_no_step(vfe, whole, tmp_path):
 def test_another_run_is_refused(vfe, tmp_path, monkeypatch):
     go_on(vfe, tmp_path, 2)
     denser = ElectronGas(GAS.num_electrons, GAS.dim, 1.0, GAS.theta, GAS.twist, GAS.cutoff)
-    refused = lambda message: pytest.raises(ValueError, match=message)  # noqa: E731
+
+    def refused(message):
+        return pytest.raises(ValueError, match=message)
+
     with refused(r"differs in system\[0\].rs \(4.0 there, 1.0 here\)"):
         vfe.run(KEY, 4, denser, checkpoint=tmp_path)
     with refused(r"differs in key\[0\]"):
@@ -135,7 +142,9 @@ def test_another_run_is_refused(vfe, tmp_path, monkeypatch):
         go_on(routine(optim=optax.adam(1e-3)), tmp_path)
     with monkeypatch.context() as other:
         other.setattr(training.Info, "_fields", (*training.Info._fields[:-1], "made"))
-        with refused("history with the fields of this program; got .*step-000000002.checkpoint, which differs in made, updated"):
+        with refused(
+            "history with the fields of this program; got .*step-000000002.checkpoint, which differs in made, updated"
+        ):
             go_on(vfe, tmp_path)
     with refused("Expected num_steps >= 2, the steps that .* holds; got 1"):
         go_on(vfe, tmp_path, 1)
@@ -159,17 +168,27 @@ def test_numbers_that_json_does_not_know_are_null():
 
 
 def killed_run(directory, steps, signals, cache, early=0.0, seed=0):
-    """Runs the tiny program, ends it by each of `signals`, then lets it finish. Returns the exit codes and what it printed.
+    """Runs the tiny program, ends it by each of `signals`, then lets it finish. Returns the exit codes and
+    what it printed.
 
-    A signal comes at a random moment after the first new step, or, with probability `early`, after the start of the process.
+    A signal comes at a random moment after the first new step, or, with probability `early`, after the start
+    of the process.
     """
     draw = random.Random(seed)
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     command = [sys.executable, PROGRAM, directory, str(steps)]
     log, codes = directory / LOG, []
-    size_of_log = lambda: log.stat().st_size if log.exists() else 0  # noqa: E731
+
+    def size_of_log():
+        return log.stat().st_size if log.exists() else 0
+
     for signum in [*signals, None]:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         if signum is not None and draw.random() < early:
             time.sleep(draw.uniform(0, 5))
             process.send_signal(signum)

@@ -1,4 +1,6 @@
-"""Devices and processes change no number: 1, 2 and 8 devices, two processes, 13 walkers that none of them divides."""
+"""Devices and processes change no number: 1, 2 and 8 devices, two processes, 13 walkers that none of them
+divides.
+"""
 
 import json
 import socket
@@ -21,7 +23,9 @@ def start(*arguments):
 
 
 def outputs(*processes) -> list[dict | None]:
-    """The numbers that each of them printed, once all have ended well; the network library prints lines of its own."""
+    """The numbers that each of them printed, once all have ended well; the network library prints lines of
+    its own.
+    """
     ended = [process.communicate(timeout=300) for process in processes]
     for process, (_, error) in zip(processes, ended, strict=True):
         assert process.returncode == 0, error[-3000:]
@@ -61,7 +65,9 @@ def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp
     assert second is None
     assert len((tmp_path / "shared" / LOG).read_text().splitlines()) == 4
     kept = sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint"))
-    assert len(kept) == 2 and kept[-1] == "step-000000004.checkpoint"  # the last two written; which came before depends on time
+    assert (
+        len(kept) == 2 and kept[-1] == "step-000000004.checkpoint"
+    )  # the last two written; which came before depends on time
 
 
 @pytest.mark.slow

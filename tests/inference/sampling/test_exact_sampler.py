@@ -1,4 +1,6 @@
-"""Exact ancestral samples and Metropolis samples of one |Psi_K|^2 have the same means. 5 sigma of both errors together."""
+"""Exact ancestral samples and Metropolis samples of one |Psi_K|^2 have the same means. 5 sigma of both errors
+together.
+"""
 
 import equinox as eqx
 import jax
@@ -41,7 +43,9 @@ def test_exact_and_markov_chain_samples_agree(born):
     displaced = jax.vmap(born.flow)(exact) - exact
     assert float(jnp.mean(jnp.linalg.norm(displaced, axis=-1))) > 0.05  # the flow does something
 
-    chains, acceptance = metropolis(random.key(2), born.log_prob, exact[:16], 600, thin=20, burn_in=500, step_size=0.3)
+    chains, acceptance = metropolis(
+        random.key(2), born.log_prob, exact[:16], 600, thin=20, burn_in=500, step_size=0.3
+    )
     assert 0.3 < acceptance < 0.7
     independent = jax.lax.map(statistics, exact, batch_size=64)
     correlated = jax.lax.map(jax.vmap(statistics), chains)

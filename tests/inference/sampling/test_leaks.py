@@ -25,7 +25,9 @@ def model(gas):
 
 @pytest.fixture
 def checking_leaks():
-    """At every end of a trace jax collects garbage; what exists already is left out of that, which makes it quick."""
+    """At every end of a trace jax collects garbage; what exists already is left out of that, which makes it
+    quick.
+    """
     gc.collect()
     gc.freeze()
     with jax.checking_leaks():

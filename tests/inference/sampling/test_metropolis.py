@@ -1,4 +1,6 @@
-"""Random-walk Metropolis on densities whose moments are known, none of them symmetric: symmetry hides wrong signs."""
+"""Random-walk Metropolis on densities whose moments are known, none of them symmetric: symmetry hides wrong
+signs.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,9 @@ from pnct.inference.sampling.metropolis import init, kernel, metropolis
 
 
 def gumbel(R):
-    """Independent coordinates with density exp(-x - exp(-x)): mean = the Euler constant, variance = pi^2/6."""
+    """Independent coordinates with density exp(-x - exp(-x)): mean = the Euler constant, variance
+    = pi^2/6.
+    """
     return jnp.sum(-R - jnp.exp(-R))
 
 
@@ -60,7 +64,9 @@ def test_two_electrons_against_quadrature():
 
 
 def test_nan_proposal_is_rejected():
-    half_line = lambda R: jnp.sum(jnp.log(R) - R)  # nan for negative coordinates  # noqa: E731
+    def half_line(R):  # nan for negative coordinates
+        return jnp.sum(jnp.log(R) - R)
+
     samples, _ = metropolis(random.key(0), half_line, jnp.ones((4, 1, 1)), 2000, thin=10)
     assert np.all(samples > 0)
     check(samples[:, :, 0, 0], 2.0)
@@ -100,5 +106,7 @@ def test_expected_got():
         metropolis(random.key(0), gumbel, jnp.zeros((2, 1)), 10)
     with pytest.raises(ValueError, match="Expected num_samples >= 1"):
         metropolis(random.key(0), gumbel, jnp.zeros((2, 1, 1)), 0)
-    with pytest.raises(ValueError, match="Expected a finite log_prob at the start of every chain; got 1 of 2"):
+    with pytest.raises(
+        ValueError, match="Expected a finite log_prob at the start of every chain; got 1 of 2"
+    ):
         metropolis(random.key(0), lambda R: jnp.log(R[0, 0]), jnp.array([[[1.0]], [[-1.0]]]), 10)

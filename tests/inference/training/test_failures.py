@@ -1,4 +1,6 @@
-"""Each numerical fault, injected: what is not finite is left out, counted and named, and what is left is right."""
+"""Each numerical fault, injected: what is not finite is left out, counted and named, and what is left is
+right.
+"""
 
 import itertools
 from types import SimpleNamespace
@@ -49,12 +51,18 @@ def broken():
 def redrawn(vfe, state):
     """The walkers of the step that starts from `state`, drawn once more."""
     sites = read_sites(vfe.model, state.params, (GAS,))
-    draw = lambda params, key: draw_batch(vfe.model, sites, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)  # noqa: E731
+
+    def draw(params, key):
+        return draw_batch(vfe.model, sites, vfe.hamiltonian, params, (GAS,), key, LAYOUT, True)
+
     return jax.device_get(jax.jit(draw)(state.params, jax.random.split(state.key)[1]))
 
 
 def pair_distance(R):
-    return min(np.linalg.norm(R[0] - R[1] + GAS.L * np.array(image)) for image in itertools.product(range(-2, 3), repeat=GAS.dim))
+    return min(
+        np.linalg.norm(R[0] - R[1] + GAS.L * np.array(image))
+        for image in itertools.product(range(-2, 3), repeat=GAS.dim)
+    )
 
 
 def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
@@ -67,19 +75,25 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
     _, info = broken.update(state, GAS)
     assert int(info.num_failed) == failed.size and bool(info.updated)
     assert int(info.num_not_inverted) == 0
-    mean = lambda x: np.average(x[kept], weights=walkers.weight[kept])  # noqa: E731
+
+    def mean(x):
+        return np.average(x[kept], weights=walkers.weight[kept])
+
     assert float(info.energy) == pytest.approx(mean(walkers.potential), rel=1e-12)
     assert float(info.entropy) == pytest.approx(-mean(walkers.log_prob), rel=1e-12)
     assert int(info.failed_walker) == failed[0]
     np.testing.assert_array_equal(info.failed_K, walkers.values["K"][failed[0]])
-    assert float(info.failed_distance) == pytest.approx(pair_distance(walkers.values["R"][failed[0]]), rel=1e-9)
+    assert float(info.failed_distance) == pytest.approx(
+        pair_distance(walkers.values["R"][failed[0]]), rel=1e-9
+    )
 
     messages = failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
     assert messages.startswith(
         f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
     )
     assert (
-        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} (" in messages
+        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} ("
+        in messages
     )
 
 
@@ -95,7 +109,9 @@ def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
 
 def test_an_evaluation_keeps_failed_samples_as_nan_and_names_the_first(broken):
     params = broken.init(KEY, GAS).params
-    with pytest.warns(NumericalWarning, match="Evaluation: .* samples failed, first walker .* at the potential energy"):
+    with pytest.warns(
+        NumericalWarning, match="Evaluation: .* samples failed, first walker .* at the potential energy"
+    ):
         draws = broken.evaluate(KEY, params, 2 * WALKERS, GAS)
     left = draws.samples["R"][:, 0, 0] % GAS.L < GAS.L / 2
     np.testing.assert_array_equal(np.isnan(draws.potential), left)
@@ -106,11 +122,15 @@ def leaping(gas):
 
 
 def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
-    """zeta = r + 2 tanh(w) sin(kr)/k from w = 2 on: det J changes sign, and Newton's method gets stuck for some zeta."""
+    """zeta = r + 2 tanh(w) sin(kr)/k from w = 2 on: det J changes sign, and Newton's method gets stuck for
+    some zeta.
+    """
     vfe = routine(model=leaping)
     state = vfe.init(KEY, GAS)
     shift = eqx.tree_at(lambda shift: shift.w, state.params["shift"], jnp.full(2, 2.0))
-    folded = state._replace(params=state.params | {"shift": shift}, backtracks_left=jnp.zeros_like(state.backtracks_left))
+    folded = state._replace(
+        params=state.params | {"shift": shift}, backtracks_left=jnp.zeros_like(state.backtracks_left)
+    )
     infos = []
     for _ in range(4):
         folded, info = vfe.update(folded, GAS)
@@ -124,17 +144,25 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
     assert "det J <= 0 for" in "; ".join(messages)
     first = messages[infos.index(stuck[0])]
     count, walker = int(stuck[0].num_not_inverted), int(stuck[0].failed_walker)
-    assert first.startswith(f"{count} of {WALKERS} walkers drawn by Metropolis, first walker {walker} at site 'R' (no inverse")
+    assert first.startswith(
+        f"{count} of {WALKERS} walkers drawn by Metropolis, first walker {walker} at site 'R' (no inverse"
+    )
 
-    with pytest.warns(NumericalWarning, match=r"samples drawn by Metropolis, first walker .* at site 'R' \(no inverse"):
+    with pytest.warns(
+        NumericalWarning, match=r"samples drawn by Metropolis, first walker .* at site 'R' \(no inverse"
+    ):
         draws = vfe.evaluate(KEY, folded.params, 2 * WALKERS, GAS)
     assert 0 < np.sum(draws.exact) < draws.exact.size
     assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, draws.log_det_jacobian))
 
 
 def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
-    """Means of 4000 walkers at 4 sigma beside exact samples, all started at one point where the density nearly vanishes."""
-    born = Born(GAS.orbitals, jnp.array([0, 2]), tiny_program.Shift(jnp.array([1.0, -0.5]), 0.9, 2 * np.pi / GAS.L))
+    """Means of 4000 walkers at 4 sigma beside exact samples, all started at one point where the density
+    nearly vanishes.
+    """
+    born = Born(
+        GAS.orbitals, jnp.array([0, 2]), tiny_program.Shift(jnp.array([1.0, -0.5]), 0.9, 2 * np.pi / GAS.L)
+    )
     start = GAS.L * jnp.array([[0.5, 0.5], [0.5, 0.501]])
 
     def both(key):
@@ -142,7 +170,10 @@ def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
         drawn = born.draw(key)
         kept = fallback.electrons(key, born, drawn)
         d = chain[0] - chain[1], drawn.R[0] - drawn.R[1]
-        numbers = lambda R, d: jnp.cos(2 * np.pi / GAS.L * jnp.concatenate([R[0], R[1], d, 2 * d]))  # noqa: E731
+
+        def numbers(R, d):
+            return jnp.cos(2 * np.pi / GAS.L * jnp.concatenate([R[0], R[1], d, 2 * d]))
+
         return numbers(chain, d[0]), numbers(drawn.R, d[1]), jnp.all(kept == drawn.R)
 
     found, expected, kept = jax.jit(jax.vmap(both))(jax.random.split(KEY, 4000))
@@ -155,7 +186,9 @@ def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_where_the_flow_has_no_numbers_metropolis_finds_none(dtype):
     for w, finite in ((0.3, True), (np.nan, False)):
-        born = Born(GAS.orbitals, jnp.array([0, 1]), tiny_program.Shift(jnp.full(2, w, dtype), 0.9, 2 * np.pi / GAS.L))
+        born = Born(
+            GAS.orbitals, jnp.array([0, 1]), tiny_program.Shift(jnp.full(2, w, dtype), 0.9, 2 * np.pi / GAS.L)
+        )
         lost = Inversion(born.draw(KEY).R, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
         R = jax.jit(lambda key, born=born, lost=lost: fallback.electrons(key, born, lost))(KEY)
         assert R.dtype == dtype and np.all(np.isfinite(R)) == finite
@@ -169,7 +202,9 @@ def one_leap() -> optax.GradientTransformation:
     """First an update of all parameters by one, then none."""
 
     def update(updates, state, params=None):
-        return jax.tree.map(lambda g: jnp.where(state.count == 0, jnp.ones_like(g), 0.0), updates), Count(state.count + 1)
+        return jax.tree.map(lambda g: jnp.where(state.count == 0, jnp.ones_like(g), 0.0), updates), Count(
+            state.count + 1
+        )
 
     return optax.GradientTransformation(lambda params: Count(jnp.zeros((), jnp.int32)), update)
 
@@ -190,11 +225,17 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
             )
             assert int(state.opt_state.count) == int(before.opt_state.count) == 1
             np.testing.assert_array_equal(state.params["levels"].logits, before.params["levels"].logits)
-            np.testing.assert_allclose(state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12)
+            np.testing.assert_allclose(
+                state.params["shift"].w, before.params["shift"].w - 0.5**halved, rtol=1e-12
+            )
         else:
             assert step == 0 or halved
     assert 1 <= halved <= MAX_BACKTRACKS
-    assert not info.backtracked and int(info.num_negative_det) == 0 and int(state.backtracks_left) == MAX_BACKTRACKS
+    assert (
+        not info.backtracked
+        and int(info.num_negative_det) == 0
+        and int(state.backtracks_left) == MAX_BACKTRACKS
+    )
     assert int(state.opt_state.count) == 7 - halved
 
 
@@ -214,18 +255,26 @@ def test_updates_that_are_not_finite_stop_the_run_with_the_last_good_state(tmp_p
     last = 3 + failures.STEPS_IN_A_ROW
     with (
         pytest.warns(NumericalWarning, match="the update was not finite and not made"),
-        pytest.raises(TrainingFailedError, match=f"The last 5 updates, up to step {last}, .* are kept in {tmp_path}") as stop,
+        pytest.raises(
+            TrainingFailedError, match=f"The last 5 updates, up to step {last}, .* are kept in {tmp_path}"
+        ) as stop,
     ):
         vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
     assert stop.value.result.history.updated.tolist() == [True] * 3 + [False] * failures.STEPS_IN_A_ROW
-    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+
+    def same(a, b):
+        return jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
     assert same(stop.value.result.state.params, good.state.params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(stop.value.result.params))
 
     assert stop.value.result.state.step == last
     kept = vfe.run(KEY, last, GAS, progress_bar=False, checkpoint=tmp_path)  # what the directory holds
     assert same(kept.state.params, good.state.params) and same(kept.history, stop.value.result.history)
-    with pytest.warns(NumericalWarning), pytest.raises(TrainingFailedError, match=f"The last 10 updates, up to step {last + 5}"):
+    with (
+        pytest.warns(NumericalWarning),
+        pytest.raises(TrainingFailedError, match=f"The last 10 updates, up to step {last + 5}"),
+    ):
         vfe.run(KEY, 50, GAS, progress_bar=False, checkpoint=tmp_path)
 
 
@@ -242,7 +291,10 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
     sites = SimpleNamespace(classical=("X", "K"), born="R")
     names = failures.stages(sites)
     B = len(names) + 1
-    column = lambda stage, *shape: np.where(np.arange(B).reshape(-1, *[1] * len(shape)) > stage, np.ones((B, *shape)), np.nan)  # noqa: E731
+
+    def column(stage, *shape):
+        return np.where(np.arange(B).reshape(-1, *[1] * len(shape)) > stage, np.ones((B, *shape)), np.nan)
+
     walkers = SimpleNamespace(
         values={"X": column(0, 2), "K": column(1, 3), "R": column(3, 3, 2)},
         log_prob=column(2),

@@ -1,4 +1,6 @@
-"""The routine as a user meets it: reproducible, resumable, independent of chunks, exact on the ideal gas, clear when misused."""
+"""The routine as a user meets it: reproducible, resumable, independent of chunks, exact on the ideal gas,
+clear when misused.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +66,9 @@ def test_three_and_three_steps_are_six_bitwise(vfe, result):
 
 
 def test_a_state_in_single_precision_stays_so_and_trains_as_one_in_double_precision():
-    """Under jax_enable_x64, where float32 draws other walkers; electron_gas, because its flow's metric is remembered."""
+    """Under jax_enable_x64, where float32 draws other walkers; electron_gas, because its flow's metric is
+    remembered.
+    """
     gas = ElectronGas((2, 0), dim=2, rs=4.0, theta=0.4, cutoff=2.0)
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), GENTLE, num_walkers=64)
     single = in_precision(vfe.init(random.key(0), gas), "float32")
@@ -87,7 +91,9 @@ def test_the_result_is_the_average_over_the_last_steps(vfe):
     for step in range(12):
         state, _ = vfe.update(state, GAS)
         weight = min(1, 8 / (step + 1))
-        moved = jax.tree.map(lambda a, p, w=weight: (1 - w) * a + w * p, average or state.params, state.params)
+        moved = jax.tree.map(
+            lambda a, p, w=weight: (1 - w) * a + w * p, average or state.params, state.params
+        )
         average = moved
     for a, b in zip(jax.tree.leaves(average), jax.tree.leaves(result.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
@@ -114,8 +120,13 @@ def test_results_do_not_depend_on_the_chunk_size(vfe, result):
         np.testing.assert_allclose(reference[1].free_energy, moved[1].free_energy, rtol=1e-12)
     draws = [routine.evaluate(random.key(1), result.params, 20, GAS) for routine in (vfe, other)]
     exported = (to_arviz(x, system=GAS) for x in draws)
-    numbers = [{name: idata[group][name].values for group in GROUPS for name in idata[group]} for idata in exported]
-    same = lambda a, b: jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12), a, b)  # noqa: E731
+    numbers = [
+        {name: idata[group][name].values for group in GROUPS for name in idata[group]} for idata in exported
+    ]
+
+    def same(a, b):
+        return jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12), a, b)
+
     same(*(x._replace(born_site=0, unit=0) for x in draws))
     same(*numbers)
     assert numbers[0].keys() >= {"K", "R", "K_by_shell", "energy", "free_energy", "log_det_jacobian"}
@@ -179,9 +190,15 @@ def test_the_untrained_program_is_the_first_order_bound(num_electrons, dim, twis
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_electrons", "dim", "twist", "samples"),
-    [((3, 0), 2, 0.25, 240_000), ((7, 0), 3, 0.25, 240_000), ((2, 2), 3, 0.1, 400_000)],  # there K and V nearly cancel in F
+    [
+        ((3, 0), 2, 0.25, 240_000),
+        ((7, 0), 3, 0.25, 240_000),
+        ((2, 2), 3, 0.1, 400_000),
+    ],  # there K and V nearly cancel in F
 )
-def test_the_untrained_program_is_the_first_order_bound_to_one_in_a_thousand(num_electrons, dim, twist, samples):
+def test_the_untrained_program_is_the_first_order_bound_to_one_in_a_thousand(
+    num_electrons, dim, twist, samples
+):
     """As above, at 3 sigma, with standard errors of 1e-3 relative."""
     for name, (estimate, exact) in untrained(num_electrons, dim, twist, samples).items():
         print(num_electrons, dim, name, estimate, exact)
@@ -224,7 +241,9 @@ def test_a_model_that_is_no_density_matrix_is_refused(wrong_model, message):
 
 
 def test_bad_arguments_are_refused_before_anything_is_traced(vfe):
-    make = lambda **kwargs: VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), **kwargs)  # noqa: E731
+    def make(**kwargs):
+        return VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), **kwargs)
+
     for kwargs in ({"num_walkers": 1}, {"num_walkers": 2.5}, {"chunk_size": 0}, {"chunk_size": True}):
         with pytest.raises(ValueError, match="whole number"):
             make(**kwargs)
@@ -241,13 +260,20 @@ def test_bad_arguments_are_refused_before_anything_is_traced(vfe):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pnct.inference.NumericalWarning")  # the wrong start is not one-to-one everywhere
+@pytest.mark.filterwarnings(
+    "ignore::pnct.inference.NumericalWarning"
+)  # the wrong start is not one-to-one everywhere
 def test_training_returns_to_the_ideal_gas_from_a_wrong_start():
     """Coulomb off: F_0 is the minimum, and training reaches it within 3e-4 relative from a random start."""
     gas = ElectronGas((3, 0), 2, 1.0, 0.5, 0.25)
-    vfe = VariationalFreeEnergy(model, hamiltonian(gas, coulomb=False), natural_gradient(), 512, chunk_size=32)
+    vfe = VariationalFreeEnergy(
+        model, hamiltonian(gas, coulomb=False), natural_gradient(), 512, chunk_size=32
+    )
     state = vfe.init(random.key(0), gas)
-    noise = lambda x: x + 0.2 * random.normal(random.key(x.size), x.shape)  # noqa: E731
+
+    def noise(x):
+        return x + 0.2 * random.normal(random.key(x.size), x.shape)
+
     state = state._replace(params=jax.tree.map(noise, state.params))
     exact = pnct.ideal_gas(gas).free_energy
     result = vfe.run(random.key(1), 300, gas, init_state=state, progress_bar=False)

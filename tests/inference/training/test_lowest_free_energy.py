@@ -1,4 +1,6 @@
-"""Free energies that few steps have to reach where no exact value is known: upper bounds, so lower is better."""
+"""Free energies that few steps have to reach where no exact value is known: upper bounds, so
+lower is better.
+"""
 
 import numpy as np
 import pytest
@@ -21,7 +23,9 @@ def test_thirteen_electrons_in_a_hundred_steps():
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), num_walkers=256)
     result = vfe.run(random.key(0), 100, gas, progress_bar=False)
     draws = vfe.evaluate(random.key(1), result.params, 49_152, gas)
-    F = mean_of_independent((draws.kinetic + draws.potential).real + draws.temperature * draws.log_prob).scaled(2 / gas.N)
+    F = mean_of_independent(
+        (draws.kinetic + draws.potential).real + draws.temperature * draws.log_prob
+    ).scaled(2 / gas.N)
     print(f"F/N = {F} Ry")
     assert F.value + F.error < -0.1701
 
@@ -29,7 +33,9 @@ def test_thirteen_electrons_in_a_hundred_steps():
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_unpolarised_ground_state_is_below_slater_jastrow_vmc():
-    """T = 0, 3D, 7 + 7 electrons, rs = 5: below SJ-VMC by more than three errors, and above SJ-DMC, from exact samples."""
+    """T = 0, 3D, 7 + 7 electrons, rs = 5: below SJ-VMC by more than three errors, and above SJ-DMC, from
+    exact samples.
+    """
     gas = ElectronGas((7, 7), 3, 5.0, 0.0)
     program = condition(unpolarised_gas, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(program, hamiltonian(gas), natural_gradient(), num_walkers=512)

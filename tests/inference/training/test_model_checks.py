@@ -95,7 +95,10 @@ class Drift(eqx.Module):
 @pytest.mark.parametrize(
     ("depends", "message"),
     [
-        (lambda gas, K, w: Drift(w, jnp.sum(K**2)), "Expected one flow for all states, or for all of the same quantum numbers"),
+        (
+            lambda gas, K, w: Drift(w, jnp.sum(K**2)),
+            "Expected one flow for all states, or for all of the same quantum numbers",
+        ),
         (
             lambda gas, K, w: Drift(w, gas.orbitals.quantum_numbers(K), False),
             "Expected a flow that depends on quantum numbers to conserve them",
@@ -128,7 +131,9 @@ def test_a_hamiltonian_of_another_shape_is_refused_by_the_site(kind, message):
     vfe = routine(hamiltonian=Wrong(kind=kind))
     state = vfe.init(KEY, GAS)
     for use in (lambda: vfe.update(state, GAS), lambda: vfe.evaluate(KEY, state.params, 4, GAS)):
-        with pytest.raises(ValueError, match=rf"^At site 'R': Expected a hamiltonian .*R of shape \(2, 2\); {message}"):
+        with pytest.raises(
+            ValueError, match=rf"^At site 'R': Expected a hamiltonian .*R of shape \(2, 2\); {message}"
+        ):
             use()
 
 
@@ -139,9 +144,17 @@ DOT = HarmonicTrap((1, 1), coupling=2.0, beta=1.0)
 @pytest.mark.parametrize(
     ("made_for", "given", "different"),
     [
-        (ElectronGas((3, 0), 2, 5.0, 0.4, 0.1, 2.0), POLARISED, r"kinetic_prefactor \(0.02 there, 0.03125 here\), 1 more"),
+        (
+            ElectronGas((3, 0), 2, 5.0, 0.4, 0.1, 2.0),
+            POLARISED,
+            r"kinetic_prefactor \(0.02 there, 0.03125 here\), 1 more",
+        ),
         (ElectronGas((3, 0), 2, 4.0, 0.3, 0.1, 2.0), POLARISED, r"temperature \(0.0375 there, 0.05 here\)"),
-        (ElectronGas((2, 1), 2, 4.0, 0.4, 0.1, 2.0), POLARISED, r"energy_scale .* potential.ewald.cell.num_electrons\[0\]"),
+        (
+            ElectronGas((2, 1), 2, 4.0, 0.4, 0.1, 2.0),
+            POLARISED,
+            r"energy_scale .* potential.ewald.cell.num_electrons\[0\]",
+        ),
         (HarmonicTrap((1, 1), coupling=8.0, beta=1.0), DOT, r"potential.coupling \(8.0 there, 2.0 here\)"),
     ],
 )
@@ -161,7 +174,9 @@ def test_a_hamiltonian_of_another_kind_of_system_is_refused(made_for, given):
 
 @pytest.mark.parametrize("system", [POLARISED, DOT])
 def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_own(system):
-    own = Hamiltonian(temperature=1.0, energy_scale=1.0, kinetic_prefactor=1.0, potential=lambda R: jnp.sum(R))
+    own = Hamiltonian(
+        temperature=1.0, energy_scale=1.0, kinetic_prefactor=1.0, potential=lambda R: jnp.sum(R)
+    )
     for energy in (hamiltonian(system), hamiltonian(system, coulomb=False), own, MadeUpEnergy()):
         for x64 in (True, False):
             with jax.enable_x64(x64):
@@ -198,7 +213,9 @@ class OfUp(eqx.Module):
 PAIR = ElectronGas((1, 1), 2, twist=0.25, cutoff=2.0)
 
 
-@pytest.mark.parametrize(("of_parity", "message"), [(True, "to conserve them, moving with the electrons"), (False, None)])
+@pytest.mark.parametrize(
+    ("of_parity", "message"), [(True, "to conserve them, moving with the electrons"), (False, None)]
+)
 def test_a_flow_for_each_parity_has_to_treat_both_spins_alike(of_parity, message):
     def program(gas):
         orbitals, w = spin_adapted(gas.orbitals), pnct.param("w", jnp.zeros(()))

@@ -39,8 +39,12 @@ def test_quiet_when_asked(capsys):
 
 def test_line_is_per_electron_with_the_error_of_the_window():
     line = progress_line(7, 500, [INFO] * 4, 4, 83.0)
-    assert line == "step   7/500   F/N -0.3000(50) hartree   E/N -0.20000 hartree   S/N 1.5000 k_B   01:23 left"
-    assert "F/N -0.3000(50) hbar omega   E/N -0.20000 hbar omega" in progress_line(7, 500, [INFO] * 4, 4, 83.0, "hbar omega")
+    assert (
+        line == "step   7/500   F/N -0.3000(50) hartree   E/N -0.20000 hartree   S/N 1.5000 k_B   01:23 left"
+    )
+    assert "F/N -0.3000(50) hbar omega   E/N -0.20000 hbar omega" in progress_line(
+        7, 500, [INFO] * 4, 4, 83.0, "hbar omega"
+    )
 
 
 def test_numbers_are_means_over_the_last_steps():
@@ -56,7 +60,9 @@ def test_plain_lines(num_steps, most):
     lines = run(io.StringIO(), num_steps).splitlines()
     assert lines[0] == "compiling ..."
     assert 1 <= len(lines) - 1 <= most
-    assert lines[1].startswith(f"step {1:>{len(str(num_steps))}}/")  # the first step says that compiling is over
+    assert lines[1].startswith(
+        f"step {1:>{len(str(num_steps))}}/"
+    )  # the first step says that compiling is over
     assert lines[-1].startswith(f"step {num_steps}/{num_steps}")
 
 

@@ -76,7 +76,9 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(vfe, whole, tmp_pa
 
     with pytest.raises(Stop):
         run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path, callback=stop)
-    assert digest(run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path)[:-1]) == digest(whole[:-1])
+    assert digest(run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path)[:-1]) == digest(
+        whole[:-1]
+    )
     assert digest(run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path)[:-1]) == digest(
         whole[:-1]
     )  # nothing left to do

@@ -48,10 +48,15 @@ def test_each_starts_where_the_last_ended():
         traces.append(len(TRACES))
     first, second, third = solutions
     assert np.diff(traces)[0] > np.diff(traces)[1] == np.diff(traces)[2]
-    same = lambda a, b: jax.tree.all(jax.tree.map(np.array_equal, a, b))  # noqa: E731
+
+    def same(a, b):
+        return jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
     assert same(first.params, second.params) and same(first.params, third.params)
     assert np.any(first.params["occupation"].out.weight)
-    assert [s.draws.temperature for s in (first, second, third)] == pytest.approx([g.temperature for g in gases])
+    assert [s.draws.temperature for s in (first, second, third)] == pytest.approx(
+        [g.temperature for g in gases]
+    )
     assert first.history.free_energy.shape == (3,) and second.history.free_energy.shape == (0,)
     assert second.draws.potential.shape == (16,)
     exact = hamiltonian(gases[1]).potential(second.draws.samples["R"][0])
@@ -61,11 +66,21 @@ def test_each_starts_where_the_last_ended():
 @pytest.mark.slow
 def test_settling_moves_the_levels_alone():
     settings = {"num_steps": 0, "num_samples": 4096, "num_walkers": 8, "progress_bar": False}
-    solve = lambda rounds: next(sweep(random.key(0), model, [gas(5.0, 0.2)], natural_gradient(), rounds=rounds, **settings))  # noqa: E731
+
+    def solve(rounds):
+        return next(
+            sweep(random.key(0), model, [gas(5.0, 0.2)], natural_gradient(), rounds=rounds, **settings)
+        )
+
     plain, fit_shell_energies = solve(0), solve(1)
-    shifts = lambda solution: solution.params["occupation"].energy_shifts  # noqa: E731
+
+    def shifts(solution):
+        return solution.params["occupation"].energy_shifts
+
     assert not np.any(shifts(plain)) and np.any(shifts(fit_shell_energies))
-    put = eqx.tree_at(lambda params: params["occupation"].energy_shifts, fit_shell_energies.params, shifts(plain))
+    put = eqx.tree_at(
+        lambda params: params["occupation"].energy_shifts, fit_shell_energies.params, shifts(plain)
+    )
     assert jax.tree.all(jax.tree.map(np.array_equal, put, plain.params))
     assert np.any(fit_shell_energies.draws.log_prob != plain.draws.log_prob)
 

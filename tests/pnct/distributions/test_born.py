@@ -1,4 +1,6 @@
-"""R ~ |Psi_K|^2: orthonormality, samples against densities and against Psi. Statistical checks allow 5 sigma."""
+"""R ~ |Psi_K|^2: orthonormality, samples against densities and against Psi. Statistical checks
+allow 5 sigma.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,9 @@ SIGMA = 5
 
 def random_flow(make, spread=0.3):
     rng = np.random.default_rng(7)
-    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0)))
+    return jax.tree.map(
+        lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0))
+    )
 
 
 gas = ElectronGas((3, 1), 2, twist=0.1, cutoff=4.0)
@@ -33,7 +37,9 @@ def flow():
 @pytest.fixture(scope="module")
 def draws(flow):
     """8192 samples of Psi_K with ln|Psi_K|^2 as the sampler gives it: shapes (128, 64, N, dim), (128, 64)."""
-    draw = jax.jit(lambda born, keys: jax.lax.map(lambda k: born.sample_and_log_prob(seed=k, sample_shape=64), keys))
+    draw = jax.jit(
+        lambda born, keys: jax.lax.map(lambda k: born.sample_and_log_prob(seed=k, sample_shape=64), keys)
+    )
     return draw(Born(gas.orbitals, K, flow), random.split(random.key(0), 128))
 
 
@@ -43,9 +49,12 @@ def z_scores(samples, expected):
     return (samples.mean(axis=0) - expected) / error
 
 
-@pytest.mark.parametrize(("num_electrons", "make"), [((2, 0), ferminet), ((1, 1), ferminet), ((1, 1), backflow)])
+@pytest.mark.parametrize(
+    ("num_electrons", "make"), [((2, 0), ferminet), ((1, 1), ferminet), ((1, 1), backflow)]
+)
 def test_orthonormal(num_electrons, make):
-    """<Psi_K|Psi_K'> = delta by quadrature over the relative coordinate, for states of the same total momentum.
+    """<Psi_K|Psi_K'> = delta by quadrature over the relative coordinate, for states of the same total
+    momentum.
 
     Others are orthogonal by translation. The cusp at r = 0 leaves an error of third order in the spacing.
     """
@@ -70,7 +79,9 @@ def test_samples_are_orthonormal_states(flow, draws):
     others = jnp.array([[0, 1, 2, 0], [0, 1, 4, 0], [1, 2, 5, 3], [0, 2, 4, 1]])
 
     def ratios(R):
-        psi = lambda K: Born(gas.orbitals, K, flow).log_psi(R)  # noqa: E731
+        def psi(K):
+            return Born(gas.orbitals, K, flow).log_psi(R)
+
         return jnp.exp(jax.vmap(psi)(others) - psi(K))
 
     x = np.asarray(jax.jit(lambda R: jax.lax.map(jax.vmap(ratios), R))(draws[0])).reshape(-1, len(others))
@@ -88,7 +99,9 @@ def test_mean_score_vanishes(flow, draws):
 
 def test_samples_solve_the_flow(flow, draws):
     quasi_particles = Determinantal(gas.orbitals, K)
-    zeta = jax.jit(lambda key: quasi_particles.sample(seed=key, sample_shape=64))(random.split(random.key(0), 128)[0])
+    zeta = jax.jit(lambda key: quasi_particles.sample(seed=key, sample_shape=64))(
+        random.split(random.key(0), 128)[0]
+    )
     np.testing.assert_allclose(jax.jit(jax.vmap(flow))(draws[0][0]), zeta, rtol=0, atol=1e-12)
     assert np.all(np.isfinite(draws[0])) and np.max(np.abs(draws[0][0] - zeta)) > 1e-2
 
@@ -108,8 +121,13 @@ def test_log_psi_of_the_identity_is_that_of_free_electrons():
 
 
 def test_antisymmetric_and_bloch(flow):
-    """Psi changes sign under exchange of like electrons, and by exp(2 pi i twist) when one of them crosses the cell."""
-    psi = lambda R: np.exp(log_psi(Born(gas.orbitals, K, flow), R))  # noqa: E731
+    """Psi changes sign under exchange of like electrons, and by exp(2 pi i twist) when one of them crosses
+    the cell.
+    """
+
+    def psi(R):
+        return np.exp(log_psi(Born(gas.orbitals, K, flow), R))
+
     R = random.uniform(random.key(1), (4, 2)) * gas.L
     np.testing.assert_allclose(psi(R[jnp.array([1, 0, 2, 3])]), -psi(R), rtol=1e-11)
     np.testing.assert_allclose(psi(R.at[2, 1].add(gas.L)), psi(R) * np.exp(2j * np.pi * 0.1), rtol=1e-11)
@@ -120,7 +138,9 @@ def test_antisymmetric_and_bloch(flow):
 
 
 def test_log_psi_has_exact_complex_scores(flow):
-    """Real and imaginary part each, in reverse mode, against the dense Jacobian in forward mode along a direction."""
+    """Real and imaginary part each, in reverse mode, against the dense Jacobian in forward mode along a
+    direction.
+    """
     R = random.uniform(random.key(1), (4, 2)) * gas.L
     along = random_flow(ferminet(gas.space, depth=2, width=5), 1.0)
 

@@ -1,4 +1,6 @@
-"""zeta ~ |Phi_K|^2: normalisation by quadrature, and exactly known correlations. Statistical checks allow 5 sigma."""
+"""zeta ~ |Phi_K|^2: normalisation by quadrature, and exactly known correlations. Statistical checks allow 5
+sigma.
+"""
 
 import itertools
 from functools import partial
@@ -36,7 +38,9 @@ def structure_amplitudes(R, q, L):
 
 
 def grid(L, points, dim):
-    return np.stack(np.meshgrid(*[np.arange(points) * L / points] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    return np.stack(np.meshgrid(*[np.arange(points) * L / points] * dim, indexing="ij"), axis=-1).reshape(
+        -1, dim
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,9 @@ def test_three_body_correlation():
     gas = ElectronGas((3, 0), 2, twist=0.1, cutoff=2.0)
     law = Determinantal(gas.orbitals, jnp.array([0, 1, 3]))
     q, p = 2 * np.pi / gas.L * np.array([[1, 0], [0, 1]])
-    observable = lambda R: np.cos((R[:, 0] - R[:, 1]) @ q) * np.cos((R[:, 1] - R[:, 2]) @ p + 0.3)  # noqa: E731
+
+    def observable(R):
+        return np.cos((R[:, 0] - R[:, 1]) @ q) * np.cos((R[:, 1] - R[:, 2]) @ p + 0.3)
 
     R = grid(gas.L, 8, 4).reshape(-1, 2, 2)
     R = np.concatenate([R, np.zeros_like(R[:, :1])], axis=1)  # translation invariant
@@ -139,12 +145,17 @@ def test_species_are_independent():
 def test_the_law_does_not_depend_on_the_proposals_per_round(proposals):
     gas = ElectronGas((3, 0), 2, twist=0.25, cutoff=2.0)
     keys = random.split(random.key(1), 8192)
-    draw_one = lambda key: sample(key, gas.orbitals, jnp.array([0, 1, 2]), jnp.float64, proposals)  # noqa: E731
+
+    def draw_one(key):
+        return sample(key, gas.orbitals, jnp.array([0, 1, 2]), jnp.float64, proposals)
+
     R = np.asarray(jax.jit(jax.vmap(draw_one))(keys))
     q = np.array([[1, 0], [0, 1], [1, -1]])
     n = np.round(gas.orbitals.indices[:3] - 0.25).astype(int)
     pairs = [np.sum(np.all(n[:, None] - n[None] == v, axis=-1)) for v in q]
-    assert np.max(np.abs(z_scores(np.abs(structure_amplitudes(R, q, gas.L)) ** 2, 3 - np.array(pairs)))) < SIGMA
+    assert (
+        np.max(np.abs(z_scores(np.abs(structure_amplitudes(R, q, gas.L)) ** 2, 3 - np.array(pairs)))) < SIGMA
+    )
 
 
 def test_samples_do_not_depend_on_the_batch():
@@ -159,7 +170,9 @@ def test_samples_do_not_depend_on_the_batch():
 def test_dtype_and_shapes(dtype):
     gas = ElectronGas((2, 1), 3)
     law = Determinantal(gas.orbitals, jnp.asarray(gas.ground_state), dtype)
-    R, log_prob = jax.jit(lambda law, key: law.sample_and_log_prob(seed=key, sample_shape=(2, 3)))(law, random.key(0))
+    R, log_prob = jax.jit(lambda law, key: law.sample_and_log_prob(seed=key, sample_shape=(2, 3)))(
+        law, random.key(0)
+    )
     assert R.shape == (2, 3, 3, 3) and log_prob.shape == (2, 3)
     assert law.event_shape == (3, 3) and law.batch_shape == ()
     assert R.dtype == law.dtype == log_prob.dtype == (dtype or jnp.float64)

@@ -56,11 +56,15 @@ draw = jax.jit(lambda law, key, n: law.sample_and_log_prob(seed=key, sample_shap
 
 @two_gases
 def test_a_tempered_law_raises_every_conditional_to_a_power(gas):
-    """Normalised; the law itself at power 1; every orbital that leaves room equally likely at power 0; sampled as written."""
+    """Normalised; the law itself at power 1; every orbital that leaves room equally likely at power 0;
+    sampled as written.
+    """
     law, states = Occupation(gas, random_network(gas)), all_states(gas)
     assert np.exp(log_prob(law.tempered(0.4), states)).sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_array_equal(log_prob(law.tempered(1.0), states), log_prob(law, states))
-    np.testing.assert_allclose(log_prob(law.tempered(0.8).tempered(0.5), states), log_prob(law.tempered(0.4), states))
+    np.testing.assert_allclose(
+        log_prob(law.tempered(0.8).tempered(0.5), states), log_prob(law.tempered(0.4), states)
+    )
     M, n = len(gas.orbitals), gas.num_electrons[0]
     floor = np.concatenate([np.full((len(states), 1), -1), states[:, : n - 1]], axis=1)
     flat = -np.log(M - n + np.arange(n) - floor).sum(1)
@@ -103,7 +107,9 @@ def test_shifted_levels_are_the_ideal_gas_of_the_shifted_energies(gas):
 
 @two_gases
 def test_samples_follow_log_prob(gas):
-    """Pearson's chi-square of 20 000 samples over states with 5 or more expected, below its mean + 5 sigma."""
+    """Pearson's chi-square of 20 000 samples over states with 5 or more expected, below its mean
+    + 5 sigma.
+    """
     law, states, num_samples = Occupation(gas, random_network(gas, seed=1)), all_states(gas), 20_000
     K, given = draw(law, random.key(1), num_samples)
     assert K.dtype == jnp.int32
@@ -155,7 +161,9 @@ def test_a_growing_cache_draws_the_same_states(monkeypatch):
 
 
 def test_corrections_are_causal():
-    """An electron's correction depends on all electrons before it, the up ones included, and on no later one."""
+    """An electron's correction depends on all electrons before it, the up ones included, and on
+    no later one.
+    """
     gas = GASES["unpolarised"]
     law, electrons = Occupation(gas, random_network(gas, layers=2)), jnp.arange(gas.N)
     correction = jax.jit(lambda previous: law._correction(previous, electrons, law._empty_cache(gas.N))[0])
@@ -167,7 +175,18 @@ def test_corrections_are_causal():
 
 def test_impossible_states_have_probability_zero_and_finite_gradients():
     network, M = random_network(GAS), len(GAS.orbitals)
-    K = np.array([[1, 0, 0], [2, 2, 0], [-1, 0, 0], [0, 1, M], [0, M, 1], [M - 1, M - 1, 0], [M - 1, 0, M - 1], [0, 1, -1]])
+    K = np.array(
+        [
+            [1, 0, 0],
+            [2, 2, 0],
+            [-1, 0, 0],
+            [0, 1, M],
+            [0, M, 1],
+            [M - 1, M - 1, 0],
+            [M - 1, 0, M - 1],
+            [0, 1, -1],
+        ]
+    )
     log_p = jax.jit(jax.vmap(jax.value_and_grad(lambda n, k: Occupation(GAS, n).log_prob(k)), (None, 0)))
     values, gradients = log_p(network, K)
     np.testing.assert_array_equal(values, -np.inf)
@@ -184,7 +203,9 @@ def test_gradients_are_finite_at_every_temperature():
     def of(network, theta, K):
         return Occupation(eqx.tree_at(lambda g: g.theta, gas, theta), network).log_prob(K)
 
-    value_and_gradient = jax.jit(jax.vmap(jax.vmap(jax.value_and_grad(of, (0, 1)), (None, 0, None)), (None, None, 0)))
+    value_and_gradient = jax.jit(
+        jax.vmap(jax.vmap(jax.value_and_grad(of, (0, 1)), (None, 0, None)), (None, None, 0))
+    )
     values, gradients = value_and_gradient(network, jnp.asarray([0.0, 1e-3, 0.05, 5.0]), K)
     assert values.dtype == jnp.float32
     assert np.isfinite(values).all()
@@ -215,7 +236,9 @@ def test_single_precision_agrees():
 
 
 def test_walkers_built_inside_vmap_and_map():
-    """Also under lax.map, and with a traced temperature; the draws do not depend on how walkers are mapped."""
+    """Also under lax.map, and with a traced temperature; the draws do not depend on how walkers
+    are mapped.
+    """
     network, keys = random_network(GAS), random.split(random.key(3), 6)
 
     def walker(network, theta, key):
@@ -227,7 +250,9 @@ def test_walkers_built_inside_vmap_and_map():
     together = jax.jit(jax.vmap(walker, (None, None, 0)))
     K, log_p, laws = together(network, GAS.theta, keys)
     assert isinstance(laws, Occupation)
-    mapped = jax.jit(lambda n, keys: jax.lax.map(lambda key: walker(n, GAS.theta, key)[:2], keys))(network, keys)
+    mapped = jax.jit(lambda n, keys: jax.lax.map(lambda key: walker(n, GAS.theta, key)[:2], keys))(
+        network, keys
+    )
     np.testing.assert_array_equal(mapped[0], K)
     np.testing.assert_allclose(mapped[1], log_p, atol=1e-12)
     np.testing.assert_allclose(log_prob(Occupation(GAS, network), K), log_p, atol=1e-12)
@@ -262,7 +287,9 @@ def test_inverse_cdf_never_takes_an_impossible_orbital(dtype):
     take = jax.jit(jax.vmap(jax.vmap(inverse_cdf, (None, 0)), (0, None)))
     k = take(p, u)
     assert np.all((k > 9) & (k <= 60))
-    np.testing.assert_array_equal(take(jnp.asarray([[0, 0.5, 0, 0.5, 0], [0, 0, 1, 0, 0]], dtype), u), [[1, 3, 3], [2, 2, 2]])
+    np.testing.assert_array_equal(
+        take(jnp.asarray([[0, 0.5, 0, 0.5, 0], [0, 0, 1, 0, 0]], dtype), u), [[1, 3, 3], [2, 2, 2]]
+    )
 
 
 def test_errors_say_what_was_expected():
@@ -275,7 +302,9 @@ def test_errors_say_what_was_expected():
     with pytest.raises(ValueError, match="Expected energy_shifts of shape"):
         Occupation(GAS, random_network(larger))
     with pytest.raises(ValueError, match="Expected a network with 10 outputs"):
-        jax.eval_shape(Occupation(GAS, random_network(larger, learn_energies=False)).log_prob, GAS.ground_state)
+        jax.eval_shape(
+            Occupation(GAS, random_network(larger, learn_energies=False)).log_prob, GAS.ground_state
+        )
     with pytest.raises(ValueError, match="width a multiple of heads; got layers = 2, heads = 3, width = 16"):
         transformer(GAS, heads=3)
 

@@ -1,4 +1,6 @@
-"""p(K) with a table of low states, against a sum over all states: normalised, sampled as written, differentiable."""
+"""p(K) with a table of low states, against a sum over all states: normalised, sampled as written,
+differentiable.
+"""
 
 import itertools
 
@@ -39,7 +41,9 @@ def random_law(system, size=1.0, seed=0):
     s = jnp.asarray(size * rng.normal(size=len(mixing.states)))
     shifts = shell_energies(system)(random.key(0)).energy_shifts
     module = eqx.tree_at(
-        lambda m: m.energy_shifts, shell_energies(system)(random.key(0)), jnp.asarray(rng.normal(size=shifts.shape))
+        lambda m: m.energy_shifts,
+        shell_energies(system)(random.key(0)),
+        jnp.asarray(rng.normal(size=shifts.shape)),
     )
     return TabulatedOccupation(system, module, eqx.tree_at(lambda m: m.log_weights, mixing, s))
 
@@ -47,9 +51,13 @@ def random_law(system, size=1.0, seed=0):
 def enumerated(law, power=1.0):
     """ln p of all states, from the definition."""
     up, K = law.gas.num_electrons[0], all_states(law.gas)
-    b_up, b_down = (np.asarray(b + law.network.energy_shifts[law.gas.shell_index]) for b in law.gas.reduced_energies)
+    b_up, b_down = (
+        np.asarray(b + law.network.energy_shifts[law.gas.shell_index]) for b in law.gas.reduced_energies
+    )
     action = b_up[K[:, :up]].sum(1) + b_down[K[:, up:]].sum(1)
-    weight = dict(zip(map(tuple, law.mixing.states.tolist()), np.asarray(law.mixing.log_weights), strict=True))
+    weight = dict(
+        zip(map(tuple, law.mixing.states.tolist()), np.asarray(law.mixing.log_weights), strict=True)
+    )
     log_w = power * (np.array([weight.get(tuple(k), 0.0) for k in K.tolist()]) - action)
     return log_w - np.logaddexp.reduce(log_w)
 
@@ -62,12 +70,16 @@ log_prob = jax.jit(TabulatedOccupation.log_prob)
 def test_it_is_the_law_that_the_table_says(system, power):
     law = random_law(system)
     assert 10 < len(law.mixing.states) < 0.7 * len(all_states(system))
-    np.testing.assert_allclose(log_prob(law.tempered(power), all_states(system)), enumerated(law, power), atol=1e-10)
+    np.testing.assert_allclose(
+        log_prob(law.tempered(power), all_states(system)), enumerated(law, power), atol=1e-10
+    )
 
 
 @systems
 def test_samples_have_these_probabilities(system):
-    """The frequency of each state that 20 samples or more are expected of, and of all others together; 5 sigma."""
+    """The frequency of each state that 20 samples or more are expected of, and of all others together; 5
+    sigma.
+    """
     law, states, n = random_law(system).tempered(0.8), all_states(system), 20_000
     K = jax.jit(lambda law, key: law.sample(seed=key, sample_shape=n))(law, random.key(1))
     index = {tuple(k): i for i, k in enumerate(states.tolist())}
@@ -85,7 +97,9 @@ def test_states_that_are_all_but_certain_or_forbidden(dtype):
     s = np.full(len(law.mixing.states), -40.0)
     s[7] = 40.0
     levels, mixing = eqx.tree_at(lambda m: m[1].log_weights, (law.network, law.mixing), jnp.asarray(s))
-    single = jax.tree.map(lambda x: jnp.asarray(x, dtype) if isinstance(x, jax.Array) else x, (levels, mixing))
+    single = jax.tree.map(
+        lambda x: jnp.asarray(x, dtype) if isinstance(x, jax.Array) else x, (levels, mixing)
+    )
     law = TabulatedOccupation(law.gas, *single)
     K, log_p = jax.jit(lambda law: law.sample_and_log_prob(seed=random.key(0), sample_shape=100))(law)
     assert log_p.dtype == dtype
@@ -95,19 +109,29 @@ def test_states_that_are_all_but_certain_or_forbidden(dtype):
 
 def test_without_numbers_it_is_the_canonical_law():
     law = random_law(SYSTEMS["partly polarised"], size=0.0)
-    network = eqx.tree_at(lambda t: t.energy_shifts, transformer(law.gas)(random.key(0)), law.network.energy_shifts)
+    network = eqx.tree_at(
+        lambda t: t.energy_shifts, transformer(law.gas)(random.key(0)), law.network.energy_shifts
+    )
     K = all_states(law.gas)
-    np.testing.assert_allclose(log_prob(law, K), jax.jit(Occupation.log_prob)(Occupation(law.gas, network), K), atol=1e-12)
+    np.testing.assert_allclose(
+        log_prob(law, K), jax.jit(Occupation.log_prob)(Occupation(law.gas, network), K), atol=1e-12
+    )
 
 
 def test_scores_are_those_of_the_levels():
-    """d ln p/d shift_s = <n_s> - n_s(K); the numbers of the listed states have no gradient, and belong to no law."""
+    """d ln p/d shift_s = <n_s> - n_s(K); the numbers of the listed states have no gradient, and belong to no
+    law.
+    """
     law = random_law(SYSTEMS["singlets and triplets"])
     K = all_states(law.gas)
     shells = law.gas.shell_index[K]
     n = np.stack([(shells == s).sum(1) for s in range(shells.max() + 1)], axis=1)
-    score = jax.jit(jax.vmap(jax.grad(lambda x, k: TabulatedOccupation(law.gas, x, law.mixing).log_prob(k)), (None, 0)))
-    np.testing.assert_allclose(score(law.network, K).energy_shifts, np.exp(enumerated(law)) @ n - n, atol=1e-10)
+    score = jax.jit(
+        jax.vmap(jax.grad(lambda x, k: TabulatedOccupation(law.gas, x, law.mixing).log_prob(k)), (None, 0))
+    )
+    np.testing.assert_allclose(
+        score(law.network, K).energy_shifts, np.exp(enumerated(law)) @ n - n, atol=1e-10
+    )
     gas = ElectronGas((2, 0), dim=2, cutoff=2.0)
     laws = read_sites(few_electrons, init_params(few_electrons, random.key(0), (gas,)), (gas,))
     assert laws.classical_params == ("occupation",) and laws.quantum_params == ("flows",)

@@ -1,4 +1,6 @@
-"""Where two electrons meet, r E_loc tends to zero with the cusps of the interaction, whatever the parameters of the flow."""
+"""Where two electrons meet, r E_loc tends to zero with the cusps of the interaction, whatever the parameters
+of the flow.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,8 @@ SYSTEMS = {
 
 
 def residue(system, pair, cusps=True):
-    """r (E_loc - E_loc at the distance 1) of a pair at the distance r = 1e-3 and 1e-5, with all parameters random.
+    """r (E_loc - E_loc at the distance 1) of a pair at the distance r = 1e-3 and 1e-5, with all parameters
+    random.
 
     K is such that electrons of opposite spin can meet: in the trap the second names their relative motion.
     """
@@ -57,7 +60,9 @@ def test_the_local_energy_of_two_electrons_is_finite(name):
 
 
 def test_a_third_electron_leaves_little():
-    """It moves the two apart or together a little while they meet; lambda = 2 is what no cusp at all would leave."""
+    """It moves the two apart or together a little while they meet; lambda = 2 is what no cusp at all would
+    leave.
+    """
     assert np.all(np.abs(residue(SYSTEMS["three"], (0, 1))) < 0.2)
 
 
@@ -71,7 +76,10 @@ def test_the_coupling_is_no_parameter():
     trap = SYSTEMS["equal"]
     flow = continuous(trap.space, width=3)(random.key(0))
     R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
-    moved = lambda coupling: jnp.sum(with_cusps(flow, coupling)(R) ** 2)  # noqa: E731
+
+    def moved(coupling):
+        return jnp.sum(with_cusps(flow, coupling)(R) ** 2)
+
     assert jax.grad(moved)(2.0) == 0
     assert np.all(with_cusps(flow, 0.0)(R) == R) and np.any(with_cusps(flow, 2.0)(R) != R)
 
@@ -81,7 +89,9 @@ def test_float32_follows_the_parameters():
     trap = SYSTEMS["equal"]
     flow = jax.tree.map(lambda x: x + 0.1, continuous(trap.space, width=3)(random.key(0)))
     R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
-    exact, single = (with_cusps(f, trap.coupling).derivatives(x) for f, x in ((flow, R), to_single((flow, R))))
+    exact, single = (
+        with_cusps(f, trap.coupling).derivatives(x) for f, x in ((flow, R), to_single((flow, R)))
+    )
     for one, other in zip(jax.tree.leaves(exact), jax.tree.leaves(single), strict=True):
         assert other.dtype == jnp.float32
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

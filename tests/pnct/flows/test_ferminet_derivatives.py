@@ -1,4 +1,6 @@
-"""The fast derivatives of the FermiNet flow, and of flows after one another, are those of automatic differentiation."""
+"""The fast derivatives of the FermiNet flow, and of flows after one another, are those of automatic
+differentiation.
+"""
 
 import itertools
 import math
@@ -42,10 +44,15 @@ def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
 
 @pytest.mark.parametrize("num_electrons, dim", [((3, 0), 2), ((1, 2), 3)])
 def test_one_flow_after_another(num_electrons, dim):
-    """Structured derivatives, those in turned coordinates and automatic ones, each along the frame of the flows before."""
+    """Structured derivatives, those in turned coordinates and automatic ones, each along the frame of the
+    flows before.
+    """
     space = ElectronGas(num_electrons, dim, cutoff=4.0).space
     makers = ferminet(space, 1, width=3), ferminet(space, 2, width=2), backflow(space, 1, width=2)
-    flows = [jax.tree.map(lambda x: 0.8 * x, random_weights(make(jax.random.key(0)), i)) for i, make in enumerate(makers)]
+    flows = [
+        jax.tree.map(lambda x: 0.8 * x, random_weights(make(jax.random.key(0)), i))
+        for i, make in enumerate(makers)
+    ]
     flows[1] = Conjugated(flows[1], np.eye(dim, dtype=int)[::-1])
     flow, R = Composed(tuple(flows)), random_positions(space)
     found = jax.jit(lambda flow, R: flow.derivatives(R))(flow, R)
@@ -66,7 +73,9 @@ def test_float32():
 
 
 def test_the_pair_stream_is_never_differentiated_by_all_coordinates():
-    """Neither for J, nor for the scores: that would take arrays of N^3 dim numbers per feature, as jacfwd does."""
+    """Neither for J, nor for the scores: that would take arrays of N^3 dim numbers per feature, as jacfwd
+    does.
+    """
     space = ElectronGas((5, 4), 3, cutoff=6.0).space
     flow, R = random_weights(ferminet(space, width=4)(jax.random.key(0))), random_positions(space)
 

@@ -37,7 +37,12 @@ FLOWS = {
     "ferminet depth 1": (lambda space: ferminet(space, depth=1, width=5), 0.3),
     "ferminet depth 3": (lambda space: ferminet(space, depth=3, width=4), 0.3),
     "backflow": (lambda space: backflow(space, depth=2, width=5), 0.12),
-    "composed": (lambda space: lambda key: Composed((ferminet(space, 1, width=4)(key), ferminet(space, 2, width=4)(key))), 0.25),
+    "composed": (
+        lambda space: (
+            lambda key: Composed((ferminet(space, 1, width=4)(key), ferminet(space, 2, width=4)(key)))
+        ),
+        0.25,
+    ),
     "continuous": (lambda space: continuous(space, depth=1, width=5), 0.15),
     "separated": (lambda space: separated_centre_of_mass(space, continuous(space, depth=1, width=5)), 0.15),
 }
@@ -66,12 +71,14 @@ CASES = [
     ("continuous", "open 2D"),
     ("separated", "open 2D"),
 ]
-every_flow = pytest.mark.parametrize(("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES])
-periodic_flow = pytest.mark.parametrize(
-    ("flow", "cell"), [pytest.param(*case, id=", ".join(case)) for case in CASES if "open" not in case[1]]
+every_flow = pytest.mark.parametrize(
+    ("flow", "space"), [pytest.param(*case, id=", ".join(case)) for case in CASES]
 )
-radial_flow = pytest.mark.parametrize(("flow", "cell"), CASES[-3:])
-some_flows = pytest.mark.parametrize(("flow", "cell"), [CASES[1], CASES[5], CASES[10]])
+periodic_flow = pytest.mark.parametrize(
+    ("flow", "space"), [pytest.param(*case, id=", ".join(case)) for case in CASES if "open" not in case[1]]
+)
+radial_flow = pytest.mark.parametrize(("flow", "space"), CASES[-3:])
+some_flows = pytest.mark.parametrize(("flow", "space"), [CASES[1], CASES[5], CASES[10]])
 
 
 @lru_cache
@@ -80,13 +87,17 @@ def example(flow, space):
     make, spread = FLOWS[flow]
     rng = np.random.default_rng(7)
     empty = jax.eval_shape(make(CELLS[space]), random.key(0))
-    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), empty), configuration(CELLS[space])
+    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), empty), configuration(
+        CELLS[space]
+    )
 
 
 def configuration(space):
     rng = np.random.default_rng(8)
     shape = space.N, space.dim
-    return jnp.asarray(rng.uniform(0, space.L, shape) if isinstance(space, Cell) else 1.5 * rng.normal(size=shape))
+    return jnp.asarray(
+        rng.uniform(0, space.L, shape) if isinstance(space, Cell) else 1.5 * rng.normal(size=shape)
+    )
 
 
 evaluate = jax.jit(lambda flow, R: flow(R))
@@ -122,7 +133,10 @@ def test_scores_of_the_log_determinant(flow, space):
     along = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), T)
     score = jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jacobian(T, R)[1])[1]))(T)
     h, moved = 1e-5, lambda h: jax.tree.map(lambda x, dx: x + h * dx, T, along)
-    log_det = lambda T: np.linalg.slogdet(dense(T, R))[1]  # noqa: E731
+
+    def log_det(T):
+        return np.linalg.slogdet(dense(T, R))[1]
+
     expected = (log_det(moved(h)) - log_det(moved(-h))) / (2 * h)
     ours = sum(np.sum(g * dx) for g, dx in zip(jax.tree.leaves(score), jax.tree.leaves(along), strict=True))
     np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
@@ -130,7 +144,10 @@ def test_scores_of_the_log_determinant(flow, space):
 
 def test_scores_of_the_log_determinant_are_exact():
     T, R = example("ferminet", "unpolarised 2D")
-    by = lambda jac: jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jac(T))[1]))(T)  # noqa: E731
+
+    def by(jac):
+        return jax.jit(jax.grad(lambda T: jnp.linalg.slogdet(jac(T))[1]))(T)
+
     ours = by(lambda T: jacobian(T, R)[1])
     theirs = by(lambda T: jax.jacfwd(T)(R).reshape(R.size, R.size))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
@@ -152,7 +169,9 @@ def test_log_determinant_is_that_of_the_jacobian(flow, space):
     np.testing.assert_allclose(zeta, evaluate(T, R), rtol=0, atol=1e-13)
     # a continuous flow integrates the divergence, in six steps of fifth order
     exact = np.linalg.slogdet(dense(T, R))[1]
-    np.testing.assert_allclose(log_det, exact, rtol=0, atol=1e-5 if flow in ("continuous", "separated") else 1e-12)
+    np.testing.assert_allclose(
+        log_det, exact, rtol=0, atol=1e-5 if flow in ("continuous", "separated") else 1e-12
+    )
 
 
 @periodic_flow
@@ -185,13 +204,17 @@ def test_equivariant_under_rotations(flow, space):
 
 @pytest.mark.parametrize("space", ["open 2D", "unpolarised 2D"])
 def test_derivatives_of_a_continuous_flow(space):
-    """Jets of zeta are those of the program; those of the integrated divergence come near with the fifth power of the step."""
+    """Jets of zeta are those of the program; those of the integrated divergence come near with the fifth
+    power of the step.
+    """
     T, R = example("continuous", space)
     exact = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(T)
     found = jax.jit(lambda T: T.derivatives(R))
     fine = found(replace(T, steps=2 * T.steps))
     for name in ("zeta", "jacobian", "laplacian"):
-        np.testing.assert_allclose(getattr(found(T), name), getattr(exact, name), rtol=0, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(found(T), name), getattr(exact, name), rtol=0, atol=1e-12, err_msg=name
+        )
     assert found(T).det_sign == exact.det_sign == 1
     exact_fine = jax.jit(lambda T: automatic_derivatives(T.__call__, R))(replace(T, steps=2 * T.steps))
     for name in ("log_det", "grad_log_det", "lap_log_det"):
@@ -204,9 +227,14 @@ def test_derivatives_of_a_continuous_flow_with_cusps():
     """Three electrons, so gentle a flow that the integration errs by 1e-11."""
     T, R = example("continuous", "open 2D")
     T = replace(T, coupling=0.5)
-    found, exact = (jax.jit(lambda R, f=f: f(R))(R) for f in (T.derivatives, lambda R: automatic_derivatives(T.__call__, R)))
+    found, exact = (
+        jax.jit(lambda R, f=f: f(R))(R)
+        for f in (T.derivatives, lambda R: automatic_derivatives(T.__call__, R))
+    )
     for name in exact._fields:
-        np.testing.assert_allclose(getattr(found, name), getattr(exact, name), rtol=0, atol=1e-10, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(exact, name), rtol=0, atol=1e-10, err_msg=name
+        )
     assert np.max(np.abs(found.zeta - evaluate(replace(T, coupling=None), R))) > 1e-3
 
 
@@ -217,7 +245,9 @@ def test_a_coarse_integration_is_never_mistaken_for_an_energy():
 
 
 def test_two_electrons_are_exact_in_the_coarsest_integration():
-    """One step where far more would be needed: the map is still one-to-one, with an inverse and exact derivatives."""
+    """One step where far more would be needed: the map is still one-to-one, with an inverse and exact
+    derivatives.
+    """
     space, rng = OpenSpace((1, 1), 2), np.random.default_rng(0)
     empty = jax.eval_shape(continuous(space, depth=1, width=4, steps=1), random.key(0))
     steep = jax.tree.map(lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape)), empty)
@@ -242,13 +272,18 @@ def test_two_electrons_are_exact_in_the_coarsest_integration():
     exact = jax.jit(lambda R: automatic_derivatives(steep.__call__, R))(worst)
     assert found.det_sign == 1
     for name in ("log_det", "grad_log_det", "lap_log_det"):
-        np.testing.assert_allclose(getattr(found, name), getattr(exact, name), rtol=1e-10, atol=1e-10, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(exact, name), rtol=1e-10, atol=1e-10, err_msg=name
+        )
 
 
 @some_flows
 def test_float32_is_close_to_float64_and_stays_float32(flow, space):
     T, R = example(flow, space)
-    to32 = lambda tree: jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)  # noqa: E731
+
+    def to32(tree):
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+
     zeta, J = structured(T, R)
     zeta32, J32 = structured(to32(T), to32(R))
     inversion = invert(to32(T), zeta32)
@@ -293,10 +328,16 @@ def test_a_single_electron_is_only_shifted(flow):
 def test_three_derivatives_are_finite(flow):
     T, R = example(flow, "unpolarised 2D")
     along = jnp.asarray(np.random.default_rng(1).normal(size=R.shape))
-    derivative = lambda f: lambda R: jax.jvp(f, (R,), (along,))  # noqa: E731
+
+    def derivative(f):
+        return lambda R: jax.jvp(f, (R,), (along,))
+
     jet = jax.jit(lambda R: derivative(derivative(derivative(T)))(R))
     h = 1e-4
-    second = lambda R: jet(R)[0][1][1]  # noqa: E731
+
+    def second(R):
+        return jet(R)[0][1][1]
+
     expected = (second(R + h * along) - second(R - h * along)) / (2 * h)
     np.testing.assert_allclose(jet(R)[1][1][1], expected, rtol=1e-4, atol=1e-4)
     # finite also where electrons meet
@@ -377,12 +418,18 @@ def published_features(r, L):
     """[cos, sin, |sin(2 pi r/L)|]: what the networks of Xie, Zhang, Wang were trained with."""
     sine = jnp.sin((2 * np.pi / L) * r)
     q = jnp.sum(sine**2, axis=-1, keepdims=True)
-    return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), sine, jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)], axis=-1)
+    return jnp.concatenate(
+        [jnp.cos((2 * np.pi / L) * r), sine, jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)], axis=-1
+    )
 
 
 def published_flow(weights, space) -> FermiNet:
     """Their mean over j includes j = i, a constant row per layer, which goes into our biases."""
-    w = {name.removeprefix("flow/fermi_net/"): jnp.asarray(weights[name]) for name in weights.files if "flow" in name}
+    w = {
+        name.removeprefix("flow/fermi_net/"): jnp.asarray(weights[name])
+        for name in weights.files
+        if "flow" in name
+    }
     d, H = space.dim, w["linear/w"].shape[0]
     first, second = w["~/linear/w"][2 * d :], w["~/linear_1/w"]
     pair = PairLayer(w["~/linear_2/w"][None], w["~/linear_2/b"][None])
@@ -414,14 +461,19 @@ def test_published_networks(reference, rs):
     flow, shift = published_flow(weights, space), weights["flow/fermi_net/linear/b"]
     orbitals = PlaneWaves(weights["orbitals"], space)
 
-    for K, R, z, half, psi in zip(*(golden[n] for n in ("state_idx", "x", "z", "half_logdetJ", "lnpsi")), strict=True):
+    for K, R, z, half, psi in zip(
+        *(golden[n] for n in ("state_idx", "x", "z", "half_logdetJ", "lnpsi")), strict=True
+    ):
         zeta, J = structured(flow, jnp.asarray(R))
         np.testing.assert_allclose(zeta + shift, z, rtol=0, atol=1e-12)
         np.testing.assert_allclose(0.5 * np.linalg.slogdet(J)[1], half, rtol=0, atol=1e-12)
         # a common shift is a phase, and their determinant is not divided by sqrt(N!)
         phase = np.sum(orbitals.wavevectors[K] @ shift)
         ratio = np.exp(
-            log_psi(Born(orbitals, K, flow), jnp.asarray(R)) + 0.5 * np.sum(np.log(np.arange(1, 30))) + 1j * phase - psi
+            log_psi(Born(orbitals, K, flow), jnp.asarray(R))
+            + 0.5 * np.sum(np.log(np.arange(1, 30)))
+            + 1j * phase
+            - psi
         )
         np.testing.assert_allclose(ratio, 1, rtol=0, atol=1e-10)
 

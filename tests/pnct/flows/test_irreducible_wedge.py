@@ -1,4 +1,6 @@
-"""Flows in turned coordinates: their derivatives and inverse, which momenta share one, and that images have equal energies."""
+"""Flows in turned coordinates: their derivatives and inverse, which momenta share one, and that images have
+equal energies.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,10 @@ CELL = ElectronGas((2, 1), 3).space
 
 def test_derivatives_and_inverse():
     flow, R = Conjugated(small_flow(CELL), TURN), random_positions(CELL)
-    plain = lambda R: small_flow(CELL)(R @ TURN.T) @ TURN  # noqa: E731
+
+    def plain(R):
+        return small_flow(CELL)(R @ TURN.T) @ TURN
+
     expected = jax.jit(lambda R: automatic_derivatives(plain, R))(R)
     for name, x in jax.jit(lambda R: flow_derivatives(flow, R))(R)._asdict().items():
         np.testing.assert_allclose(x, getattr(expected, name), rtol=1e-9, atol=1e-10, err_msg=name)
@@ -36,11 +41,15 @@ def test_derivatives_and_inverse():
 
 @pytest.mark.parametrize("twist", [0.0, 0.25, 0.5, (0.0, 0.25)])
 def test_ordered_momenta(twist):
-    """Momenta that the table's symmetries relate, up to N reciprocal-lattice vectors, become one; g is such a symmetry."""
+    """Momenta that the table's symmetries relate, up to N reciprocal-lattice vectors, become one; g is such a
+    symmetry.
+    """
     gas = ElectronGas((3, 0), 2, twist=twist, cutoff=4.0)
     table, order, unit = gas.orbitals, wedge_map(gas.orbitals), 2 * np.pi / gas.L
     assert (order.exchanges, order.reflections) == (not isinstance(twist, tuple), twist in (0.0, 0.5))
-    P = unit * (3 * np.broadcast_to(twist, 2) + np.stack(np.meshgrid(*[np.arange(-4, 5)] * 2), axis=-1).reshape(-1, 2))
+    P = unit * (
+        3 * np.broadcast_to(twist, 2) + np.stack(np.meshgrid(*[np.arange(-4, 5)] * 2), axis=-1).reshape(-1, 2)
+    )
     g = np.asarray(jax.vmap(order)(jnp.asarray(P)))
     np.testing.assert_allclose(g @ np.swapaxes(g, 1, 2), np.broadcast_to(np.eye(2), g.shape))
     listed = {tuple(k) for k in np.round(table.indices, 6) + 0.0}
@@ -50,13 +59,19 @@ def test_ordered_momenta(twist):
     assert len(classes) == {0.0: 3, 0.25: 6, 0.5: 3}.get(twist, 9)
 
 
-@pytest.mark.parametrize(("make", "twist"), [(by_sector, 0.0), (by_sector, 0.25), (in_irreducible_wedge, 0.0)])
+@pytest.mark.parametrize(
+    ("make", "twist"), [(by_sector, 0.0), (by_sector, 0.25), (in_irreducible_wedge, 0.0)]
+)
 def test_images_have_equal_energies(make, twist):
-    """E_loc of a state and R is that of its image and R turned, where no symmetry but 1 leaves its momentum as it is."""
+    """E_loc of a state and R is that of its image and R turned, where no symmetry but 1 leaves its momentum
+    as it is.
+    """
     gas = ElectronGas((5, 0), 2, rs=2.0, twist=twist, cutoff=6.0)
     rng = np.random.default_rng(3)
     flows = make(gas.orbitals, ferminet(gas.space, depth=2, width=4))(random.key(0))
-    flows = jax.tree.map(lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape)) if isinstance(x, jax.Array) else x, flows)
+    flows = jax.tree.map(
+        lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape)) if isinstance(x, jax.Array) else x, flows
+    )
     n = np.round(gas.orbitals.indices - twist).astype(int)
     place = {tuple(k): i for i, k in enumerate(n.tolist())}
     g = np.array([[0, 1], [1, 0]] if twist else [[0, -1], [1, 0]])
@@ -78,5 +93,7 @@ def test_one_flow_stays_as_it_is_where_there_are_no_reflections_and_keeps_its_pr
         gas = ElectronGas((5, 0), 2, twist=twist, cutoff=6.0)
         flow = in_irreducible_wedge(gas.orbitals, ferminet(gas.space, depth=1, width=4))(random.key(0))(P)
         assert isinstance(flow, Conjugated) == turned
-        single = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, flow)
+        single = jax.tree.map(
+            lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, flow
+        )
         assert Born(gas.orbitals, gas.ground_state, single).dtype == jnp.float32

@@ -1,4 +1,6 @@
-"""A flow for every symmetry sector: one flow at first, flows with the symmetry, orthonormal states with its quantum numbers."""
+"""A flow for every symmetry sector: one flow at first, flows with the symmetry, orthonormal states with its
+quantum numbers.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,9 @@ def flow_of(system):
 def random_flows(system, spread=0.2, orbitals=None):
     """Flows with random parameters and random slopes."""
     rng, make = np.random.default_rng(7), by_sector(orbitals or system.orbitals, flow_of(system))
-    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0)))
+    return jax.tree.map(
+        lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0))
+    )
 
 
 def images(system, flows, states, R):
@@ -52,16 +56,24 @@ def test_one_flow_at_first(system):
 
 @pytest.mark.parametrize("num_electrons", [(2, 0), (1, 1)])
 def test_orthonormal_in_a_cell(num_electrons):
-    """<Psi_K|Psi_K'> = delta by quadrature over both electrons of a 2D cell, for states of equal and other momenta and parities.
+    """<Psi_K|Psi_K'> = delta by quadrature over both electrons of a 2D cell, for states of equal and other
+    momenta and parities.
 
     The cusp at r = 0 leaves an error of third order in the spacing of r; that of the centre of mass is exact.
     """
     gas = ElectronGas(num_electrons, 2, twist=0.25, cutoff=2.0)
     orbitals = spin_adapted(gas.orbitals)
     flows = random_flows(gas, 0.1, orbitals)
-    Ks = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 4)] if num_electrons == (2, 0) else [(0, 0), (0, 1), (1, 0), (1, 2), (0, 3)]
+    Ks = (
+        [(0, 1), (0, 2), (1, 2), (0, 3), (1, 4)]
+        if num_electrons == (2, 0)
+        else [(0, 0), (0, 1), (1, 0), (1, 2), (0, 3)]
+    )
     points, centres = 40, 5
-    grid = lambda n: np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 2, indexing="ij"), axis=-1).reshape(-1, 2)  # noqa: E731
+
+    def grid(n):
+        return np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+
     r, centre = gas.L * grid(points), gas.L * grid(centres)
     R = jnp.asarray(np.stack([centre[:, None] + r, centre[:, None] + 0 * r], axis=2))
 
@@ -77,7 +89,9 @@ def test_orthonormal_in_a_cell(num_electrons):
 
 
 def test_a_flow_for_each_parity():
-    """The singlet and the triplet of equal momentum have flows of their own, which do not change under a flip of all spins."""
+    """The singlet and the triplet of equal momentum have flows of their own, which do not change under a flip
+    of all spins.
+    """
     gas = ElectronGas((2, 2), 2, twist=0.25, cutoff=4.0)
     orbitals = spin_adapted(gas.orbitals)
     flows, R = random_flows(gas, orbitals=orbitals), random.normal(random.key(1), (4, 2))
@@ -88,10 +102,15 @@ def test_a_flow_for_each_parity():
 
 
 def test_only_the_momentum_of_relative_motion_counts():
-    """Equal flows for equal P, and where all electrons gain one reciprocal-lattice vector; others for others."""
+    """Equal flows for equal P, and where all electrons gain one reciprocal-lattice vector; others
+    for others.
+    """
     gas = ElectronGas((3, 0), 2, twist=0.25, cutoff=9.0)
     n = np.round(gas.orbitals.indices - 0.25).astype(int).tolist()
-    state = lambda *vectors: [n.index(list(v)) for v in vectors]  # noqa: E731
+
+    def state(*vectors):
+        return [n.index(list(v)) for v in vectors]
+
     ground, others = state((0, 0), (-1, 0), (0, -1)), state((0, 0), (-1, 0), (-1, -1))
     same_P, boosted = state((0, 0), (-1, 1), (0, -2)), state((1, 0), (0, 0), (1, -1))
     zeta = images(gas, random_flows(gas), [ground, same_P, boosted, others], positions(gas))
@@ -113,7 +132,10 @@ def test_turns_with_the_plane(K):
     M = TRAP.orbitals.quantum_numbers(K)
     flow = random_flows(TRAP)(M)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    psi = lambda R: (flow(R), Born(TRAP.orbitals, K, flow).log_psi(R))  # noqa: E731
+
+    def psi(R):
+        return (flow(R), Born(TRAP.orbitals, K, flow).log_psi(R))
+
     zeta, log = jax.jit(lambda R: jax.lax.map(psi, R))(jnp.stack([R, R @ turn, R * jnp.array([1, -1])]))
     np.testing.assert_allclose(zeta[1:], [zeta[0] @ turn, zeta[0] * jnp.array([1, -1])], rtol=0, atol=1e-13)
     np.testing.assert_allclose(np.exp(log[1] - log[0]), np.exp(1j * M[0] * angle), rtol=1e-12)

@@ -20,7 +20,9 @@ def test_recursion_gives_the_hermite_functions():
     phi = np.asarray(hermite_functions(jnp.asarray(X), 30))
     for n in (0, 1, 2, 7, 30):
         norm = math.pi**-0.25 / math.sqrt(2.0**n * math.factorial(n))
-        np.testing.assert_allclose(phi[n], norm * eval_hermite(n, X) * np.exp(-(X**2) / 2), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            phi[n], norm * eval_hermite(n, X) * np.exp(-(X**2) / 2), rtol=0, atol=1e-12
+        )
     np.testing.assert_allclose(phi @ phi.T * (X[1] - X[0]), np.eye(31), rtol=0, atol=1e-2)
     phi32 = hermite_functions(jnp.asarray(X, jnp.float32), 30)
     assert phi32.dtype == jnp.float32
@@ -31,7 +33,9 @@ def test_recursion_gives_the_hermite_functions():
 def test_steps_lie_above_the_density_but_not_far(highest):
     steps = step_envelope(highest)
     x = np.linspace(-steps.edge, steps.edge, 200_001)
-    step = np.minimum((x + steps.edge) / (2 * steps.edge) * steps.heights.shape[1], steps.heights.shape[1] - 1).astype(int)
+    step = np.minimum(
+        (x + steps.edge) / (2 * steps.edge) * steps.heights.shape[1], steps.heights.shape[1] - 1
+    ).astype(int)
     density = np.asarray(hermite_functions(jnp.asarray(x), highest)) ** 2
     assert np.all(steps.heights[:, step] > density)
     mass = np.sum(steps.heights, axis=1) * 2 * steps.edge / steps.heights.shape[1]
@@ -48,13 +52,20 @@ def test_inverse_of_the_distribution_of_the_steps(dtype):
     assert x.dtype == dtype
     width = 2 * steps.edge / steps.heights.shape[1]
     position = (np.asarray(x, float) + steps.edge) / width
-    below = [np.sum(steps.heights[k, :s]) + (p - s) * steps.heights[k, s] for k, s, p in zip(n, step, position, strict=True)]
-    np.testing.assert_allclose(np.array(below) * width / steps.mass[n], u, rtol=0, atol=1e-12 if dtype == jnp.float64 else 2e-5)
+    below = [
+        np.sum(steps.heights[k, :s]) + (p - s) * steps.heights[k, s]
+        for k, s, p in zip(n, step, position, strict=True)
+    ]
+    np.testing.assert_allclose(
+        np.array(below) * width / steps.mass[n], u, rtol=0, atol=1e-12 if dtype == jnp.float64 else 2e-5
+    )
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_proposals_follow_their_envelope(dim):
-    """Proposals weighted with the density over g have the moments of the density, and g is nowhere below it. 5 sigma."""
+    """Proposals weighted with the density over g have the moments of the density, and g is nowhere below it.
+    5 sigma.
+    """
     table = HarmonicTrap((1, 0), dim=dim, cutoff=3).orbitals
     K, shares = jnp.array([0, 3, 5, 3, len(table) - 1]), jnp.array([1.0, 0.2, 2.0, 0.7, 0.4])
     u = random.uniform(random.key(0), (40_000, dim))
@@ -66,7 +77,11 @@ def test_proposals_follow_their_envelope(dim):
     axis = np.linspace(-7, 7, 57)
     grid = jnp.asarray(np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim))
     weight = np.asarray(jnp.abs(table.matrix(K, grid)) ** 2 @ shares)
-    for f in (lambda r: r[:, 0] ** 2, lambda r: jnp.cos(r[:, 1]) * r[:, 0], lambda r: jnp.exp(-jnp.sum(r**2, axis=1))):
+    for f in (
+        lambda r: r[:, 0] ** 2,
+        lambda r: jnp.cos(r[:, 1]) * r[:, 0],
+        lambda r: jnp.exp(-jnp.sum(r**2, axis=1)),
+    ):
         expected = np.sum(f(grid) * weight) / weight.sum()
         off = ratio * (np.asarray(f(r)) - expected)
         assert abs(off.mean()) < 5 * off.std() / np.sqrt(len(off))
@@ -76,23 +91,32 @@ def test_proposals_follow_their_envelope(dim):
 def test_orbitals_are_eigenfunctions(dim):
     trap = HarmonicTrap((1, 0), dim=dim, cutoff=3)
     K, r = jnp.arange(len(trap.orbitals)), jnp.asarray(np.random.default_rng(0).normal(size=(1, dim)))
-    phi = lambda r: trap.orbitals.matrix(K, r)[0]  # noqa: E731
+
+    def phi(r):
+        return trap.orbitals.matrix(K, r)[0]
+
     laplacian = np.einsum("laa->l", np.asarray(jax.jacfwd(jax.jacfwd(phi))(r))[:, 0, :, 0, :])
     h_phi = -laplacian / 2 + np.sum(r**2) / 2 * phi(r)
     np.testing.assert_allclose(h_phi, trap.orbital_energies * phi(r), rtol=0, atol=1e-12)
 
 
 def test_angular_momentum():
-    """phi(turned r) = exp(i m angle) phi(r): by descending |m|, m > 0 before m < 0; orthonormal at equal quanta."""
+    """phi(turned r) = exp(i m angle) phi(r): by descending |m|, m > 0 before m < 0; orthonormal at equal
+    quanta.
+    """
     trap = HarmonicTrap((1, 0), cutoff=4)
     U = trap.orbitals.coefficients
-    np.testing.assert_allclose((U.conj() @ U.T) * (trap.shell_index[:, None] == trap.shell_index), np.eye(15), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        (U.conj() @ U.T) * (trap.shell_index[:, None] == trap.shell_index), np.eye(15), rtol=0, atol=1e-14
+    )
     r, K, angle = jnp.array([[0.7, -0.4]]), jnp.arange(15), 0.3
     turn = jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
     m = np.array([0, 1, -1, 2, -2, 0, 3, -3, 1, -1, 4, -4, 2, -2, 0])
     assert trap.orbitals.angular_momenta.tolist() == m.tolist()
     phi = trap.orbitals.matrix(K, r)[0]
-    np.testing.assert_allclose(trap.orbitals.matrix(K, r @ turn)[0], np.exp(1j * m * angle) * phi, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        trap.orbitals.matrix(K, r @ turn)[0], np.exp(1j * m * angle) * phi, rtol=0, atol=1e-13
+    )
 
 
 def test_order_of_the_table():

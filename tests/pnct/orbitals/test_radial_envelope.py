@@ -1,4 +1,6 @@
-"""RadialEnvelope above the densities of oscillator orbitals: the densities themselves, bounds, and the distribution of proposals."""
+"""RadialEnvelope above the densities of oscillator orbitals: the densities themselves, bounds, and the
+distribution of proposals.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,9 @@ from pnct.systems.harmonic_trap import HarmonicTrap
 
 def table(cutoff):
     orbitals = HarmonicTrap((1, 0), cutoff=cutoff).orbitals
-    return orbitals, radial_envelope(tuple(orbitals.num_quanta.tolist()), tuple(orbitals.angular_momenta.tolist()))
+    return orbitals, radial_envelope(
+        tuple(orbitals.num_quanta.tolist()), tuple(orbitals.angular_momenta.tolist())
+    )
 
 
 def test_recursion_gives_the_laguerre_functions():
@@ -22,7 +26,9 @@ def test_recursion_gives_the_laguerre_functions():
         f = laguerre_functions(s, m, 8)
         for n in (0, 1, 2, 8):
             norm = np.exp((gammaln(n + 1) - gammaln(n + m + 1)) / 2)
-            np.testing.assert_allclose(f[n], norm * s ** (m / 2) * np.exp(-s / 2) * eval_genlaguerre(n, m, s), atol=1e-12)
+            np.testing.assert_allclose(
+                f[n], norm * s ** (m / 2) * np.exp(-s / 2) * eval_genlaguerre(n, m, s), atol=1e-12
+            )
 
 
 @pytest.mark.parametrize("cutoff", [0, 3, 14])
@@ -33,7 +39,12 @@ def test_rings_lie_above_the_density_but_not_far(cutoff):
     density = np.abs(np.asarray(orbitals.matrix(jnp.arange(len(orbitals)), points))).T ** 2
     height = rings.heights[:, (r / rings.edge * rings.heights.shape[1]).astype(int)]
     assert np.all(height > density)
-    mass = rings.heights @ (2 * np.arange(rings.heights.shape[1]) + 1) * np.pi * (rings.edge / rings.heights.shape[1]) ** 2
+    mass = (
+        rings.heights
+        @ (2 * np.arange(rings.heights.shape[1]) + 1)
+        * np.pi
+        * (rings.edge / rings.heights.shape[1]) ** 2
+    )
     assert np.all(mass > 1) and np.all(mass < 1.3)
 
 

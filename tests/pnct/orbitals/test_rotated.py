@@ -29,9 +29,15 @@ def plane():
 
 def test_at_first_the_table():
     trap = HarmonicTrap((2, 1), cutoff=5)
-    orbitals, r, K = rotated_orbitals(trap.orbitals)(random.key(0)), random.normal(random.key(1), (4, 2)), jnp.arange(21)
+    orbitals, r, K = (
+        rotated_orbitals(trap.orbitals)(random.key(0)),
+        random.normal(random.key(1), (4, 2)),
+        jnp.arange(21),
+    )
     assert orbitals.angles.shape == (2, 8) and len(orbitals) == 21 and orbitals.space == trap.space
-    np.testing.assert_allclose(orbitals.of_species(1).matrix(K, r), trap.orbitals.matrix(K, r), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        orbitals.of_species(1).matrix(K, r), trap.orbitals.matrix(K, r), rtol=0, atol=1e-14
+    )
 
 
 def test_orthonormal_and_of_one_angular_momentum():
@@ -43,7 +49,10 @@ def test_orthonormal_and_of_one_angular_momentum():
     for chi in (up, down):
         np.testing.assert_allclose(chi.conj().T * weights @ chi, np.eye(21), rtol=0, atol=1e-12)
         overlap = np.abs(np.asarray(trap.orbitals.matrix(K, points)).conj().T * weights @ chi)
-        assert np.all(overlap[m[:, None] != m] < 1e-12) and np.max(overlap[(m[:, None] == m) & ~np.eye(21, dtype=bool)]) > 0.2
+        assert (
+            np.all(overlap[m[:, None] != m] < 1e-12)
+            and np.max(overlap[(m[:, None] == m) & ~np.eye(21, dtype=bool)]) > 0.2
+        )
     by_state = {(q, l): k for k, (q, l) in enumerate(zip(trap.shell_index.tolist(), m.tolist(), strict=True))}
     reversed_in_time = [by_state[q, -l] for q, l in by_state]
     np.testing.assert_allclose(up[:, reversed_in_time], up.conj(), rtol=0, atol=1e-12)
@@ -54,10 +63,20 @@ def test_drawn_exactly(K):
     """<sum_i f(r_i)> of the determinant within five standard errors of the integral."""
     trap = HarmonicTrap((len(K), 0), cutoff=4)
     orbitals, (points, weights) = mixed(trap), plane()
-    draw = jax.jit(lambda keys: jax.lax.map(lambda k: Determinantal(orbitals, jnp.array(K)).sample(seed=k), keys, batch_size=64))
+    draw = jax.jit(
+        lambda keys: jax.lax.map(
+            lambda k: Determinantal(orbitals, jnp.array(K)).sample(seed=k), keys, batch_size=64
+        )
+    )
     R = np.asarray(draw(random.split(random.key(0), 1024)))
-    density = weights * np.sum(np.abs(np.asarray(orbitals.of_species(0).matrix(jnp.array(K), points))) ** 2, axis=1)
-    for f in (lambda r: np.exp(-np.sum(r**2, axis=-1)), lambda r: r[..., 0] ** 2, lambda r: np.cos(r[..., 0] + 2 * r[..., 1])):
+    density = weights * np.sum(
+        np.abs(np.asarray(orbitals.of_species(0).matrix(jnp.array(K), points))) ** 2, axis=1
+    )
+    for f in (
+        lambda r: np.exp(-np.sum(r**2, axis=-1)),
+        lambda r: r[..., 0] ** 2,
+        lambda r: np.cos(r[..., 0] + 2 * r[..., 1]),
+    ):
         found = f(R).sum(axis=1)
         assert abs(found.mean() - density @ f(np.asarray(points))) < 5 * found.std() / np.sqrt(len(found))
 
@@ -71,7 +90,9 @@ def test_local_energy_against_finite_differences():
     batch = np.stack([R + c * steps for c in (-2, -1, 0, 1, 2)])
     log = np.asarray(jax.jit(lambda R: jax.lax.map(jax.vmap(born.log_psi), R))(batch))
     laplacian = np.sum(np.array([-1, 16, -30, 16, -1]) @ np.exp(log - log[2, 0])) / (12 * h**2)
-    np.testing.assert_allclose(jax.jit(lambda R: hamiltonian(trap)(born, R))(R).kinetic, -laplacian / 2, rtol=1e-4)
+    np.testing.assert_allclose(
+        jax.jit(lambda R: hamiltonian(trap)(born, R))(R).kinetic, -laplacian / 2, rtol=1e-4
+    )
 
 
 def test_three_dimensions_stay_as_they_are():

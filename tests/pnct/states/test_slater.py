@@ -45,7 +45,8 @@ def test_is_the_sum_over_permutations(gas):
     for i in gas.space.species:
         phases, n = zeta[i] @ k[K[i]].T, len(K[i])
         terms = [
-            np.linalg.det(np.eye(n)[list(p)]) * np.exp(1j * sum(phases[range(n), p])) for p in itertools.permutations(range(n))
+            np.linalg.det(np.eye(n)[list(p)]) * np.exp(1j * sum(phases[range(n), p]))
+            for p in itertools.permutations(range(n))
         ]
         phi *= sum(terms) / np.sqrt(math.factorial(n)) / gas.L ** (n * gas.dim / 2)
     assert np.isclose(wave(log_det(gas.orbitals, K, zeta)), phi, rtol=1e-12)
@@ -60,7 +61,9 @@ def test_derivatives_are_those_of_log_det(gas):
     @jax.jit
     def automatic(zeta):
         """Reverse mode for s, forward over reverse for S."""
-        real, phase = (jax.grad(lambda z, i=i: as_pair(slater.log_det(gas.orbitals, K, z))[i]) for i in (0, 1))
+        real, phase = (
+            jax.grad(lambda z, i=i: as_pair(slater.log_det(gas.orbitals, K, z))[i]) for i in (0, 1)
+        )
         return real(zeta) + 1j * phase(zeta), jax.jacfwd(real)(zeta) + 1j * jax.jacfwd(phase)(zeta)
 
     gradient, hessian = automatic(zeta)
@@ -77,7 +80,9 @@ def test_derivatives_are_finite_differences():
     slope = (plus.log_det - minus.log_det) / (2 * h)
     curvature = (plus.gradient - minus.gradient) / (2 * h)
     np.testing.assert_allclose(np.sum(found.gradient * direction), slope, rtol=1e-7)
-    np.testing.assert_allclose(np.einsum("iajb,jb->ia", found.hessian, direction), curvature, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        np.einsum("iajb,jb->ia", found.hessian, direction), curvature, rtol=1e-6, atol=1e-6
+    )
 
 
 @gases

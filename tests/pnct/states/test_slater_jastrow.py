@@ -1,4 +1,6 @@
-"""Slater-Jastrow states are orthonormal, drawn exactly, and free electrons times the factor where the table is filled."""
+"""Slater-Jastrow states are orthonormal, drawn exactly, and free electrons times the factor where the table
+is filled.
+"""
 
 from itertools import product
 
@@ -27,7 +29,9 @@ def states_of(gas, cutoff=2.0, size=0.1, key=0) -> SlaterJastrow:
 
 
 def grid(gas, points):
-    """All points of a grid in the cell, whose mean is the exact one of sums of waves shorter than the grid."""
+    """All points of a grid in the cell, whose mean is the exact one of sums of waves shorter than
+    the grid.
+    """
     axis = np.arange(points) * gas.space.L / points
     return jnp.asarray(np.stack(np.meshgrid(*[axis] * gas.dim, indexing="ij"), axis=-1).reshape(-1, gas.dim))
 
@@ -40,7 +44,9 @@ def test_states_are_orthonormal(twist):
     points = grid(gas, 8)
     both = jnp.stack([jnp.repeat(points, len(points), 0), jnp.tile(points, (len(points), 1))], axis=1)
     Ks = np.array(list(product(range(len(gas.orbitals)), repeat=2)))
-    psi = jax.jit(jax.vmap(lambda K: jnp.exp(jax.vmap(lambda R: slater.log_det(states, K, R))(both))))(jnp.asarray(Ks))
+    psi = jax.jit(jax.vmap(lambda K: jnp.exp(jax.vmap(lambda R: slater.log_det(states, K, R))(both))))(
+        jnp.asarray(Ks)
+    )
     overlaps = psi.conj() @ psi.T * gas.space.L**4 / len(both)
     assert np.ptp(np.abs(psi)) > 0.1 * np.max(np.abs(psi))  # they are not plane waves
     np.testing.assert_allclose(overlaps, np.eye(len(Ks)), atol=1e-12)
@@ -53,7 +59,9 @@ def test_orbitals_are_orthonormal_wherever_the_others_stand(num_electrons, dim):
     A = gas.space.L * random.uniform(random.key(3), (num_electrons[0], dim))
     points = grid(gas, 12)
     chi = states.given(A).matrix(jnp.arange(len(states)), points)
-    np.testing.assert_allclose(chi.conj().T @ chi * gas.space.L**dim / len(points), np.eye(len(states)), atol=1e-12)
+    np.testing.assert_allclose(
+        chi.conj().T @ chi * gas.space.L**dim / len(points), np.eye(len(states)), atol=1e-12
+    )
 
 
 def test_filled_table_is_free_electrons_times_the_factor():
@@ -95,11 +103,15 @@ def test_factor_is_bounded():
 
 @pytest.mark.parametrize("num_electrons", [(1, 1), (3, 3)])
 def test_samples_follow_the_state(num_electrons):
-    """Means over samples, weighted back to free electrons, whose means are known: 1, and 0 of a wave of unlike electrons."""
+    """Means over samples, weighted back to free electrons, whose means are known: 1, and 0 of a wave of
+    unlike electrons.
+    """
     gas = ElectronGas(num_electrons, 2, 1.0, 0.0, 0.25)
     states, K = states_of(gas, cutoff=2.0, size=0.06), jnp.asarray(gas.ground_state)
     z = jax.jit(lambda key: Determinantal(states, K).sample(seed=key, sample_shape=(8192,)))(random.key(5))
-    log_ratio = jax.vmap(lambda R: 2 * (slater.log_det(gas.orbitals, K, R) - slater.log_det(states, K, R)).real)(z)
+    log_ratio = jax.vmap(
+        lambda R: 2 * (slater.log_det(gas.orbitals, K, R) - slater.log_det(states, K, R)).real
+    )(z)
     weight = np.exp(log_ratio)
     up = num_electrons[0]
     wave = np.mean(np.cos(2 * np.pi / gas.space.L * (z[:, :up, None] - z[:, None, up:])[..., 0]), axis=(1, 2))
@@ -115,7 +127,9 @@ def test_state_has_the_total_momentum_of_K():
     for K in ([0, 3, 1, 2, 5], [1, 2, 0, 4, 6]):
         K = jnp.asarray(K)
         change = slater.log_det(states, K, R + shift) - slater.log_det(states, K, R)
-        assert complex(np.exp(change)) == pytest.approx(complex(np.exp(1j * shift @ gas.orbitals.quantum_numbers(K))))
+        assert complex(np.exp(change)) == pytest.approx(
+            complex(np.exp(1j * shift @ gas.orbitals.quantum_numbers(K)))
+        )
 
 
 def test_at_first_the_states_are_determinants():
@@ -136,7 +150,9 @@ def test_the_factor_alone_makes_a_correlation_hole(dtype):
         return pnct.sample("R", dist.Born(states, jnp.asarray(gas.ground_state), Still(jnp.zeros((), dtype))))
 
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=128)
-    start = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float64 else x, vfe.init(random.key(0), gas))
+    start = jax.tree.map(
+        lambda x: x.astype(dtype) if x.dtype == jnp.float64 else x, vfe.init(random.key(0), gas)
+    )
     result = vfe.run(random.key(0), 15, gas, progress_bar=False, init_state=start)
     draws = vfe.evaluate(random.key(1), result.params, 1024, gas)
     energy = draws.kinetic.real + draws.potential
@@ -160,5 +176,7 @@ def test_bad_input():
     gas = ElectronGas((2, 2), 2, 1.0, 0.1)
     with pytest.raises(ValueError, match=r"Expected cutoff >= 1; got 0.5"):
         jastrow(gas.space, 0.5)
-    with pytest.raises(ValueError, match=r"Expected plane waves and a module that jastrow\(cell\) makes; got .* and function"):
+    with pytest.raises(
+        ValueError, match=r"Expected plane waves and a module that jastrow\(cell\) makes; got .* and function"
+    ):
         SlaterJastrow(gas.orbitals, jastrow(gas.space))

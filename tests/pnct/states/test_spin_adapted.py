@@ -1,4 +1,6 @@
-"""Spin-adapted states: their definition, parity, orthonormality, derivatives, and samples. Statistical checks allow 5 sigma."""
+"""Spin-adapted states: their definition, parity, orthonormality, derivatives, and samples. Statistical checks
+allow 5 sigma.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,10 @@ from pnct.systems.electron_gas import ElectronGas
 
 SIGMA = 5
 PAIR = ElectronGas((1, 1), 2, rs=3.0, twist=0.25, cutoff=2.0)
-GASES = {"2D": ElectronGas((2, 2), 2, twist=0.1, cutoff=3.0), "3D": ElectronGas((1, 1), 3, twist=(0.1, 0.2, 0.0), cutoff=3.0)}
+GASES = {
+    "2D": ElectronGas((2, 2), 2, twist=0.1, cutoff=3.0),
+    "3D": ElectronGas((1, 1), 3, twist=(0.1, 0.2, 0.0), cutoff=3.0),
+}
 STATES = {"2D": [[0, 3, 0, 3], [0, 3, 1, 2], [1, 2, 0, 3], [0, 3, 0, 2]], "3D": [[1, 1], [0, 2], [2, 0]]}
 states = pytest.mark.parametrize(("gas", "K"), [(name, K) for name, Ks in STATES.items() for K in Ks])
 
@@ -42,7 +47,10 @@ def test_is_the_combination_of_two_determinants(gas, K):
 def test_derivatives_are_those_of_log_det(gas, K):
     orbitals, K, zeta = spin_adapted(GASES[gas].orbitals), jnp.array(K), random_positions(GASES[gas].space)
     found = jax.jit(slater.derivatives)(orbitals, K, zeta)
-    as_pair = lambda f: lambda x: (f(x).real, f(x).imag)  # noqa: E731
+
+    def as_pair(f):
+        return lambda x: (f(x).real, f(x).imag)
+
     log = as_pair(lambda x: slater.log_det(orbitals, K, x))
     first, second = jax.jit(jax.jacfwd(log))(zeta), jax.jit(jax.jacfwd(jax.jacrev(log)))(zeta)
     np.testing.assert_allclose(found.gradient, first[0] + 1j * first[1], rtol=0, atol=1e-11)
@@ -50,12 +58,19 @@ def test_derivatives_are_those_of_log_det(gas, K):
 
 
 def test_orthonormal():
-    """<Phi_K|Phi_K'> = delta for all states of a small table, by the trapezoidal rule, which is exact here."""
+    """<Phi_K|Phi_K'> = delta for all states of a small table, by the trapezoidal rule, which is
+    exact here.
+    """
     orbitals, M, points = spin_adapted(PAIR.orbitals), len(PAIR.orbitals), 6
     Ks = jnp.array([(a, b) for a in range(M) for b in range(M)])
     axis = np.arange(points) * PAIR.L / points
-    R = jnp.asarray(np.stack(np.meshgrid(*[axis] * 4, indexing="ij"), axis=-1).reshape(-1, 2, 2) + np.array([0.1, 0.4]))
-    state = lambda K: jnp.exp(jax.vmap(lambda R: slater.log_det(orbitals, K, R))(R))  # noqa: E731
+    R = jnp.asarray(
+        np.stack(np.meshgrid(*[axis] * 4, indexing="ij"), axis=-1).reshape(-1, 2, 2) + np.array([0.1, 0.4])
+    )
+
+    def state(K):
+        return jnp.exp(jax.vmap(lambda R: slater.log_det(orbitals, K, R))(R))
+
     phi = np.nan_to_num(jax.jit(lambda Ks: jax.lax.map(state, Ks))(Ks))  # 0 where ln is -inf
     np.testing.assert_allclose(phi.conj() @ phi.T * (PAIR.L / points) ** 4, np.eye(M**2), rtol=0, atol=1e-10)
 
@@ -63,20 +78,36 @@ def test_orthonormal():
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 @pytest.mark.parametrize("K", [(1, 1), (0, 2), (2, 0)])
 def test_samples(K, dtype):
-    """|Phi|^2 = [1 +- cos((k_a - k_b).r)]/V^2, and uniform for equal orbitals: moments of cos(q.r) and of the centre."""
+    """|Phi|^2 = [1 +- cos((k_a - k_b).r)]/V^2, and uniform for equal orbitals: moments of cos(q.r) and of the
+    centre.
+    """
     orbitals, n = spin_adapted(PAIR.orbitals), 16384
-    draw = lambda key: Determinantal(orbitals, jnp.array(K), dtype).sample(seed=key)  # noqa: E731
-    R = np.asarray(jax.jit(lambda keys: jax.lax.map(draw, keys, batch_size=64))(random.split(random.key(0), n)), float)
+
+    def draw(key):
+        return Determinantal(orbitals, jnp.array(K), dtype).sample(seed=key)
+
+    R = np.asarray(
+        jax.jit(lambda keys: jax.lax.map(draw, keys, batch_size=64))(random.split(random.key(0), n)), float
+    )
     q = orbitals.table.wavevectors[K[0]] - orbitals.table.wavevectors[K[1]]
     side = 2 * np.pi / PAIR.L * np.array([1.0, 2.0])
-    phases = np.stack([(R[:, 0] - R[:, 1]) @ q, (R[:, 0] - R[:, 1]) @ (q + side), R[:, 0] @ side, (R[:, 0] + R[:, 1]) @ side])
+    phases = np.stack(
+        [
+            (R[:, 0] - R[:, 1]) @ q,
+            (R[:, 0] - R[:, 1]) @ (q + side),
+            R[:, 0] @ side,
+            (R[:, 0] + R[:, 1]) @ side,
+        ]
+    )
     expected = np.array([{(1, 1): 1.0, (0, 2): 0.5, (2, 0): -0.5}[K], 0, 0, 0])
     values = np.cos(phases)
     assert np.all(np.abs(values.mean(axis=1) - expected) <= SIGMA * values.std(axis=1) / np.sqrt(n) + 1e-6)
 
 
 def test_exchange_splits_singlet_and_triplet():
-    """<V> of the even and of the odd state differ by 2 v(k_a - k_b)/V, in 2D v = 2 pi/q, in units of 1/r_s."""
+    """<V> of the even and of the odd state differ by 2 v(k_a - k_b)/V, in 2D v = 2 pi/q, in units
+    of 1/r_s.
+    """
     orbitals = spin_adapted(PAIR.orbitals)
     local = hamiltonian(PAIR)
 
@@ -85,7 +116,9 @@ def test_exchange_splits_singlet_and_triplet():
         born = Born(orbitals, K, Identity())
         return jax.lax.map(lambda key: local(born, born.sample(seed=key)), keys, batch_size=256)
 
-    even, odd = (energies(jnp.array(K), random.split(random.key(i), 16384)) for i, K in enumerate([(0, 2), (2, 0)]))
+    even, odd = (
+        energies(jnp.array(K), random.split(random.key(i), 16384)) for i, K in enumerate([(0, 2), (2, 0)])
+    )
     q = np.linalg.norm(orbitals.table.wavevectors[0] - orbitals.table.wavevectors[2])
     difference = np.mean(even.potential) - np.mean(odd.potential)
     error = np.hypot(np.std(even.potential), np.std(odd.potential)) / 128

@@ -45,7 +45,9 @@ def test_reduced_energies_are_measured_from_the_highest_filled_level():
 
 def test_table_is_ordered_by_energy_then_by_integer_vector():
     n = integer_vectors(2, (0.0, 0.0), 2.0)
-    np.testing.assert_array_equal(n, [[0, 0], [-1, 0], [0, -1], [0, 1], [1, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
+    np.testing.assert_array_equal(
+        n, [[0, 0], [-1, 0], [0, -1], [0, 1], [1, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]]
+    )
     # at twist 1/4 the vectors (-1, 0) and (0, -1) are degenerate only up to rounding
     n = integer_vectors(2, (0.25, 0.25), 0.7)
     np.testing.assert_array_equal(n, [[0, 0], [-1, 0], [0, -1]])
@@ -80,15 +82,24 @@ def test_zero_temperature_has_the_smallest_table():
         ({"theta": [0.1, 0.2]}, "Expected theta to be one number >= 0; got"),
         ({"theta": float("inf")}, "Expected theta >= 0; got inf"),
         ({"cutoff": -1.0}, r"Expected cutoff >= 0; got -1\.0"),
-        ({"num_electrons": (14, 0), "cutoff": 1.0}, r"num_orbitals >= num_electrons; got 7 < 14\. Raise `cutoff`"),
-        ({"twist": (0.1, 0.2)}, r"Expected twist to be one number, or one per axis \(3\); got \(0\.1, 0\.2\)"),
+        (
+            {"num_electrons": (14, 0), "cutoff": 1.0},
+            r"num_orbitals >= num_electrons; got 7 < 14\. Raise `cutoff`",
+        ),
+        (
+            {"twist": (0.1, 0.2)},
+            r"Expected twist to be one number, or one per axis \(3\); got \(0\.1, 0\.2\)",
+        ),
         ({"twist": float("nan")}, "Expected a finite twist; got nan"),
         ({"twist": "a"}, "Expected twist to be one number"),
         ({"dim": 1}, "Expected dim = 2 or 3; got 1"),
         ({"dim": "3"}, "Expected dim = 2 or 3; got '3'"),
         ({"num_electrons": 7}, r"Expected num_electrons = \(up, down\), two whole numbers; got 7"),
         ({"num_electrons": (1, 2, 3)}, r"Expected num_electrons = \(up, down\)"),
-        ({"num_electrons": (0, 0)}, r"Expected num_electrons = \(up, down\) >= 0 and not both 0; got \(0, 0\)"),
+        (
+            {"num_electrons": (0, 0)},
+            r"Expected num_electrons = \(up, down\) >= 0 and not both 0; got \(0, 0\)",
+        ),
         ({"num_electrons": (-1, 3)}, r"Expected num_electrons = \(up, down\) >= 0"),
         ({"num_electrons": (2.5, 1)}, r"Expected num_electrons = \(up, down\)"),
     ],
@@ -105,14 +116,19 @@ def test_one_compilation_serves_all_densities_and_temperatures():
     def beta_and_energies(gas):
         return gas.beta, gas.reduced_energies, gas.orbital_energies
 
-    gases = [ElectronGas((5, 2), dim=2, rs=rs, theta=theta, cutoff=6.0) for rs, theta in ((1.0, 0.1), (5.0, 0.5), (2.0, 0.0))]
+    gases = [
+        ElectronGas((5, 2), dim=2, rs=rs, theta=theta, cutoff=6.0)
+        for rs, theta in ((1.0, 0.1), (5.0, 0.5), (2.0, 0.0))
+    ]
     for gas in gases:
         beta, b, e = beta_and_energies(gas)
         assert beta == pytest.approx(gas.beta)
         np.testing.assert_allclose(b, gas.reduced_energies, rtol=1e-12)
         np.testing.assert_allclose(e, gas.orbital_energies, rtol=1e-12)
     assert beta_and_energies._cache_size() == 1
-    assert np.isfinite(jax.grad(lambda theta: eqx.tree_at(lambda g: g.theta, gases[0], theta).reduced_energies[0].sum())(0.1))
+    assert np.isfinite(
+        jax.grad(lambda theta: eqx.tree_at(lambda g: g.theta, gases[0], theta).reduced_energies[0].sum())(0.1)
+    )
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -128,6 +144,8 @@ def test_any_gas_has_a_sorted_table_that_holds_its_ground_state(dim, n, theta, t
     assert np.all(np.diff(e) >= -1e-9)
     assert len(np.unique(gas.orbitals.indices, axis=0)) == len(e) >= max(n)
     assert np.ptp(q[gas.shell_index == gas.shell_index[-1]]) < 1e-8
-    assert all(np.isfinite(b).all() and b[k - 1] == 0 for b, k in zip(gas.reduced_energies, n, strict=True) if k)
+    assert all(
+        np.isfinite(b).all() and b[k - 1] == 0 for b, k in zip(gas.reduced_energies, n, strict=True) if k
+    )
     # no orbital of the last level was left out
     assert len(integer_vectors(dim, gas.twist, gas.cutoff)) == len(e)

@@ -33,7 +33,9 @@ def test_madelung_constants():
 @dims
 def test_one_electron_feels_its_images(dim):
     space = cell_of(dim, (1, 0))
-    assert np.isclose(energy(ewald(space), random_positions(space)), madelung(dim) / (2 * space.L), rtol=1e-11)
+    assert np.isclose(
+        energy(ewald(space), random_positions(space)), madelung(dim) / (2 * space.L), rtol=1e-11
+    )
 
 
 @dims
@@ -81,9 +83,15 @@ def about_the_origin(dim, L, order):
     x, weight = np.polynomial.legendre.leggauss(order)
     u, u_weight = (x + 1) * L / 4, weight * L / 4
     grids = np.meshgrid(u, *[x] * (dim - 1), indexing="ij")
-    weights = np.prod(np.meshgrid(u_weight * u ** (dim - 1), *[weight] * (dim - 1), indexing="ij"), axis=0).ravel()
-    pyramid = grids[0].ravel()[:, None] * np.stack([np.ones(weights.size), *(g.ravel() for g in grids[1:])], axis=-1)
-    points = np.concatenate([sign * np.roll(pyramid, axis, axis=-1) for axis in range(dim) for sign in (1, -1)])
+    weights = np.prod(
+        np.meshgrid(u_weight * u ** (dim - 1), *[weight] * (dim - 1), indexing="ij"), axis=0
+    ).ravel()
+    pyramid = grids[0].ravel()[:, None] * np.stack(
+        [np.ones(weights.size), *(g.ravel() for g in grids[1:])], axis=-1
+    )
+    points = np.concatenate(
+        [sign * np.roll(pyramid, axis, axis=-1) for axis in range(dim) for sign in (1, -1)]
+    )
     return points, np.tile(weights, 2 * dim)
 
 
@@ -95,7 +103,10 @@ def test_hartree_fock(dim, reference):
     """
     points, weights = about_the_origin(dim, 1.0, {2: 40, 3: 22}[dim])
     pair = ewald(Cell((2, 0), dim, 1.0))
-    at = lambda r: pair(jnp.stack([jnp.zeros_like(r), r]))  # noqa: E731
+
+    def at(r):
+        return pair(jnp.stack([jnp.zeros_like(r), r]))
+
     v = np.asarray(jax.jit(lambda r: jax.lax.map(at, r, batch_size=512))(points)) - madelung(dim)
     assert abs(v @ weights) < 1e-9
 

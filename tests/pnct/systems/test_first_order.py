@@ -32,12 +32,16 @@ def test_ideal_average_of_the_potential(reference):
             continue
         gas = ElectronGas((n, 0), int(row["dim"]), 1.0, float(row["theta"]), float(row["twist"]))
         gas = ElectronGas((n, 0), gas.dim, 1.0, gas.theta, gas.twist, cutoff=gas.cutoff + 4)
-        assert 2 * first_order_bound(gas).potential / n == pytest.approx(float(row["V_rs_per_electron_Ry"]), abs=3e-5)
+        assert 2 * first_order_bound(gas).potential / n == pytest.approx(
+            float(row["V_rs_per_electron_Ry"]), abs=3e-5
+        )
 
 
 def test_closed_shells_at_zero_temperature_are_hartree_fock(reference):
     for row in rows(reference / "hartree_fock.csv"):
-        gas = ElectronGas((int(row["n_up"]), int(row["n_dn"])), int(row["dim"]), 2.0, 0.0, float(row["twist"]))
+        gas = ElectronGas(
+            (int(row["n_up"]), int(row["n_dn"])), int(row["dim"]), 2.0, 0.0, float(row["twist"])
+        )
         bound = first_order_bound(gas)
         assert bound.entropy == pytest.approx(0, abs=1e-12)
         assert 4 * bound.kinetic / gas.N == pytest.approx(float(row["K_rs2_per_electron_Ha"]), rel=1e-7)

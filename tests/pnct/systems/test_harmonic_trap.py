@@ -19,7 +19,9 @@ SIGMA = 5
 
 def random_flow(make, spread):
     rng = np.random.default_rng(7)
-    return jax.tree.map(lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0)))
+    return jax.tree.map(
+        lambda x: jnp.asarray(spread * rng.normal(size=x.shape)), jax.eval_shape(make, random.key(0))
+    )
 
 
 def z_scores(samples, expected):
@@ -29,8 +31,13 @@ def z_scores(samples, expected):
 
 @pytest.mark.parametrize(("dim", "beta"), [(2, 1.0), (2, 5.0), (3, 2.0)])
 def test_ideal_dot(dim, beta):
-    """One and two fermions in closed form: Z_1 = (2 sinh(beta/2))^-dim, Z_2 = (Z_1(beta)^2 - Z_1(2 beta))/2."""
-    Z1 = lambda beta: (2 * np.sinh(beta / 2)) ** -dim  # noqa: E731
+    """One and two fermions in closed form: Z_1 = (2 sinh(beta/2))^-dim, Z_2 = (Z_1(beta)^2 -
+    Z_1(2 beta))/2.
+    """
+
+    def Z1(beta):
+        return (2 * np.sinh(beta / 2)) ** -dim
+
     F1, F2 = -np.log(Z1(beta)) / beta, -np.log((Z1(beta) ** 2 - Z1(2 * beta)) / 2) / beta
     for num_electrons, F in (((1, 0), F1), ((2, 0), F2), ((1, 1), 2 * F1), ((2, 1), F2 + F1)):
         trap = HarmonicTrap(num_electrons, beta=beta, dim=dim)
@@ -42,10 +49,16 @@ def test_ideal_dot(dim, beta):
 
 @pytest.mark.parametrize("K", [[0, 2], [0, 1, 2], [1, 4, 7]])
 def test_density_and_pair_density_of_free_fermions(K):
-    """<sum_i f(r_i)> and <sum_{i != j} f(r_i) g(r_j)> by Wick's theorem, matrix elements by Gauss-Hermite quadrature."""
+    """<sum_i f(r_i)> and <sum_{i != j} f(r_i) g(r_j)> by Wick's theorem, matrix elements by Gauss-Hermite
+    quadrature.
+    """
     trap = HarmonicTrap((len(K), 0), cutoff=4)
     orbitals = trap.orbitals
-    draw = jax.jit(lambda keys: jax.lax.map(lambda k: Determinantal(orbitals, jnp.array(K)).sample(seed=k), keys, batch_size=64))
+    draw = jax.jit(
+        lambda keys: jax.lax.map(
+            lambda k: Determinantal(orbitals, jnp.array(K)).sample(seed=k), keys, batch_size=64
+        )
+    )
     R = np.asarray(draw(random.split(random.key(0), 8192)))
     assert np.all(np.isfinite(R))
 
@@ -62,7 +75,9 @@ def test_density_and_pair_density_of_free_fermions(K):
 
     for f, A in zip(observables, elements, strict=True):
         assert abs(z_scores(f(R).sum(axis=1), np.trace(A).real)) < SIGMA
-    for (f, A), (g, B) in itertools.combinations_with_replacement(list(zip(observables, elements, strict=True)), 2):
+    for (f, A), (g, B) in itertools.combinations_with_replacement(
+        list(zip(observables, elements, strict=True)), 2
+    ):
         pairs = f(R).sum(axis=1) * g(R).sum(axis=1) - (f(R) * g(R)).sum(axis=1)
         assert abs(z_scores(pairs, (np.trace(A) * np.trace(B) - np.trace(A @ B)).real)) < SIGMA
 
@@ -73,11 +88,15 @@ def test_free_electrons_have_no_variance():
     K = jnp.array([1, 6, 3])
     flow = jax.tree.map(jnp.zeros_like, random_flow(continuous(trap.space, width=3), 1.0))
     R = random.normal(random.key(0), (3, 2))
-    local = jax.jit(lambda coulomb, R: hamiltonian(trap, coulomb)(Born(trap.orbitals, K, flow), R), static_argnums=0)
+    local = jax.jit(
+        lambda coulomb, R: hamiltonian(trap, coulomb)(Born(trap.orbitals, K, flow), R), static_argnums=0
+    )
     free, interacting = local(False, R), local(True, R)
     np.testing.assert_allclose(free.total, np.sum(trap.orbital_energies[np.asarray(K)]), rtol=1e-12)
     distances = [np.linalg.norm(R[i] - R[j]) for i, j in itertools.combinations(range(3), 2)]
-    np.testing.assert_allclose(interacting.total - free.total, 3 * np.sum(1 / np.array(distances)), rtol=1e-12)
+    np.testing.assert_allclose(
+        interacting.total - free.total, 3 * np.sum(1 / np.array(distances)), rtol=1e-12
+    )
     assert (free.log_det_jacobian, free.det_sign) == (0, 1)
 
 
@@ -104,21 +123,34 @@ def test_local_energy_against_finite_differences(make, tolerance):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_electrons", [(2, 0), (1, 1)])
 def test_orthonormal(num_electrons):
-    """<Psi_K|Psi_K'> = delta by quadrature in all four coordinates, for states of the same and of other angular momenta, which
-    have flows of their own; the cusp at coalescence leaves 2e-3.
+    """<Psi_K|Psi_K'> = delta by quadrature in all four coordinates, for states of the same and of other
+    angular momenta, which have flows of their own; the cusp at coalescence leaves 2e-3.
     """
     trap = HarmonicTrap(num_electrons, cutoff=3)
-    flow, rng = separated_centre_of_mass(trap.space, continuous(trap.space, depth=1, width=5, steps=8)), np.random.default_rng(7)
-    flows = jax.tree.map(lambda x: 0.2 * rng.normal(size=x.shape), by_sector(trap.orbitals, flow)(random.key(0)))
+    flow, rng = (
+        separated_centre_of_mass(trap.space, continuous(trap.space, depth=1, width=5, steps=8)),
+        np.random.default_rng(7),
+    )
+    flows = jax.tree.map(
+        lambda x: 0.2 * rng.normal(size=x.shape), by_sector(trap.orbitals, flow)(random.key(0))
+    )
     orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
     orbitals = eqx.tree_at(lambda mixed: mixed.angles, orbitals, orbitals.angles + 3.0)
     Ks = jnp.array([[0, 1], [2, 3], [0, 2], [1, 2], [0, 4]])  # M = 1, 1, -1, 0, -2
     axis = np.linspace(-5.5, 5.5, 21)
     R = np.stack(np.meshgrid(*[axis] * 4, indexing="ij"), axis=-1).reshape(-1, 21, 2, 2)
-    psi = lambda R: jax.vmap(lambda K: jnp.exp(Born(orbitals, K, flows(orbitals.quantum_numbers(K))).log_psi(R)))(Ks)  # noqa: E731
-    psi = np.asarray(jax.jit(lambda R: jax.lax.map(jax.vmap(psi), R))(R)).reshape(-1, len(Ks))
+
+    def amplitudes(R):
+        return jax.vmap(lambda K: jnp.exp(Born(orbitals, K, flows(orbitals.quantum_numbers(K))).log_psi(R)))(
+            Ks
+        )
+
+    psi = np.asarray(jax.jit(lambda R: jax.lax.map(jax.vmap(amplitudes), R))(R)).reshape(-1, len(Ks))
     moved = jax.jit(lambda R: [flows(orbitals.quantum_numbers(Ks[i]))(R) - R for i in (0, 3, 4)])(R[3000, 7])
-    farthest = lambda x: np.max(np.abs(x), axis=(1, 2))  # noqa: E731
+
+    def farthest(x):
+        return np.max(np.abs(x), axis=(1, 2))
+
     assert np.min(farthest(np.array(moved))) > 0.05 and np.min(farthest(np.diff(moved, axis=0))) > 0.02
     overlap = psi.conj().T @ psi * (axis[1] - axis[0]) ** 4
     np.testing.assert_allclose(overlap, np.eye(len(Ks)), rtol=0, atol=2e-3)
@@ -135,7 +167,10 @@ def test_compiles_once_for_all_couplings_and_temperatures():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cutoff": 1, "num_electrons": (4, 0)}, r"Expected num_orbitals >= num_electrons; got 3 < 4\. Raise `cutoff`"),
+        (
+            {"cutoff": 1, "num_electrons": (4, 0)},
+            r"Expected num_orbitals >= num_electrons; got 3 < 4\. Raise `cutoff`",
+        ),
         ({"coupling": -1.0}, r"Expected coupling >= 0; got -1\.0"),
         ({"beta": 0.0}, r"Expected beta > 0; got 0\.0"),
         ({"beta": -2.0}, r"Expected beta > 0; got -2\.0"),

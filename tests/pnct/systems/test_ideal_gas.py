@@ -23,7 +23,9 @@ def rows_of(reference):
 
 def gas_of(row, cutoff=None):
     n = int(row["n_up"]), int(row["n_dn"])
-    return ElectronGas(n, int(row["dim"]), rs=1.0, theta=float(row["theta"]), twist=float(row["twist"]), cutoff=cutoff)
+    return ElectronGas(
+        n, int(row["dim"]), rs=1.0, theta=float(row["theta"]), twist=float(row["twist"]), cutoff=cutoff
+    )
 
 
 def check_row(row):
@@ -81,7 +83,13 @@ def test_occupations_sum_to_the_electrons():
 
 @pytest.mark.parametrize(
     ("num_electrons", "dim", "degeneracy"),
-    [((5, 0), 2, 1), ((3, 0), 2, math.comb(4, 2)), ((7, 0), 3, 1), ((4, 2), 3, math.comb(6, 3) * 6), ((1, 0), 3, 1)],
+    [
+        ((5, 0), 2, 1),
+        ((3, 0), 2, math.comb(4, 2)),
+        ((7, 0), 3, 1),
+        ((4, 2), 3, math.comb(6, 3) * 6),
+        ((1, 0), 3, 1),
+    ],
 )
 def test_zero_temperature_entropy_is_the_logarithm_of_the_degeneracy(num_electrons, dim, degeneracy):
     gas = ElectronGas(num_electrons, dim, theta=0.0)
@@ -94,16 +102,22 @@ def test_zero_temperature_entropy_is_the_logarithm_of_the_degeneracy(num_electro
 
 def test_the_energy_is_the_slope_of_the_free_energy():
     """E = d(beta F)/d beta, by central differences of theta."""
-    free = {t: ideal_gas(ElectronGas((13, 0), 2, rs=1.0, theta=t, cutoff=30.0)) for t in (0.2999, 0.3, 0.3001)}
+    free = {
+        t: ideal_gas(ElectronGas((13, 0), 2, rs=1.0, theta=t, cutoff=30.0)) for t in (0.2999, 0.3, 0.3001)
+    }
     beta = {t: 1 / (t * ElectronGas((13, 0), 2, rs=1.0).E_F) for t in free}
     low, mid, high = free
-    slope = (beta[high] * free[high].free_energy - beta[low] * free[low].free_energy) / (beta[high] - beta[low])
+    slope = (beta[high] * free[high].free_energy - beta[low] * free[low].free_energy) / (
+        beta[high] - beta[low]
+    )
     assert slope == pytest.approx(free[mid].energy, rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_gradients_are_finite(dtype):
-    """Also where an orbital or a whole row of the table cannot be reached, and at the bound of the reduced energies."""
+    """Also where an orbital or a whole row of the table cannot be reached, and at the bound of the reduced
+    energies.
+    """
     b = jnp.asarray([-200.0, -3.0, 0.0, 0.0, 1.0, 200.0], dtype)
     for n in (1, 3, 6):
         jacobian = jax.jit(jax.jacrev(conditional_table), static_argnums=1)(b, n)
