@@ -21,8 +21,6 @@ from pnct.inference.optimisation.gradients import (
     classical_scores,
     gradient,
     quantum_scores,
-    total,
-    weighted_mean,
 )
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.fingerprint import describe_run
@@ -38,8 +36,9 @@ from pnct.inference.sampling.parallel import (
     replicated,
 )
 from pnct.inference.training import failures
-from pnct.inference.training.loop import Info, RunResult, TrainState, apply_update, train
+from pnct.inference.training.loop import RunResult, train
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
+from pnct.inference.training.step import Info, TrainState, apply_update, step_info
 from pnct.validation import checked_integer
 
 
@@ -140,7 +139,7 @@ class VariationalFreeEnergy(eqx.Module):
             state, updates, opt_state, key, sites.quantum_params, finite, folded
         )
         return gathered(
-            (state, _info(walkers, sites, temperature, stage, backtracked, finite | backtracked)),
+            (state, step_info(walkers, sites, temperature, stage, backtracked, finite | backtracked)),
             self.sharding,
         )
 
@@ -237,36 +236,6 @@ class VariationalFreeEnergy(eqx.Module):
         """How the walkers go through the program."""
         chunk_size = self.chunk_size or default_chunk_size(sites.num_electrons)
         return Batching(self.num_walkers, chunk_size, self.sharding)
-
-
-def _info(walker, sites, temperature, stage, backtracked, updated) -> Info:
-    valid = stage == failures.SOUND
-    energy = (walker.kinetic + walker.potential).real
-    free_energy = temperature * walker.log_prob + energy
-    weight = jnp.where(valid, walker.weight, 0.0)
-    mean = weighted_mean(free_energy, weight)
-    count = jnp.maximum(jnp.sum(valid), 2)
-    variance = jnp.sum(jnp.where(valid, (weight * (free_energy - mean)) ** 2, 0.0)) / total(weight) ** 2
-    where, replaced = failures.first_failures_or_replaced(sites, walker, stage)
-    first = jnp.argmax(where != failures.SOUND)
-    return Info(
-        free_energy=mean,
-        free_energy_error=jnp.sqrt(variance * count / (count - 1)),
-        energy=weighted_mean(energy, weight),
-        kinetic=weighted_mean(walker.kinetic.real, weight),
-        potential=weighted_mean(walker.potential, weight),
-        entropy=-weighted_mean(walker.log_prob, weight),
-        smallest_log_det=jnp.min(jnp.where(valid, walker.log_det_jacobian, jnp.inf)),
-        num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
-        num_failed=jnp.sum(~valid),
-        num_not_inverted=jnp.sum(replaced),
-        failed_walker=jnp.where(where[first] == failures.SOUND, -1, first),
-        failed_stage=where[first],
-        failed_K=walker.K[first],
-        failed_distance=walker.smallest_distance[first],
-        backtracked=backtracked,
-        updated=updated,
-    )
 
 
 @eqx.filter_jit

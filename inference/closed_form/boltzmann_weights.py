@@ -53,14 +53,14 @@ class OccupationOptimum(NamedTuple):
     free_energy_excess: Estimate
 
 
-def occupation_optimum(gas, draws: Draws) -> OccupationOptimum:
+def occupation_optimum(system, draws: Draws) -> OccupationOptimum:
     """From independent draws of p(K), those of `evaluate`, with a site "K". Samples that are not finite are
     left out.
 
     Raises ValueError at T = 0 and where there are fewer than 40 samples.
     """
     K, log_p, y = reduced_free_energies(draws)
-    n = shell_occupations(gas, K)
+    n = shell_occupations(system, K)
     change = mean_of_independent((log_p - log_p.mean()) * (y - y.mean()))
     fold = np.arange(len(y)) % FOLDS
 
@@ -72,13 +72,13 @@ def occupation_optimum(gas, draws: Draws) -> OccupationOptimum:
     return OccupationOptimum(change, Estimate(float(excess(fold >= 0)), float(error), float(len(y))))
 
 
-def shell_energy_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
+def shell_energy_shifts(system, draws: Draws) -> Float[np.ndarray, " levels"]:
     """c_s, in units of T: what to add to the `energy_shifts` of p(K). The better, the more draws there are.
 
     Raises ValueError as occupation_optimum does.
     """
     K, _, y = reduced_free_energies(draws)
-    n = shell_occupations(gas, K)
+    n = shell_occupations(system, K)
     n = n - n.mean(axis=0)
     y = y - y.mean()
     noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
@@ -87,7 +87,7 @@ def shell_energy_shifts(gas, draws: Draws) -> Float[np.ndarray, " levels"]:
 
 
 def fit_shell_energies(
-    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas, name: str = "occupation"
+    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system, name: str = "occupation"
 ) -> Params:
     """The parameters with p(K) moved by `shell_energy_shifts` of num_samples fresh draws, if F or S would
     change by twice its error.
@@ -99,11 +99,11 @@ def fit_shell_energies(
         raise ValueError(
             f"Expected a module '{name}' with energy_shifts among the parameters; got {', '.join(params)}."
         )
-    draws = vfe.evaluate(key, params, num_samples, gas)
-    if all(abs(change.value) < 2 * change.error for change in occupation_optimum(gas, draws)):
+    draws = vfe.evaluate(key, params, num_samples, system)
+    if all(abs(change.value) < 2 * change.error for change in occupation_optimum(system, draws)):
         return params
     old = params[name].energy_shifts
-    new = old + jnp.asarray(shell_energy_shifts(gas, draws), old.dtype)
+    new = old + jnp.asarray(shell_energy_shifts(system, draws), old.dtype)
     return params | {name: eqx.tree_at(lambda occupation: occupation.energy_shifts, params[name], new)}
 
 
@@ -132,9 +132,9 @@ def _explained_variance(n, y) -> float:
     return float(np.mean(fit(half) * fit(~half)))
 
 
-def shell_occupations(gas, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
+def shell_occupations(system, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
     """n_s(K): how many electrons of either spin each level holds."""
-    shells = np.asarray(gas.shell_index)
+    shells = np.asarray(system.shell_index)
     n = np.zeros((len(K), shells.max() + 1))
     for k in K.T:
         n[np.arange(len(K)), shells[k]] += 1
@@ -147,7 +147,7 @@ def fit_untabulated(
     params: Params,
     p_K: TabulatedOccupation,
     num_samples: int,
-    gas,
+    system,
     mixing: str = "ci",
     levels: str = "occupation",
 ) -> Params:
@@ -157,10 +157,10 @@ def fit_untabulated(
     p_K: the law at these parameters.  mixing, levels: the modules with its s_K and its levels. All else stays
     as it is.
     """
-    c = untabulated_shifts(gas, vfe.evaluate(key, params, num_samples, gas), p_K)
+    c = untabulated_shifts(system, vfe.evaluate(key, params, num_samples, system), p_K)
     if not np.any(c):
         return params
-    s = np.asarray(p_K.mixing.log_weights, float) + shell_occupations(gas, p_K.mixing.states) @ c
+    s = np.asarray(p_K.mixing.log_weights, float) + shell_occupations(system, p_K.mixing.states) @ c
 
     def like(x, old):
         return jnp.asarray(x, old.dtype)
@@ -175,15 +175,15 @@ def fit_untabulated(
     }
 
 
-def untabulated_shifts(gas, draws: Draws, p_K: TabulatedOccupation) -> Float[np.ndarray, " levels"]:
+def untabulated_shifts(system, draws: Draws, p_K: TabulatedOccupation) -> Float[np.ndarray, " levels"]:
     """c_s, in units of T; zero where fewer than 40 of the sound draws are listed, or are not."""
     K, _, y = reduced_free_energies(draws)
 
     def number(K):
-        return np.ravel_multi_index(tuple(np.asarray(K).T), (len(gas.orbitals),) * gas.N)
+        return np.ravel_multi_index(tuple(np.asarray(K).T), (len(system.orbitals),) * system.N)
 
     listed = np.isin(number(K), number(p_K.mixing.states))
-    n = shell_occupations(gas, K[~listed])
+    n = shell_occupations(system, K[~listed])
     y = y[~listed] - np.mean(y, where=listed)
     if min(np.sum(listed), len(y)) < MIN_SAMPLES:
         return np.zeros(n.shape[1])

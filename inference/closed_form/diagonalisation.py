@@ -250,9 +250,9 @@ def thermal_weights(
     """
     known = np.isfinite(reduced_energies)
     if not np.any(known):
-        return np.zeros(len(known)), np.zeros(int(p_K.gas.shell_index.max()) + 1)
+        return np.zeros(len(known)), np.zeros(int(p_K.system.shell_index.max()) + 1)
     y = reduced_energies[known]
-    n = shell_occupations(p_K.gas, p_K.mixing.states[known])
+    n = shell_occupations(p_K.system, p_K.mixing.states[known])
     p = np.exp(y.min() - y)
     p /= p.sum()
     wanted = -y - np.asarray(p_K.log_levels(), float)[known]  # of s, were the levels to stay

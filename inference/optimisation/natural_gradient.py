@@ -130,8 +130,10 @@ def natural_gradient(
             )
             for name, step in delta.items():
                 steps[name] = jax.tree.map(
-                    lambda old, new: old + (share * new).astype(old.dtype), steps[name], step
-                )  # noqa: B023
+                    lambda old, new: old + (share * new).astype(old.dtype),  # noqa: B023
+                    steps[name],
+                    step,
+                )
         return jax.tree.map(jnp.negative, steps), NaturalGradientState(state.count + 1, steps, metrics)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -1,6 +1,7 @@
 """The training loop, and what is looked at before, during and after a step."""
 
 from pnct.inference.training.failures import NumericalWarning, TrainingFailedError
-from pnct.inference.training.loop import Info, RunResult, TrainState
+from pnct.inference.training.loop import RunResult
+from pnct.inference.training.step import Info, TrainState
 
 __all__ = ["Info", "NumericalWarning", "RunResult", "TrainState", "TrainingFailedError"]

@@ -26,7 +26,7 @@ from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.runs.run_directory import BEST, stacked, unstacked
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.sites import Params
-from pnct.inference.training.loop import Info, TrainState
+from pnct.inference.training.step import Info, TrainState
 from pnct.validation import checked_integer
 
 Z = 2.0  # standard errors that count as a change

@@ -16,7 +16,8 @@ from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit
 from pnct.inference.closed_form.diagonalisation import diagonalise
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.sites import Params, distribution, read_sites, trace_at_zero
-from pnct.inference.training.loop import Info, RunResult, TrainState
+from pnct.inference.training.loop import RunResult
+from pnct.inference.training.step import Info, TrainState
 from pnct.validation import checked_integer
 
 
@@ -24,7 +25,7 @@ def run_in_rounds(
     vfe: VariationalFreeEnergy,
     key,
     num_steps: int,
-    gas,
+    system,
     rounds: int = 2,
     num_samples: int = 16_384,
     init_state: TrainState | None = None,
@@ -42,18 +43,18 @@ def run_in_rounds(
     """
     num_steps = checked_integer("num_steps", num_steps, 0)
     rounds = checked_integer("rounds", rounds, 1)
-    state = vfe.init(key, gas) if init_state is None else init_state
+    state = vfe.init(key, system) if init_state is None else init_state
     parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
     if "ci" in state.params:
-        params = diagonalise(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, gas)
+        params = diagonalise(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, system)
         state = state._replace(params=params, average=params)
     histories = []
     for i, steps in enumerate(parts):
         directory = None if checkpoint is None else Path(checkpoint) / f"round_{i}"
         result = vfe.run(
-            key, int(steps), gas, init_state=state, progress_bar=progress_bar, checkpoint=directory
+            key, int(steps), system, init_state=state, progress_bar=progress_bar, checkpoint=directory
         )
-        params = closed_form_step(vfe, jax.random.fold_in(key, i), result.params, num_samples, gas)
+        params = closed_form_step(vfe, jax.random.fold_in(key, i), result.params, num_samples, system)
         state = result.state._replace(params=params, average=params)
         histories.append(result.history)
     told = [history for history in histories if len(history.free_energy)] or histories[
@@ -62,17 +63,17 @@ def run_in_rounds(
     return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*told, strict=True))))
 
 
-def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, gas) -> Params:
+def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system) -> Params:
     """The parameters after both closed-form steps, with fresh samples for each; those that the model has a
     use for.
     """
     mix, levels = jax.random.split(key)
     if "ci" in params:
-        params = diagonalise(vfe, mix, params, num_samples, gas)
-    sites = read_sites(vfe.model, params, (gas,))
+        params = diagonalise(vfe, mix, params, num_samples, system)
+    sites = read_sites(vfe.model, params, (system,))
     if "K" not in sites.classical or vfe.hamiltonian.temperature == 0:
         return params
-    p_K = distribution(trace_at_zero(vfe.model, sites, params, "K", (gas,))["K"])
+    p_K = distribution(trace_at_zero(vfe.model, sites, params, "K", (system,))["K"])
     if isinstance(p_K, TabulatedOccupation):
-        return fit_untabulated(vfe, levels, params, p_K, num_samples, gas)
-    return fit_shell_energies(vfe, levels, params, num_samples, gas)
+        return fit_untabulated(vfe, levels, params, p_K, num_samples, system)
+    return fit_shell_energies(vfe, levels, params, num_samples, system)

@@ -15,7 +15,7 @@ from pnct.inference.workflows.rounds import run_in_rounds
 class Solution(NamedTuple):
     """A trained system: its parameters, the training history, and draws at those parameters."""
 
-    gas: Any
+    system: Any
     params: dict[str, Any]
     history: Info
     draws: Draws
@@ -24,7 +24,7 @@ class Solution(NamedTuple):
 def sweep(
     key,
     model: Callable,
-    gases: list,
+    systems: list,
     optim,
     num_steps: int,
     num_samples: int,
@@ -35,7 +35,7 @@ def sweep(
     checkpoint: Path | None = None,
     rounds: int = 0,
 ) -> Iterator[Solution]:
-    """Solutions in the order of `gases`: num_steps for the first, warm_steps (by default as many) for each
+    """Solutions in the order of `systems`: num_steps for the first, warm_steps (by default as many) for each
     that follows.
 
     checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was
@@ -44,16 +44,16 @@ def sweep(
     in closed form. The systems must differ in numbers alone (rs and theta, or coupling and beta), at one
     cutoff: then all share their parameters, and one compilation.
     """
-    tables = {jax.tree.structure(gas) for gas in gases}
+    tables = {jax.tree.structure(system) for system in systems}
     if len(tables) != 1:
         raise ValueError(
             f"Expected gases that differ in rs and theta alone, with one cutoff; got {len(tables)} tables of orbitals."
         )
     params = None
-    for i, gas in enumerate(gases):
+    for i, system in enumerate(systems):
         run_key, draw_key = jax.random.split(jax.random.fold_in(key, i))
-        vfe = VariationalFreeEnergy(model, make_hamiltonian(gas), optim, num_walkers)
-        state = vfe.init(run_key, gas)
+        vfe = VariationalFreeEnergy(model, make_hamiltonian(system), optim, num_walkers)
+        state = vfe.init(run_key, system)
         steps = num_steps
         if params is not None:
             state = state._replace(params=params, average=params)
@@ -61,8 +61,8 @@ def sweep(
         directory = None if checkpoint is None else checkpoint / f"{i:03d}"
         settings = {"init_state": state, "progress_bar": progress_bar, "checkpoint": directory}
         if rounds:
-            result = run_in_rounds(vfe, run_key, steps, gas, rounds, num_samples, **settings)
+            result = run_in_rounds(vfe, run_key, steps, system, rounds, num_samples, **settings)
         else:
-            result = vfe.run(run_key, steps, gas, **settings)
+            result = vfe.run(run_key, steps, system, **settings)
         params = result.params
-        yield Solution(gas, params, result.history, vfe.evaluate(draw_key, params, num_samples, gas))
+        yield Solution(system, params, result.history, vfe.evaluate(draw_key, params, num_samples, system))

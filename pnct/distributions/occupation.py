@@ -30,17 +30,17 @@ class Occupation(distrax.Distribution):
     """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down
     electrons.
 
-    gas: ElectronGas.  network: a module like Transformer, made for this gas; None is the ideal gas. Its
+    system: what is simulated, pnct.systems.base.System.  network: a module like Transformer, made for this gas; None is the ideal gas. Its
     `empty_cache(n)` is for the first n electrons: a pytree of arrays, or nothing.
     power: the power to which each conditional law is raised; below 1 is a broader, hotter law.
     """
 
-    def __init__(self, gas, network: Callable | None = None, power: float = 1.0):
-        self.gas = gas
+    def __init__(self, system, network: Callable | None = None, power: float = 1.0):
+        self.system = system
         self.network = network
         self.power = power
         shifts = getattr(network, "energy_shifts", None)
-        levels = int(gas.shell_index.max()) + 1
+        levels = int(system.shell_index.max()) + 1
         if shifts is not None and jnp.shape(shifts) != (levels,):
             raise ValueError(
                 f"Expected energy_shifts of shape ({levels},), one per level; got {jnp.shape(shifts)}."
@@ -48,7 +48,7 @@ class Occupation(distrax.Distribution):
 
     @property
     def event_shape(self) -> tuple[int]:
-        return (self.gas.N,)
+        return (self.system.N,)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -60,7 +60,7 @@ class Occupation(distrax.Distribution):
 
     def log_prob(self, value: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
         """ln p(K); -inf where K is not an ascending list of orbitals of the table for each species."""
-        value = _checked(self.gas, jnp.asarray(value)).astype(jnp.int32)
+        value = _checked(self.system, jnp.asarray(value)).astype(jnp.int32)
         table = self._table()
 
         def log_prob(K):
@@ -72,31 +72,31 @@ class Occupation(distrax.Distribution):
 
     def tempered(self, power) -> "Occupation":
         """The same law with every conditional law raised to this power, and normalised again."""
-        return Occupation(self.gas, self.network, self.power * power)
+        return Occupation(self.system, self.network, self.power * power)
 
     def check(self, K: Int[np.ndarray, " N"]) -> None:
         """Raises ValueError unless K is a state of this gas."""
-        validate_occupation(self.gas, K)
+        validate_occupation(self.system, K)
 
     def _sample_n(self, key, n):
         table = self._table()
         return jax.vmap(lambda key: self._sample_one(table, key))(jax.random.split(key, n))
 
     def _log_prob_one(self, table, K):
-        lowest, last = allowed_range(self.gas)
+        lowest, last = allowed_range(self.system)
         floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
         valid = jnp.all((floor < K) & (last >= K))
 
         K = jnp.clip(K, 0, table.shape[1] - 1)
         previous = jnp.concatenate([jnp.zeros(1, K.dtype), K[:-1]])
-        electrons = jnp.arange(self.gas.N)
-        correction, _ = self._correction(previous, electrons, self._empty_cache(self.gas.N))
+        electrons = jnp.arange(self.system.N)
+        correction, _ = self._correction(previous, electrons, self._empty_cache(self.system.N))
         log_p = log_conditionals(self.power * (table + correction), floor, last)
         return jnp.where(valid, jnp.sum(jnp.take_along_axis(log_p, K[:, None], axis=1)), -jnp.inf)
 
     def _sample_one(self, table, key):
-        lowest, last = allowed_range(self.gas)
-        u = jax.random.uniform(key, (self.gas.N,), table.dtype)
+        lowest, last = allowed_range(self.system)
+        u = jax.random.uniform(key, (self.system.N,), table.dtype)
 
         def add_electron(within, state, step):
             previous, cache = state
@@ -110,16 +110,15 @@ class Occupation(distrax.Distribution):
 
         # An electron looks at all places of the cache and at all orbitals, so the former grows as it fills,
         # and of the latter only those are searched that one of the segment can take.
-        electrons = (jnp.arange(self.gas.N), table, lowest, last, u)
+        electrons = (jnp.arange(self.system.N), table, lowest, last, u)
         state = (jnp.zeros((), jnp.int32), None)
         K = []
-        for begin in range(0, self.gas.N, SEGMENT):
-            some = slice(begin, min(begin + SEGMENT, self.gas.N))
+        for begin in range(0, self.system.N, SEGMENT):
+            some = slice(begin, min(begin + SEGMENT, self.system.N))
             within = slice(int(lowest[some].min()), int(last[some].max()) + 1)
             state = state[0], grow_cache(state[1], self._empty_cache(some.stop))
-            state, k = jax.lax.scan(
-                partial(add_electron, within), state, jax.tree.map(lambda x: x[some], electrons)
-            )  # noqa: B023
+            in_segment = jax.tree.map(lambda x: x[some], electrons)  # noqa: B023
+            state, k = jax.lax.scan(partial(add_electron, within), state, in_segment)
             K.append(k)
         return jnp.concatenate(K)
 
@@ -129,9 +128,9 @@ class Occupation(distrax.Distribution):
         dtype = jnp.result_type(*leaves) if leaves else jax.dtypes.canonicalize_dtype(float)
         shifts = getattr(self.network, "energy_shifts", None)
         rows = []
-        for b, n in zip(self.gas.reduced_energies, self.gas.num_electrons, strict=True):
+        for b, n in zip(self.system.reduced_energies, self.system.num_electrons, strict=True):
             b = jnp.asarray(b, dtype)
-            rows.append(conditional_table(b if shifts is None else b + shifts[self.gas.shell_index], n))
+            rows.append(conditional_table(b if shifts is None else b + shifts[self.system.shell_index], n))
         return jnp.concatenate(rows)
 
     def _empty_cache(self, num_electrons):
@@ -141,11 +140,11 @@ class Occupation(distrax.Distribution):
         """The network's logits for these consecutive electrons. Shape (T, M), or a plain zero."""
         if self.network is None:
             return 0.0, cache
-        x = tokens(self.gas, previous, electrons, jnp.result_type(*jax.tree.leaves(self.network)))
+        x = tokens(self.system, previous, electrons, jnp.result_type(*jax.tree.leaves(self.network)))
         correction, cache = self.network(x, electrons, cache)
-        if correction.shape[-1] != len(self.gas.orbitals):
+        if correction.shape[-1] != len(self.system.orbitals):
             raise ValueError(
-                f"Expected a network with {len(self.gas.orbitals)} outputs, one per orbital of the gas; "
+                f"Expected a network with {len(self.system.orbitals)} outputs, one per orbital of the gas; "
                 f"got {correction.shape[-1]}."
             )
         return correction, cache
@@ -192,20 +191,20 @@ def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
     return jnp.min(jnp.where((p > 0) & (total > u * total[-1]), m, last))
 
 
-def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
+def validate_occupation(system, K: Int[np.ndarray, " N"]) -> None:
     """Raises ValueError unless the concrete K is an ascending list of orbitals for each species
     of the gas.
     """
-    K = _checked(gas, np.asarray(K))
-    M = len(gas.orbitals)
-    if K.shape != (gas.N,):
-        raise ValueError(f"Expected one K of shape ({gas.N},); got shape {K.shape}.")
+    K = _checked(system, np.asarray(K))
+    M = len(system.orbitals)
+    if K.shape != (system.N,):
+        raise ValueError(f"Expected one K of shape ({system.N},); got shape {K.shape}.")
     if K.min() < 0 or K.max() >= M:
         raise ValueError(
             f"Expected orbitals 0 <= k < {M} in K; got {K.tolist()}. Raise `cutoff` to reach higher ones."
         )
     for name, species in zip(
-        ("up", "down"), (K[: gas.num_electrons[0]], K[gas.num_electrons[0] :]), strict=True
+        ("up", "down"), (K[: system.num_electrons[0]], K[system.num_electrons[0] :]), strict=True
     ):
         if np.any(species[1:] <= species[:-1]):
             raise ValueError(
@@ -213,19 +212,19 @@ def validate_occupation(gas, K: Int[np.ndarray, " N"]) -> None:
             )
 
 
-def _checked(gas, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
-    if K.ndim == 0 or K.shape[-1] != gas.N:
+def _checked(system, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
+    if K.ndim == 0 or K.shape[-1] != system.N:
         raise ValueError(
-            f"Expected K of shape (..., {gas.N}), one orbital per electron; got shape {K.shape}."
+            f"Expected K of shape (..., {system.N}), one orbital per electron; got shape {K.shape}."
         )
     if not jnp.issubdtype(K.dtype, jnp.integer):
         raise ValueError(f"Expected whole numbers in K; got dtype {K.dtype}.")
     return K
 
 
-def allowed_range(gas) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+def allowed_range(system) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """For each electron: the lowest and the last orbital that leave room for the others of its species."""
-    M = len(gas.orbitals)
-    lowest = np.concatenate([np.arange(n) for n in gas.num_electrons])
-    last = np.concatenate([M - n + np.arange(n) for n in gas.num_electrons])
+    M = len(system.orbitals)
+    lowest = np.concatenate([np.arange(n) for n in system.num_electrons])
+    last = np.concatenate([M - n + np.arange(n) for n in system.num_electrons])
     return lowest, last

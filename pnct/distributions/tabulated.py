@@ -39,24 +39,24 @@ class Table(NamedTuple):
 class TabulatedOccupation(Occupation):
     """p(K) over int32 K, shape (N,), as that of Occupation.
 
-    gas: a system.  levels: a module with energy_shifts, one per level, in units of T.
+    system: what is simulated.  levels: a module with energy_shifts, one per level, in units of T.
     mixing: a ConfigurationInteraction of the same table of orbitals: the listed states, and their s_K. No
     gradient moves these.
     power: the power to which p is raised, and normalised again; below 1 is a hotter law.
     """
 
-    def __init__(self, gas, levels: ShellEnergies, mixing: ConfigurationInteraction, power: float = 1.0):
-        super().__init__(gas, levels, power)
-        if mixing.states.shape[1] != gas.N or mixing.states.max() >= len(gas.orbitals):
+    def __init__(self, system, levels: ShellEnergies, mixing: ConfigurationInteraction, power: float = 1.0):
+        super().__init__(system, levels, power)
+        if mixing.states.shape[1] != system.N or mixing.states.max() >= len(system.orbitals):
             raise ValueError(
-                f"Expected listed states of {gas.N} electrons in {len(gas.orbitals)} orbitals; got {mixing.states.shape[1]} "
+                f"Expected listed states of {system.N} electrons in {len(system.orbitals)} orbitals; got {mixing.states.shape[1]} "
                 f"electrons in orbitals up to {mixing.states.max()}."
             )
         self.mixing = mixing
 
     def tempered(self, power) -> "TabulatedOccupation":
         """The law p(K)^power, normalised."""
-        return TabulatedOccupation(self.gas, self.network, self.mixing, self.power * power)
+        return TabulatedOccupation(self.system, self.network, self.mixing, self.power * power)
 
     def log_levels(self) -> Float[Array, " S"]:
         """ln q of the listed states, up to a constant: - sum_i epsilon_{k_i}/T."""
@@ -64,14 +64,17 @@ class TabulatedOccupation(Occupation):
 
     def _energies(self):
         shifts = self.network.energy_shifts
-        b = [jnp.asarray(b, shifts.dtype) + shifts[self.gas.shell_index] for b in self.gas.reduced_energies]
+        b = [
+            jnp.asarray(b, shifts.dtype) + shifts[self.system.shell_index]
+            for b in self.system.reduced_energies
+        ]
         return jnp.repeat(
-            jnp.stack(b), jnp.asarray(self.gas.num_electrons), axis=0, total_repeat_length=self.gas.N
+            jnp.stack(b), jnp.asarray(self.system.num_electrons), axis=0, total_repeat_length=self.system.N
         )
 
     def _table(self) -> Table:
         energies = self.power * self._energies()
-        up, _ = self.gas.num_electrons
+        up, _ = self.system.num_electrons
         species = [x for x in (energies[:up], energies[up:]) if len(x)]
         conditionals = jnp.concatenate([conditional_table(x[0], len(x)) for x in species])
         total = sum(log_partition(x[0], len(x)) for x in species)
@@ -81,22 +84,22 @@ class TabulatedOccupation(Occupation):
         )
 
     def _log_prob_one(self, table, K):
-        lowest, last = allowed_range(self.gas)
+        lowest, last = allowed_range(self.system)
         floor = jnp.where(lowest == 0, -1, jnp.concatenate([jnp.full(1, -1, K.dtype), K[:-1]]))
         valid = jnp.all((floor < K) & (last >= K))
-        K = jnp.clip(K, 0, len(self.gas.orbitals) - 1)
+        K = jnp.clip(K, 0, len(self.system.orbitals) - 1)
         s = jnp.sum(jnp.where(jnp.all(jnp.asarray(self.mixing.states) == K, axis=1), table.s, 0))
         log_z = jnp.log1p(jnp.sum(excess(table)))
         return jnp.where(valid, s - total_energy(table.energies, K) - table.log_partition - log_z, -jnp.inf)
 
     def _sample_one(self, table, key):
-        lowest, last = allowed_range(self.gas)
-        u = jax.random.uniform(key, (self.gas.N,), table.s.dtype)
+        lowest, last = allowed_range(self.system)
+        u = jax.random.uniform(key, (self.system.N,), table.s.dtype)
         states = jnp.asarray(self.mixing.states, jnp.int32)
         K = []
         log_begin = 0.0
         begins_alike = jnp.ones(len(states), bool)
-        for i in range(self.gas.N):
+        for i in range(self.system.N):
             floor = jnp.full(1, -1) if lowest[i] == 0 else K[-1][None]
             log_q = log_conditionals(table.conditionals[i : i + 1], floor, jnp.asarray(last[i : i + 1]))[0]
             more = jnp.where(begins_alike, excess(table, log_begin), 0)

@@ -109,9 +109,9 @@ def attend(
 
 
 def transformer(
-    gas, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
+    system, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
 ) -> Callable[[Array], Transformer]:
-    """A function key -> Transformer for the orbital table of `gas`, at first no correction to the
+    """A function key -> Transformer for the orbital table of `system`, at first no correction to the
     ideal gas.
     """
     layers = checked_integer("layers", layers, 1)
@@ -121,9 +121,9 @@ def transformer(
         raise ValueError(
             f"Expected width a multiple of heads; got layers = {layers}, heads = {heads}, width = {width}."
         )
-    M = len(gas.orbitals)
-    num_levels = int(gas.shell_index.max()) + 1
-    num_features = tokens(gas, np.zeros(1, int), np.zeros(1, int)).shape[-1]
+    M = len(system.orbitals)
+    num_levels = int(system.shell_index.max()) + 1
+    num_features = tokens(system, np.zeros(1, int), np.zeros(1, int)).shape[-1]
 
     def linear(key, fan_in, fan_out):
         return Linear(random_weight(key, (fan_in, fan_out), fan_in), jnp.zeros(fan_out))
@@ -145,17 +145,19 @@ def transformer(
     return make
 
 
-def tokens(gas, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None) -> Float[Array, "T F"]:
+def tokens(
+    system, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None
+) -> Float[Array, "T F"]:
     """What the network is told: the features of the orbital taken before, and both species.
 
     previous: that orbital; ignored for the very first electron, which has none.
     """
-    up = gas.num_electrons[0]
-    order = np.arange(gas.N)
+    up = system.num_electrons[0]
+    order = np.arange(system.N)
     species = np.stack(
         [order == 0, order > up, order >= up], axis=-1
     )  # nobody before, down before, down itself
 
-    orbital = jnp.asarray(gas.orbitals.features, dtype)[previous]
+    orbital = jnp.asarray(system.orbitals.features, dtype)[previous]
     orbital = jnp.where((electrons == 0)[:, None], 0, orbital)
     return jnp.concatenate([orbital, jnp.asarray(species, orbital.dtype)[electrons]], axis=-1)

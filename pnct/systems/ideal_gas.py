@@ -104,18 +104,18 @@ def converged_cutoff(
     return float(candidates[low])
 
 
-def ideal_gas(gas) -> IdealGas:
+def ideal_gas(system) -> IdealGas:
     """The exact canonical ensemble of the non-interacting electrons of a system, within its orbital table.
 
     Totals, and k_B. At theta = 0 the entropy is the logarithm of the ground state's degeneracy.
     """
-    e = np.asarray(gas.orbital_energies, float)
+    e = np.asarray(system.orbital_energies, float)
     entropy_total = 0.0
     occupations = []
-    for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True):
+    for b, n in zip(system.reduced_energies, system.num_electrons, strict=True):
         occupations.append(canonical(np.asarray(b, float), n)[1])
         entropy_total += entropy(np.asarray(b, float), n) if n else 0.0
     energy = float(sum(np.sum(e * occ) for occ in occupations))
     return IdealGas(
-        energy - float(gas.temperature) * entropy_total, energy, entropy_total, np.stack(occupations)
+        energy - float(system.temperature) * entropy_total, energy, entropy_total, np.stack(occupations)
     )

@@ -113,7 +113,7 @@ def test_a_level_that_no_sample_occupies_moves_with_the_others():
 
 
 def test_settled_parameters_have_a_lower_free_energy_and_the_same_flow():
-    def evaluate(key, params, num_samples, gas):
+    def evaluate(key, params, num_samples, system):
         return draws(np.asarray(params["occupation"].energy_shifts), num_samples, 5.0)
 
     vfe, params = SimpleNamespace(evaluate=evaluate), {"occupation": occupation(WRONG), "flow": jnp.ones(3)}

@@ -34,27 +34,27 @@ from pnct.states.configuration_interaction import configuration_interaction
 GAS = ElectronGas((3, 0), 2, rs=10.0, theta=0.3, twist=0.25, cutoff=3.0)
 
 
-def mixed_gas(gas):
+def mixed_gas(system):
     """Plane-wave determinants, mixed; no flow."""
-    occupation = pnct.module("occupation", transformer(gas, layers=1, width=4, heads=1))
-    states = pnct.module("ci", configuration_interaction(gas.orbitals, 30))(gas.orbitals)
+    occupation = pnct.module("occupation", transformer(system, layers=1, width=4, heads=1))
+    states = pnct.module("ci", configuration_interaction(system.orbitals, 30))(system.orbitals)
     flow = pnct.module("flow", lambda key: Identity())
-    K = pnct.sample("K", dist.Occupation(gas, occupation))
+    K = pnct.sample("K", dist.Occupation(system, occupation))
     return pnct.sample("R", dist.Born(states, K, flow))
 
 
-def routine(gas=GAS, coulomb=True, model=mixed_gas):
-    return VariationalFreeEnergy(model, hamiltonian(gas, coulomb), natural_gradient(), num_walkers=64)
+def routine(system=GAS, coulomb=True, model=mixed_gas):
+    return VariationalFreeEnergy(model, hamiltonian(system, coulomb), natural_gradient(), num_walkers=64)
 
 
-def first_order_matrix(gas, Ks):
+def first_order_matrix(system, Ks):
     """<D_K|H|D_K'> of polarised determinants, by the Slater-Condon rules for pairs written out over all
     orderings.
     """
-    k = np.asarray(gas.orbitals.wavevectors)
+    k = np.asarray(system.orbitals.wavevectors)
 
     def v(q):
-        return 0.0 if q @ q < 1e-9 else 2 * np.pi / (gas.L**2 * np.sqrt(q @ q))
+        return 0.0 if q @ q < 1e-9 else 2 * np.pi / (system.L**2 * np.sqrt(q @ q))
 
     def element(A, B):
         total = 0.0
@@ -66,10 +66,10 @@ def first_order_matrix(gas, Ks):
                     rest = [m for m in range(len(A)) if m not in (i, j)]
                     if all(A[m] == b[m] for m in rest) and np.allclose(k[A[i]] + k[A[j]], k[b[i]] + k[b[j]]):
                         total += sign * v(k[A[i]] - k[b[i]])
-        return total / float(gas.rs)
+        return total / float(system.rs)
 
     H = np.array([[element(A, B) for B in Ks] for A in Ks])
-    return H + np.diag(np.asarray(gas.orbital_energies)[np.asarray(Ks)].sum(axis=1))
+    return H + np.diag(np.asarray(system.orbital_energies)[np.asarray(Ks)].sum(axis=1))
 
 
 def off_diagonal(H):
@@ -197,34 +197,36 @@ def test_without_flow_it_is_the_matrix_of_first_order():
     assert checked >= 5
 
 
-def tabulated_gas(gas):
+def tabulated_gas(system):
     """As mixed_gas, with a number for each listed state."""
-    mixing = pnct.module("ci", configuration_interaction(gas.orbitals, 30))
+    mixing = pnct.module("ci", configuration_interaction(system.orbitals, 30))
     K = pnct.sample(
-        "K", dist.TabulatedOccupation(gas, pnct.module("occupation", shell_energies(gas)), mixing)
+        "K", dist.TabulatedOccupation(system, pnct.module("occupation", shell_energies(system)), mixing)
     )
-    return pnct.sample("R", dist.Born(mixing(gas.orbitals), K, pnct.module("flow", lambda key: Identity())))
+    return pnct.sample(
+        "R", dist.Born(mixing(system.orbitals), K, pnct.module("flow", lambda key: Identity()))
+    )
 
 
 def test_tabulated_states_get_their_boltzmann_factors():
     """Of the eigenvalues of the matrix of first order, image by image: ln p(K) + E_K/T is the same for all,
     but for noise.
     """
-    gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
-    vfe = routine(gas, model=tabulated_gas)
-    params = diagonalise(vfe, random.key(1), vfe.init(random.key(0), gas).params, 32_768, gas)
-    mixing = eqx.combine(params["ci"], configuration_interaction(gas.orbitals, 30)(random.key(0)))
-    program = dist.TabulatedOccupation(gas, params["occupation"], mixing)
+    system = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
+    vfe = routine(system, model=tabulated_gas)
+    params = diagonalise(vfe, random.key(1), vfe.init(random.key(0), system).params, 32_768, system)
+    mixing = eqx.combine(params["ci"], configuration_interaction(system.orbitals, 30)(random.key(0)))
+    program = dist.TabulatedOccupation(system, params["occupation"], mixing)
     E = np.empty(len(mixing.states))
     for block in mixing.blocks:
-        E[block] = np.linalg.eigvalsh(first_order_matrix(gas, mixing.states[block].tolist()))
-    E /= float(gas.temperature)
+        E[block] = np.linalg.eigvalsh(first_order_matrix(system, mixing.states[block].tolist()))
+    E /= float(system.temperature)
     p = np.exp(E.min() - E) / np.sum(np.exp(E.min() - E))
 
     def excess(log_p):
         return p @ (log_p + E - p @ (log_p + E)) ** 2
 
-    ideal = -np.asarray(gas.reduced_energies[0])[mixing.states].sum(axis=1)
+    ideal = -np.asarray(system.reduced_energies[0])[mixing.states].sum(axis=1)
     log_p = np.asarray(jax.jit(program.log_prob)(jnp.asarray(mixing.states)))
     assert excess(log_p) < 0.05 * excess(ideal)
     first, whole = mixing.entries[:, 0], np.asarray(mixing.log_weights + program.log_levels())
@@ -232,18 +234,18 @@ def test_tabulated_states_get_their_boltzmann_factors():
 
 
 def test_other_samples_move_only_the_states_that_are_not_listed():
-    gas = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
-    vfe, key = routine(gas, model=tabulated_gas), random.key(1)
-    start = vfe.init(random.key(0), gas).params
-    first = diagonalise(vfe, random.split(key)[0], start, 2048, gas)
-    both = closed_form_step(vfe, key, start, 2048, gas)
+    system = ElectronGas((3, 0), 2, rs=10.0, theta=1.0, twist=0.25, cutoff=3.0)
+    vfe, key = routine(system, model=tabulated_gas), random.key(1)
+    start = vfe.init(random.key(0), system).params
+    first = diagonalise(vfe, random.split(key)[0], start, 2048, system)
+    both = closed_form_step(vfe, key, start, 2048, system)
     np.testing.assert_array_equal(both["ci"].coefficients, first["ci"].coefficients)
-    static = configuration_interaction(gas.orbitals, 30)(random.key(0))
+    static = configuration_interaction(system.orbitals, 30)(random.key(0))
 
     def law_of(p):
-        return dist.TabulatedOccupation(gas, p["occupation"], eqx.combine(p["ci"], static))
+        return dist.TabulatedOccupation(system, p["occupation"], eqx.combine(p["ci"], static))
 
-    states = np.array(list(combinations(range(len(gas.orbitals)), 3)))
+    states = np.array(list(combinations(range(len(system.orbitals)), 3)))
     before, after = (np.asarray(jax.jit(law_of(p).log_prob)(jnp.asarray(states))) for p in (first, both))
     listed = np.any(np.all(states[:, None] == static.states, axis=2), axis=1)
     np.testing.assert_allclose(np.ptp((after - before)[listed]), 0, atol=1e-9)
@@ -270,11 +272,11 @@ def test_what_is_one_body_goes_to_the_levels():
 
 
 def test_rounds_resume_to_the_same_numbers(tmp_path):
-    gas = ElectronGas((2, 0), 2, rs=5.0, theta=0.3, twist=0.25, cutoff=2.0)
-    vfe = routine(gas)
+    system = ElectronGas((2, 0), 2, rs=5.0, theta=0.3, twist=0.25, cutoff=2.0)
+    vfe = routine(system)
 
     def run(directory):
-        return run_in_rounds(vfe, random.key(0), 5, gas, 2, 256, progress_bar=False, checkpoint=directory)
+        return run_in_rounds(vfe, random.key(0), 5, system, 2, 256, progress_bar=False, checkpoint=directory)
 
     result = run(tmp_path)
     assert result.history.free_energy.shape == (5,) and int(result.state.step) == 5
@@ -285,10 +287,10 @@ def test_rounds_resume_to_the_same_numbers(tmp_path):
 
     assert same(result.params, run(tmp_path).params)
     fewer = run_in_rounds(
-        vfe, random.key(0), 1, gas, 3, 256, progress_bar=False
+        vfe, random.key(0), 1, system, 3, 256, progress_bar=False
     )  # two of the rounds have no steps
     assert fewer.history.failed_K.shape == (1, 2)
-    start = vfe.init(random.key(0), gas).params
+    start = vfe.init(random.key(0), system).params
     assert np.any(result.params["ci"].coefficients != start["ci"].coefficients)
 
 

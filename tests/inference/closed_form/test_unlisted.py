@@ -62,7 +62,7 @@ def draws(params, num_samples, noise):
 
 
 def moved(params, num_samples, noise):
-    vfe = SimpleNamespace(evaluate=lambda key, params, num_samples, gas: draws(params, num_samples, noise))
+    vfe = SimpleNamespace(evaluate=lambda key, params, num_samples, system: draws(params, num_samples, noise))
     return fit_untabulated(vfe, jax.random.key(0), params, law_of(params), num_samples, GAS)
 
 

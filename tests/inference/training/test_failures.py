@@ -22,7 +22,7 @@ from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training import failures
-from pnct.inference.training.loop import MAX_BACKTRACKS
+from pnct.inference.training.step import MAX_BACKTRACKS
 from pnct.space import Cell, OpenSpace
 
 KEY = jax.random.key(0)

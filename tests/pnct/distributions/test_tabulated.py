@@ -50,9 +50,9 @@ def random_law(system, size=1.0, seed=0):
 
 def enumerated(law, power=1.0):
     """ln p of all states, from the definition."""
-    up, K = law.gas.num_electrons[0], all_states(law.gas)
+    up, K = law.system.num_electrons[0], all_states(law.system)
     b_up, b_down = (
-        np.asarray(b + law.network.energy_shifts[law.gas.shell_index]) for b in law.gas.reduced_energies
+        np.asarray(b + law.network.energy_shifts[law.system.shell_index]) for b in law.system.reduced_energies
     )
     action = b_up[K[:, :up]].sum(1) + b_down[K[:, up:]].sum(1)
     weight = dict(
@@ -100,7 +100,7 @@ def test_states_that_are_all_but_certain_or_forbidden(dtype):
     single = jax.tree.map(
         lambda x: jnp.asarray(x, dtype) if isinstance(x, jax.Array) else x, (levels, mixing)
     )
-    law = TabulatedOccupation(law.gas, *single)
+    law = TabulatedOccupation(law.system, *single)
     K, log_p = jax.jit(lambda law: law.sample_and_log_prob(seed=random.key(0), sample_shape=100))(law)
     assert log_p.dtype == dtype
     np.testing.assert_array_equal(K, np.tile(law.mixing.states[7], (100, 1)))
@@ -110,11 +110,11 @@ def test_states_that_are_all_but_certain_or_forbidden(dtype):
 def test_without_numbers_it_is_the_canonical_law():
     law = random_law(SYSTEMS["partly polarised"], size=0.0)
     network = eqx.tree_at(
-        lambda t: t.energy_shifts, transformer(law.gas)(random.key(0)), law.network.energy_shifts
+        lambda t: t.energy_shifts, transformer(law.system)(random.key(0)), law.network.energy_shifts
     )
-    K = all_states(law.gas)
+    K = all_states(law.system)
     np.testing.assert_allclose(
-        log_prob(law, K), jax.jit(Occupation.log_prob)(Occupation(law.gas, network), K), atol=1e-12
+        log_prob(law, K), jax.jit(Occupation.log_prob)(Occupation(law.system, network), K), atol=1e-12
     )
 
 
@@ -123,11 +123,11 @@ def test_scores_are_those_of_the_levels():
     law.
     """
     law = random_law(SYSTEMS["singlets and triplets"])
-    K = all_states(law.gas)
-    shells = law.gas.shell_index[K]
+    K = all_states(law.system)
+    shells = law.system.shell_index[K]
     n = np.stack([(shells == s).sum(1) for s in range(shells.max() + 1)], axis=1)
     score = jax.jit(
-        jax.vmap(jax.grad(lambda x, k: TabulatedOccupation(law.gas, x, law.mixing).log_prob(k)), (None, 0))
+        jax.vmap(jax.grad(lambda x, k: TabulatedOccupation(law.system, x, law.mixing).log_prob(k)), (None, 0))
     )
     np.testing.assert_allclose(
         score(law.network, K).energy_shifts, np.exp(enumerated(law)) @ n - n, atol=1e-10
