@@ -124,7 +124,7 @@ def natural_gradient(
                 length = jnp.linalg.norm(_matrix(block)[0] @ ravel_pytree(delta)[0]) / jnp.sqrt(
                     block.num_walkers
                 )
-            longest = bound * jnp.sqrt(block.num_electrons)
+            longest = bound * jnp.sqrt(block.num_particles)
             share = rate * jnp.minimum(
                 1.0, longest / jnp.maximum(rate * length, jnp.finfo(length.dtype).tiny)
             )

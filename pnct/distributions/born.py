@@ -13,15 +13,17 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
+from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
+from pnct.distributions.flow_requirements import flow_requirements
 from pnct.flows import CanonicalTransformation, forward_and_log_det
-from pnct.flows.inverse import Inversion, invert
+from pnct.space import Space, smallest_distance
 from pnct.states import slater
 
 
-class Born(distrax.Transformed):
+class Born(distrax.Transformed, Measured):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
     orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
@@ -39,7 +41,7 @@ class Born(distrax.Transformed):
         super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
 
     @property
-    def orbitals(self):
+    def states(self):
         return self.distribution.orbitals
 
     @property
@@ -62,15 +64,44 @@ class Born(distrax.Transformed):
     def dtype(self):
         return self.distribution.dtype
 
-    def draw(self, key) -> Inversion:
+    @property
+    def space(self) -> Space:
+        """Where the electrons live."""
+        return self.states.space
+
+    @property
+    def dims(self) -> tuple[str, str]:
+        return ("electron", "axis")
+
+    @property
+    def label(self) -> Int[Array, " N"]:
+        """The occupied orbitals."""
+        return jnp.asarray(self.K)
+
+    def draw(self, key) -> tuple[Float[Array, "N dim"], Bool[Array, ""]]:
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
-        return invert(self.flow, self.distribution.sample(seed=key))
+        inversion = self.flow.invert(self.distribution.sample(seed=key))
+        return inversion.R, inversion.converged
+
+    def closeness(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        """The smallest distance of a pair."""
+        return smallest_distance(R, self.space)
+
+    def diagnostics(self, R: Float[Array, "N dim"]) -> dict[str, Float[Array, ""]]:
+        """ln|det J| and the sign of det J, J = dT/dR."""
+        with jax.default_matmul_precision("highest"):
+            det_sign, log_det = jnp.linalg.slogdet(self.flow.jacobian(R)[1])
+        return {"log_det_jacobian": log_det, "det_sign": det_sign}
+
+    def check(self, moved: Callable) -> tuple[Requirement, ...]:
+        """Equivariance, periodicity, one flow for all states of equal quantum numbers, and det J > 0."""
+        return flow_requirements(self, moved)
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
         zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
-            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * log_det
+            return slater.log_det(self.states, self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

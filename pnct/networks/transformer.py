@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pnct.networks.base import OccupationNetwork
 from pnct.networks.layers import random_weight
 from pnct.validation import checked_integer
 
@@ -53,7 +54,7 @@ class Layer(NamedTuple):
     narrow: Linear
 
 
-class Transformer(eqx.Module):
+class Transformer(OccupationNetwork):
     """Tokens of consecutive electrons -> corrections of their logits, one number per orbital.
 
     `energy_shifts`: one per level of the gas, in units of T, added to the orbital energies; None where not
@@ -65,6 +66,16 @@ class Transformer(eqx.Module):
     out: Linear
     energy_shifts: Float[Array, " levels"] | None
     heads: int = eqx.field(static=True)
+
+    def shell_shifts(self) -> Float[Array, " shells"] | None:
+        return self.energy_shifts
+
+    def with_shell_shifts(self, shifts: Float[Array, " shells"]) -> "Transformer":
+        if self.energy_shifts is None:
+            raise ValueError(
+                "Expected a transformer with learn_energies=True; got one without shell energies."
+            )
+        return eqx.tree_at(lambda network: network.energy_shifts, self, shifts)
 
     def empty_cache(self, N: int) -> tuple[Cache, ...]:
         """The cache before the first of N electrons."""

@@ -66,7 +66,7 @@ def test_a_law_of_few_parameters_is_solved_with_the_mean_metric_of_the_steps():
     state = optim.init(params)
     for step, block in enumerate((first, second)):
         sites = {
-            "quantum": block,
+            "measured": block,
             "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0)),
         }
         updates, state = optim.update(params, state, params, scores=sites)
@@ -89,7 +89,7 @@ def test_the_metric_of_a_law_of_two_modules_has_the_blocks_between_them():
         optim = natural_gradient()
         state = optim.init(params)
         for block in steps:
-            updates, state = optim.update(params, state, params, scores={"quantum": block})
+            updates, state = optim.update(params, state, params, scores={"measured": block})
         made.append(updates)
     np.testing.assert_allclose(jnp.concatenate([made[1]["b"], made[1]["a"]]), made[0]["x"], rtol=1e-9)
 
@@ -104,7 +104,7 @@ def test_what_a_memory_would_be_too_large_for_is_solved_from_the_batch():
     state = optim.init(params)
     assert not state.metric
     for block in (first, second):
-        updates, state = optim.update(params, state, params, scores={"quantum": block})
+        updates, state = optim.update(params, state, params, scores={"measured": block})
     np.testing.assert_allclose(updates["net"]["w"], -solve(second, 1e-3)["net"]["w"], rtol=1e-10)
 
 
@@ -113,18 +113,18 @@ def test_directions_that_no_walker_sees_stay_finite_in_float32():
     block = Scores({"x": O}, jnp.ones(6, jnp.float32), jnp.asarray(6.0, jnp.float32))
     params = {"x": jnp.zeros(40, jnp.float32)}
     optim = natural_gradient(damping=1e-12)
-    updates, _ = optim.update(gradient(block), optim.init(params), params, scores={"quantum": block})
+    updates, _ = optim.update(gradient(block), optim.init(params), params, scores={"measured": block})
     assert updates["x"].dtype == jnp.float32 and np.all(np.isfinite(updates["x"])) and np.any(updates["x"])
 
 
 def test_momentum_remembers_the_step_that_was_made():
     block, _ = scores(12, 4)
     params = jax.tree.map(lambda leaf: leaf[0], block.rows)
-    optim = natural_gradient(learning_rate=0.5, max_norm=0.1, momentum={"quantum": 0.9})
-    first, state = optim.update(gradient(block), optim.init(params), params, scores={"quantum": block})
-    second, _ = optim.update(gradient(block), state, params, scores={"quantum": block})
+    optim = natural_gradient(learning_rate=0.5, max_norm=0.1, momentum={"measured": 0.9})
+    first, state = optim.update(gradient(block), optim.init(params), params, scores={"measured": block})
+    second, _ = optim.update(gradient(block), state, params, scores={"measured": block})
     plain, _ = natural_gradient(learning_rate=0.5, max_norm=0.1).update(
-        gradient(block), optim.init(params), params, scores={"quantum": block}
+        gradient(block), optim.init(params), params, scores={"measured": block}
     )
     np.testing.assert_allclose(first["net"]["w"], plain["net"]["w"], rtol=1e-12)  # nothing to remember yet
     np.testing.assert_allclose(state.step["net"]["w"], -first["net"]["w"], rtol=1e-12)
@@ -138,7 +138,7 @@ def test_a_step_is_no_longer_than_its_bound_and_descends(num_electrons):
     optim = natural_gradient(learning_rate=100.0, max_norm=0.05)
     params = jax.tree.map(lambda leaf: leaf[0], block.rows) | {"other": jnp.ones(2)}
     grads = gradient(block) | {"other": jnp.ones(2)}
-    updates, state = optim.update(grads, optim.init(params), params, scores={"quantum": block})
+    updates, state = optim.update(grads, optim.init(params), params, scores={"measured": block})
     flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
     assert float(jnp.linalg.norm(O @ flat) / jnp.sqrt(20.0)) == pytest.approx(0.05 * num_electrons**0.5)
     assert float(optax.tree_utils.tree_vdot(updates["net"], grads["net"])) < 0

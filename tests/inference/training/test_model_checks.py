@@ -11,10 +11,10 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.flows import backflow, continuous, ferminet
-from pnct.hamiltonian import Hamiltonian
+from pnct.hamiltonian import ElectronHamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.sampling.sites import init_params, read_sites
-from pnct.inference.training.model_checks import check_flow, check_hamiltonian
+from pnct.inference.training.model_checks import check_hamiltonian, check_measured
 from pnct.states.spin_adapted import spin_adapted
 
 KEY = jax.random.key(0)
@@ -174,7 +174,7 @@ def test_a_hamiltonian_of_another_kind_of_system_is_refused(made_for, given):
 
 @pytest.mark.parametrize("system", [POLARISED, DOT])
 def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_own(system):
-    own = Hamiltonian(
+    own = ElectronHamiltonian(
         temperature=1.0, energy_scale=1.0, kinetic_prefactor=1.0, potential=lambda R: jnp.sum(R)
     )
     for energy in (hamiltonian(system), hamiltonian(system, coulomb=False), own, MadeUpEnergy()):
@@ -197,7 +197,7 @@ def test_flows_that_are_right_pass(system, make, dtype):
         return pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
     params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))
-    check_flow(program, read_sites(program, params, (system,)), params, (system,))
+    check_measured(program, read_sites(program, params, (system,)), params, (system,))
 
 
 class OfUp(eqx.Module):
