@@ -97,7 +97,13 @@ def training_step(
     for block in scores.values():
         for name, g in gradient(block).items():
             grads[name] = jax.tree.map(lambda old, new: old + new.astype(old.dtype), grads[name], g)
-    updates, opt_state = optim.update(grads, state.opt_state, state.params, scores=scores)
+    value = weighted_mean(
+        (hamiltonian.temperature * walkers.log_prob + walkers.energy.real) / hamiltonian.energy_scale,
+        jnp.where(valid, walkers.weight, 0.0),
+    )
+    updates, opt_state = optim.update(
+        grads, state.opt_state, state.params, scores=scores, value=value, grad=grads
+    )
     finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
     movable = {*sites.measured_params, *sites.continuous_params}
     is_folded = folded(sites, walkers, stage)
