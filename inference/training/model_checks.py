@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.flows.base import jacobian
 from pnct.hamiltonian import Hamiltonian
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
@@ -130,7 +129,8 @@ def _violations(model, sites, params, shaken, args, places):
     flow = _born(model, sites, params, args).flow
 
     def one_to_one(R):
-        zeta, J = jacobian(flow, R)
+        with jax.default_matmul_precision("highest"):
+            zeta, J = flow.jacobian(R)
         return (jnp.linalg.slogdet(J)[0] > 0) & jnp.all(jnp.isfinite(zeta))
 
     violations = (beyond_rounding(x) for x in (exchange, shift, unlike, motion))

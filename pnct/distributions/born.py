@@ -7,8 +7,6 @@ The Psi_K of different K are orthonormal, because the change of variables is uni
 zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 """
 
-from collections.abc import Callable
-
 import distrax
 import jax
 import jax.numpy as jnp
@@ -16,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from pnct.distributions.determinantal import Determinantal
-from pnct.flows import CanonicalTransformation, forward_and_log_det
-from pnct.flows.inverse import Inversion, invert
+from pnct.flows import CanonicalTransformation, Flow
+from pnct.flows.inverse import Inversion
 from pnct.states import slater
 
 
@@ -30,13 +28,16 @@ class Born(distrax.Transformed):
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
+    def __init__(self, orbitals, K: Int[Array, " N"], flow: Flow):
+        transformation = CanonicalTransformation(flow)
         leaves = jax.tree.leaves(flow)
-        if not callable(flow) or any(callable(leaf) for leaf in leaves):
-            raise ValueError(f"Expected flow to be a module R -> zeta, as pnct.flows has them; got {flow!r}.")
+        functions = [leaf for leaf in leaves if callable(leaf)]
+        if functions:
+            expected = f"Expected the functions in {type(flow).__name__} to be static, eqx.field(static=True)"
+            raise ValueError(f"{expected}; got {functions[0]!r} among its arrays.")
         dtype = jnp.result_type(*leaves) if leaves else None
         quasi_particles = Determinantal(orbitals, K, dtype)
-        super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
+        super().__init__(quasi_particles, distrax.Inverse(transformation))
 
     @property
     def orbitals(self):
@@ -47,7 +48,7 @@ class Born(distrax.Transformed):
         return self.distribution.K
 
     @property
-    def flow(self) -> Callable:
+    def flow(self) -> Flow:
         return self.bijector.bijector.flow
 
     @property
@@ -64,12 +65,14 @@ class Born(distrax.Transformed):
 
     def draw(self, key) -> Inversion:
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
-        return invert(self.flow, self.distribution.sample(seed=key))
+        zeta = self.distribution.sample(seed=key)
+        with jax.default_matmul_precision("highest"):
+            return self.flow.invert(zeta)
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
-        zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
+            zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
             return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
