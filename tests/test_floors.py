@@ -106,14 +106,18 @@ def test_a_wheel_holds_every_module(unpacked_wheel):
     for module, path in modules():
         parts = module.split(".")
         place = unpacked_wheel.joinpath(*parts)
-        assert place.with_suffix(".py").is_file() or (place / "__init__.py").is_file(), f"{path} is in no package"
+        assert place.with_suffix(".py").is_file() or (place / "__init__.py").is_file(), (
+            f"{path} is in no package"
+        )
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_every_module_of_a_wheel_is_imported_in_any_order(unpacked_wheel, backwards):
     """No import depends on what has been imported before it."""
     names = sorted((module for module, _ in modules()), reverse=backwards)
-    program = f"import sys; sys.path.insert(0, {str(unpacked_wheel)!r})\n" + "\n".join(f"import {n}" for n in names)
+    program = f"import sys; sys.path.insert(0, {str(unpacked_wheel)!r})\n" + "\n".join(
+        f"import {n}" for n in names
+    )
     program += "\nimport pnct; assert pnct.__file__.startswith(sys.path[0]), pnct.__file__"
     found = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas
+from pnct.flows import Flow
 from pnct.hamiltonian import Hamiltonian, LocalEnergy
 from pnct.inference import Interrupted, VariationalFreeEnergy, natural_gradient
 from pnct.networks.base import OccupationNetwork
@@ -26,7 +27,7 @@ GAS = ElectronGas((2, 0), dim=2, rs=4.0, theta=0.6, twist=0.1, cutoff=1.3)
 WALKERS = 13  # a number that no number of devices divides
 
 
-class Shift(eqx.Module):
+class Shift(Flow):
     """zeta_i = r_i + a tanh(w) sin(k r_i)/k with k = 2 pi/L: one-to-one for every w if a <= 1."""
 
     w: Float[Array, " dim"]

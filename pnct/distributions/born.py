@@ -7,8 +7,6 @@ The Psi_K of different K are orthonormal, because the change of variables is uni
 zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 """
 
-from collections.abc import Callable
-
 import distrax
 import jax
 import jax.numpy as jnp
@@ -18,7 +16,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
 from pnct.distributions.flow_requirements import flow_requirements
-from pnct.flows import CanonicalTransformation, forward_and_log_det
+from pnct.flows import CanonicalTransformation, Flow
 from pnct.space import Space, smallest_distance
 from pnct.states import slater
 
@@ -32,13 +30,16 @@ class Born(distrax.Transformed, Measured):
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
+    def __init__(self, orbitals, K: Int[Array, " N"], flow: Flow):
+        transformation = CanonicalTransformation(flow)
         leaves = jax.tree.leaves(flow)
-        if not callable(flow) or any(callable(leaf) for leaf in leaves):
-            raise ValueError(f"Expected flow to be a module R -> zeta, as pnct.flows has them; got {flow!r}.")
+        functions = [leaf for leaf in leaves if callable(leaf)]
+        if functions:
+            expected = f"Expected the functions in {type(flow).__name__} to be static, eqx.field(static=True)"
+            raise ValueError(f"{expected}; got {functions[0]!r} among its arrays.")
         dtype = jnp.result_type(*leaves) if leaves else None
         quasi_particles = Determinantal(orbitals, K, dtype)
-        super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
+        super().__init__(quasi_particles, distrax.Inverse(transformation))
 
     @property
     def states(self):
@@ -49,7 +50,7 @@ class Born(distrax.Transformed, Measured):
         return self.distribution.K
 
     @property
-    def flow(self) -> Callable:
+    def flow(self) -> Flow:
         return self.bijector.bijector.flow
 
     @property
@@ -99,8 +100,8 @@ class Born(distrax.Transformed, Measured):
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
-        zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
+            zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
             return slater.log_det(self.states, self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:

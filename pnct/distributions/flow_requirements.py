@@ -57,7 +57,8 @@ def flow_requirements(born, moved: Callable[[Array], object]) -> tuple[Requireme
     motion = jnp.where(jnp.max(apart) > tolerance, jnp.max(motion), 0.0)
 
     def is_folded(R):
-        zeta, J = born.flow.jacobian(R)
+        with jax.default_matmul_precision("highest"):
+            zeta, J = born.flow.jacobian(R)
         return (jnp.linalg.slogdet(J)[0] <= 0) | ~jnp.all(jnp.isfinite(zeta)) | ~jnp.all(jnp.isfinite(J))
 
     def beyond_rounding(x):
