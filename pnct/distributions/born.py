@@ -7,6 +7,8 @@ The Psi_K of different K are orthonormal, because the change of variables is uni
 zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 """
 
+from collections.abc import Callable
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -81,7 +83,9 @@ class Born(distrax.Transformed, Measured):
 
     def draw(self, key) -> tuple[Float[Array, "N dim"], Bool[Array, ""]]:
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
-        inversion = self.flow.invert(self.distribution.sample(seed=key))
+        zeta = self.distribution.sample(seed=key)
+        with jax.default_matmul_precision("highest"):
+            inversion = self.flow.invert(zeta)
         return inversion.R, inversion.converged
 
     def closeness(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
