@@ -44,7 +44,7 @@ class Hamiltonian(eqx.Module):
     unit: str = eqx.field(static=True, default="hartree")
 
     def __call__(self, born, R: Float[Array, "N dim"]) -> LocalEnergy:
-        psi = local_kinetic(born.orbitals, born.K, born.flow, R)
+        psi = local_kinetic(born.states, born.K, born.flow, R)
         kinetic = -self.kinetic_prefactor * (psi.laplacian + jnp.sum(psi.gradient**2))
         return LocalEnergy(kinetic, self.potential(R), psi.log_det_jacobian, psi.det_sign)
 

@@ -68,13 +68,13 @@ def diagonalise(
     num_samples = checked_integer("num_samples", num_samples, 1)
     sites = program.read_sites(vfe.model, params, args)
     traced = program.trace_at_zero(vfe.model, sites, params, site, args)
-    orbitals = traced[sites.born]["fn"].distribution.orbitals
-    if name not in params or not isinstance(orbitals, CIStates):
+    states = traced[sites.born]["fn"].distribution.states
+    if name not in params or not isinstance(states, CIStates):
         raise ValueError(
             f"Expected a module '{name}' of configuration_interaction in the states; got {', '.join(params)}."
         )
-    mixing = orbitals.mixing
-    blocks = orbitals.mixing.blocks
+    mixing = states.mixing
+    blocks = mixing.blocks
     first = first_entries(mixing, blocks)
     p_K = program.distribution(traced[site])
     T = float(vfe.hamiltonian.temperature)
@@ -277,7 +277,7 @@ def _sample(model, sites, hamiltonian, site, shared, walker) -> tuple[Array, Arr
     params, args = shared
     key, members, size = walker
     choose, draw = jax.random.split(key)
-    first = _born(model, sites, params, site, jnp.zeros(sites.num_electrons, int), args).orbitals
+    first = _born(model, sites, params, site, jnp.zeros(sites.num_electrons, int), args).states
     base = first.base
     Ks = jnp.asarray(first.mixing.states)[members]
     K = Ks[jax.random.randint(choose, (), 0, size)]

@@ -18,7 +18,6 @@ from jaxtyping import Float
 
 from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.draws import Draws
-from pnct.states.superposition import orbitals_of
 
 
 class MomentumDistribution(NamedTuple):
@@ -50,7 +49,7 @@ def momentum_distribution(
     sites = program.read_sites(model, params, args)
     keys = jax.random.split(key, int(np.sum(sound)))
     n = np.asarray(_estimates(model, sites, params, args, values, keys, displacements, chunk_size))
-    orbitals = orbitals_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
+    orbitals = _born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).states.orbitals
     mean = n.mean(axis=0)
     error = n.std(axis=0, ddof=1) / np.sqrt(len(n))
     present = [
@@ -73,8 +72,8 @@ def _estimates(model, sites, params, args, values, keys, displacements, chunk_si
         values, key = x
         R = values[sites.born]
         born = _born(model, sites, params, values, args)
-        space = born.orbitals.space
-        k = jnp.asarray(orbitals_of(born.orbitals).wavevectors, R.dtype)
+        space = born.states.space
+        k = jnp.asarray(born.states.orbitals.wavevectors, R.dtype)
         here = born.log_psi(R)
 
         def moved(s):

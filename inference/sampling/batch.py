@@ -123,7 +123,7 @@ def _quantum(model, sites, scores, shared, walker):
     born, inversion = program.draw_electrons(model, sites, params, values, key, args)
     R = metropolis_if_not_inverted(fallback_key, born, inversion)
     energy = local_energy(hamiltonian, born, R, sites.born)
-    rest = jnp.asarray(born.K), smallest_distance(R, born.orbitals.space), inversion.converged
+    rest = jnp.asarray(born.K), smallest_distance(R, born.states.space), inversion.converged
     if not (scores and sites.quantum_params):
         return R, energy, {}, *rest
     own = {name: params[name] for name in sites.quantum_params}

@@ -18,13 +18,10 @@ from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.inference.sampling import sites as program
 from pnct.space import Cell
-from pnct.states.superposition import Superposition
-from pnct.systems.ewald import Coulomb, NoInteraction
-from pnct.systems.harmonic_trap import TrapPotential
+from pnct.systems.base import System, SystemPotential
 
 SAMPLES = 16
 STATES = 64  # of which some have the same quantum numbers
-POTENTIALS = (Coulomb, NoInteraction, TrapPotential)
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
 
@@ -64,7 +61,7 @@ def check_hamiltonian(hamiltonian, args: tuple) -> None:
     def numbers(x):  # (in one precision)
         return describe(jax.tree.map(jnp.asarray, x))
 
-    for system in (arg for arg in args if hasattr(arg, "potential")):
+    for system in (arg for arg in args if isinstance(arg, System)):
         made = [hamiltonian_of(system, coulomb) for coulomb in (True, False)]
         alike = [
             x
@@ -73,7 +70,7 @@ def check_hamiltonian(hamiltonian, args: tuple) -> None:
         ]
         if (
             isinstance(hamiltonian, Hamiltonian)
-            and isinstance(hamiltonian.potential, POTENTIALS)
+            and isinstance(hamiltonian.potential, SystemPotential)
             and not alike
         ):
             kinds = type(system).__name__, type(hamiltonian.potential).__name__
@@ -93,7 +90,7 @@ def _violations(model, sites, params, shaken, args, places):
     number of folds.
     """
     born = _born(model, sites, shaken, args)
-    space = born.orbitals.space
+    space = born.states.space
     dtype = born.dtype
     places = space.L * jnp.asarray(places, dtype)
     R = places[0]
@@ -112,14 +109,13 @@ def _violations(model, sites, params, shaken, args, places):
     def beyond_rounding(x):
         return jnp.where(x > tolerance, x, 0.0)
 
-    own = born.orbitals.symmetries if isinstance(born.orbitals, Superposition) else ()
-    symmetries = (space.conserved_motion, *own)
+    symmetries = (space.conserved_motion, *born.states.symmetries)
 
     def state(key):
         born = _born(program.tempered(model, 0.0), sites, shaken, args, key)
         zeta = jax.vmap(born.flow)(jnp.stack([R, *(move(R) for move in symmetries)]))
         moved = jnp.stack([move(zeta[0]) for move in symmetries])
-        return born.orbitals.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
+        return born.states.quantum_numbers(born.K), zeta[0], jnp.max(jnp.abs(zeta[1:] - moved))
 
     Q, of_state, motion = jax.vmap(state)(jax.random.split(jax.random.key(0), STATES))
     apart = jnp.max(jnp.abs(of_state[:, None] - of_state), axis=(2, 3))

@@ -18,19 +18,20 @@ from jaxtyping import Array, Complex, Float, Int
 from pnct.distributions.determinantal import Determinantal
 from pnct.flows import CanonicalTransformation, forward_and_log_det
 from pnct.flows.inverse import Inversion, invert
-from pnct.states import slater
+from pnct.orbitals.base import Orbitals
+from pnct.states.base import States
 
 
 class Born(distrax.Transformed):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
-    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
+    orbitals: a table of orbitals, which stands for its Slater determinants, or states.  K: (N,) occupied
     orbitals, up then down.
     flow: R -> zeta, whose dtype the samples take. A sample whose inversion did not converge is nan. Samples
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
+    def __init__(self, orbitals: Orbitals | States, K: Int[Array, " N"], flow: Callable):
         leaves = jax.tree.leaves(flow)
         if not callable(flow) or any(callable(leaf) for leaf in leaves):
             raise ValueError(f"Expected flow to be a module R -> zeta, as pnct.flows has them; got {flow!r}.")
@@ -39,8 +40,8 @@ class Born(distrax.Transformed):
         super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
 
     @property
-    def orbitals(self):
-        return self.distribution.orbitals
+    def states(self) -> States:
+        return self.distribution.states
 
     @property
     def K(self) -> Int[Array, " N"]:
@@ -70,7 +71,7 @@ class Born(distrax.Transformed):
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
         zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
-            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * log_det
+            return self.states.log_amplitude(self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""
