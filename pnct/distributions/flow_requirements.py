@@ -42,7 +42,7 @@ def flow_requirements(born, moved: Callable[[Array], object]) -> tuple[Requireme
     shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if space.is_periodic else jnp.zeros((), dtype)
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 
-    symmetries = (space.conserved_motion, *getattr(born.states, "symmetries", ()))
+    symmetries = (space.conserved_motion, *born.states.symmetries)
 
     def state(key):
         other = moved(key)
