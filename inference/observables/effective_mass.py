@@ -97,7 +97,7 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     weight = np.array(
         [
             np.sum((n * (1 - n))[shells == shells[m]])
-            for n, m in ((occupations[s], m) for s, m in fit.shell_index)
+            for n, m in ((occupations[s], m) for s, m in fit.shells)
         ]
     )
     slope = _slope(fit.free_energies, weight)
