@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 
 from pnct.distributions.born import Born
 from pnct.flows.inverse import Inversion
-from pnct.inference.sampling import metropolis
+from pnct.inference.sampling.metropolis import MetropolisState, adapted, kernel
 
 MOVES = 200
 STEP_SIZE = 0.1  # of the first move, in the units of R
@@ -37,12 +37,12 @@ def metropolis_if_not_inverted(
 
     def move(i, carry):
         state, log_step = carry
-        state, info = metropolis.kernel(jax.random.fold_in(key, i), state, log_prob, jnp.exp(log_step))
-        return state, metropolis.adapted(log_step, info.acceptance_probability, i)
+        state, info = kernel(jax.random.fold_in(key, i), state, log_prob, jnp.exp(log_step))
+        return state, adapted(log_step, info.acceptance_probability, i)
 
     # From log p = -inf the first move with a number is accepted, so that |Psi|^2 is compiled once.
     start = (
-        metropolis.MetropolisState(inversion.R, jnp.asarray(-jnp.inf, dtype)),
+        MetropolisState(inversion.R, jnp.asarray(-jnp.inf, dtype)),
         jnp.log(jnp.asarray(STEP_SIZE, dtype)),
     )
     state, _ = jax.lax.fori_loop(0, jnp.where(inversion.converged, 0, MOVES), move, start)
