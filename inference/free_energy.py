@@ -23,7 +23,6 @@ from pnct.inference.optimisation.gradients import (
     quantum_scores,
 )
 from pnct.inference.optimisation.natural_gradient import as_optax
-from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.draws import Draws
@@ -36,7 +35,7 @@ from pnct.inference.sampling.parallel import (
     replicated,
 )
 from pnct.inference.training import failures
-from pnct.inference.training.loop import RunResult, train
+from pnct.inference.training.loop import Options, RunResult, run_steps
 from pnct.inference.training.model_checks import check_flow, check_hamiltonian
 from pnct.inference.training.step import Info, TrainState, apply_update, step_info
 from pnct.validation import checked_integer
@@ -158,32 +157,19 @@ class VariationalFreeEnergy(eqx.Module):
 
         checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from
         the last checkpoint there, and with a larger num_steps further; the result is that of one
-        uninterrupted run, bitwise. SIGTERM and Ctrl-C are then saved and raise Interrupted. Raises ValueError
-        where the directory holds another run.
+        uninterrupted run, bitwise. Raises ValueError where the directory holds another run.
+        SIGTERM, with a directory, and Ctrl-C raise Interrupted after the step; its `result` is that up to there.
         callback: called as callback(step, info) after each step, step = 1 ... num_steps, info on the host.
         Walkers and updates that are not finite are left out, counted and told by a NumericalWarning; after a
         few updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
         start = self.init(key, *args) if init_state is None else init_state
-        run = describe_run(self.model, self.hamiltonian, self.num_walkers, start, args)
-        sites = program.read_sites(self.model, start.params, args)
 
         def update(state):
             return self.update(state, *args)
 
-        return train(
-            update,
-            start,
-            num_steps,
-            self.num_walkers,
-            sites,
-            run,
-            progress_bar,
-            checkpoint,
-            callback,
-            self._unit,
-        )
+        return run_steps(self, update, start, num_steps, args, Options(progress_bar, checkpoint, callback))
 
     def evaluate(self, key, params, num_samples: int, *args, standard_error: float | None = None) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays.
@@ -219,7 +205,7 @@ class VariationalFreeEnergy(eqx.Module):
             num_electrons=sites.num_electrons,
             born_site=sites.born,
             exact=walker.exact,
-            unit=self._unit,
+            unit=self.unit,
         )
 
     @eqx.filter_jit
@@ -229,7 +215,8 @@ class VariationalFreeEnergy(eqx.Module):
         return gathered(walkers, self.sharding)
 
     @property
-    def _unit(self) -> str:
+    def unit(self) -> str:
+        """Of the energies in Info and Draws."""
         return getattr(self.hamiltonian, "unit", "hartree")
 
     def batching(self, sites: program.Sites) -> Batching:
