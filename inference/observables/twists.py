@@ -112,14 +112,13 @@ def train_over_twists(
     The parameters must not depend on the table of orbitals, as those of `pnct.models.twisted_gas`.
     progress_bar, checkpoint: as in vfe.run; the same call made again goes on where it stood.
     """
-    workflow = Workflow()
-    workflow.settings = {"twists": describe(gases)}
 
     def update(state):
         return vfe.update(state, gases[int(state.step) % len(gases)])
 
     start = vfe.init(key, gases[0])
     options = Options(progress_bar, checkpoint)
+    workflow = Workflow({"twists": describe(gases)})
     return run_steps(vfe, update, start, num_steps, (gases[0],), options, workflow).params
 
 

@@ -55,11 +55,12 @@ class Options(NamedTuple):
 class Workflow:
     """What is done between the steps of a run. This one does nothing.
 
-    settings: plain JSON, part of the fingerprint.  memory: a pytree that is kept in the checkpoints.
+    settings: plain JSON, part of the fingerprint.  memory: a pytree of arrays, kept in the checkpoints.
     """
 
-    settings: dict[str, Any] = {}  # noqa: RUF012
-    memory: Any = None
+    def __init__(self, settings: dict[str, Any] | None = None, memory: Any = None):
+        self.settings = settings or {}
+        self.memory = memory
 
     def begin(self, state: TrainState) -> TrainState:
         """The state before the first step, where the run is a new one."""

@@ -101,9 +101,11 @@ class Plateau(Workflow):
         self.block = block
         self.num_samples = num_samples
         self.patience = patience
-        self.settings = {"evaluation": {"block": block, "num_samples": num_samples}}
         none = Evaluations(np.zeros(0, int), *(np.zeros(0) for _ in Evaluations._fields[1:]))
-        self.memory = {"best": params, "evaluations": none}
+        super().__init__(
+            settings={"evaluation": {"block": block, "num_samples": num_samples}},
+            memory={"best": params, "evaluations": none},
+        )
 
     def rows(self) -> list[dict[str, float]]:
         return unstacked(self.memory["evaluations"]._asdict())

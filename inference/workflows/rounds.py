@@ -62,7 +62,7 @@ class Rounds(Workflow):
         self.num_samples = num_samples
         self.system = system
         key_data = np.asarray(jax.random.key_data(key)).tolist()
-        self.settings = {"rounds": {"ends": self.ends, "num_samples": num_samples, "key": key_data}}
+        super().__init__({"rounds": {"ends": self.ends, "num_samples": num_samples, "key": key_data}})
 
     def begin(self, state: TrainState) -> TrainState:
         if "ci" in state.params:

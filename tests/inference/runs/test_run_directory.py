@@ -107,6 +107,32 @@ def test_a_signal_is_saved_and_says_how_to_go_on(vfe, whole, tmp_path, signum):
     assert digest(go_on(vfe, tmp_path)) == digest(whole[0])
 
 
+def test_ctrl_c_without_a_directory_gives_back_what_there_is(vfe, whole):
+    def send(step, info):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"by SIGINT after step 7 of 20; .* the attribute `result`") as stop:
+        vfe.run(KEY, STEPS, GAS, progress_bar=False, callback=send)
+    result = stop.value.result
+    assert result.history.free_energy.tolist() == whole[0].history.free_energy[:7].tolist()
+    rest = vfe.run(KEY, STEPS - 7, GAS, progress_bar=False, init_state=result.state)
+    assert digest((rest.params, rest.state)) == digest(whole[0][:2])
+
+
+def test_ctrl_c_while_compiling_ends_in_one_line(tmp_path):
+    command = [sys.executable, PROGRAM, tmp_path, "20"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "compiling" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT and "Traceback" not in errors
+    assert output.startswith(f"Stopped by SIGINT after step 0 of 20; all of it is kept in {tmp_path}.")
+    assert checkpoints(tmp_path) == ["step-000000000.npz"]
+
+
 def test_an_error_in_a_callback_loses_no_step(vfe, whole, tmp_path):
     seen = []
 
