@@ -82,7 +82,7 @@ def test_it_gives_up_after_some_updates_in_a_row_that_were_not_made():
         TrainingFailedError, match=f"The last 5 updates, up to step {4 + STEPS_IN_A_ROW}"
     ) as stop:
         train(failing, START, 50, [given_up([], None)])
-    assert len(stop.value.result.history.updated) == last
+    assert len(stop.value.result.history.updated) == 4 + STEPS_IN_A_ROW
     before = [INFO._replace(updated=False)] * 2
     with pytest.raises(TrainingFailedError, match="up to step 5"):
         train(
