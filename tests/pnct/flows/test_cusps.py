@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
+from random_flow import to_single
 
 from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.distributions import Born
-from pnct.flows import by_sector, continuous, separated_centre_of_mass, with_cusps
+from pnct.flows import Composed, backflow, by_sector, continuous, separated_centre_of_mass
 from pnct.flows.continuous.cusps import growth
 
 SYSTEMS = {
@@ -36,7 +37,7 @@ def residue(system, pair, cusps=True):
     flow = jax.tree.map(lambda x: jnp.asarray(0.25 * rng.normal(size=x.shape)), make(random.key(0)))
     K = jnp.asarray({(1, 1): [2, 0], (2, 0): [0, 2], (3, 0): [0, 1, 2]}[system.num_electrons])
     flow = flow(system.orbitals.quantum_numbers(K)) if isinstance(system, HarmonicTrap) else flow
-    born = Born(system.orbitals, K, with_cusps(flow, 2.0) if cusps else flow)
+    born = Born(system.orbitals, K, flow.with_cusps(2.0) if cusps else flow)
     centre, direction = rng.normal(size=(system.N, system.space.dim)), rng.normal(size=system.space.dim)
     direction /= np.linalg.norm(direction)
     energy = jax.jit(lambda R: hamiltonian(system).local_energy(born, R).total.real)
@@ -78,10 +79,10 @@ def test_the_coupling_is_no_parameter():
     R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
 
     def moved(coupling):
-        return jnp.sum(with_cusps(flow, coupling)(R) ** 2)
+        return jnp.sum(flow.with_cusps(coupling)(R) ** 2)
 
     assert jax.grad(moved)(2.0) == 0
-    assert np.all(with_cusps(flow, 0.0)(R) == R) and np.any(with_cusps(flow, 2.0)(R) != R)
+    assert np.all(flow.with_cusps(0.0)(R) == R) and np.any(flow.with_cusps(2.0)(R) != R)
 
 
 def test_float32_follows_the_parameters():
@@ -89,16 +90,21 @@ def test_float32_follows_the_parameters():
     trap = SYSTEMS["equal"]
     flow = jax.tree.map(lambda x: x + 0.1, continuous(trap.space, width=3)(random.key(0)))
     R = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)))
-    exact, single = (
-        with_cusps(f, trap.coupling).derivatives(x) for f, x in ((flow, R), to_single((flow, R)))
-    )
+    exact, single = (f.with_cusps(trap.coupling).derivatives(x) for f, x in ((flow, R), to_single((flow, R))))
     for one, other in zip(jax.tree.leaves(exact), jax.tree.leaves(single), strict=True):
         assert other.dtype == jnp.float32
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-    inversion = with_cusps(to_single(flow), trap.coupling).invert(single.zeta)
+    inversion = to_single(flow).with_cusps(trap.coupling).invert(single.zeta)
     assert inversion.R.dtype == jnp.float32
     np.testing.assert_allclose(inversion.R, R, atol=1e-5)
 
 
-def to_single(tree):
-    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+def test_parts_of_a_flow_get_their_cusps():
+    """Whatever holds continuous flows, at any depth, and nothing else changes."""
+    space = SYSTEMS["opposite"].space
+    inner, other = continuous(space, width=3)(random.key(0)), backflow(space, width=3)(random.key(1))
+    flow = Composed((other, separated_centre_of_mass(space, lambda key: inner)(random.key(0))))
+    made = flow.with_cusps(2.0)
+    assert made.flows[1].flow.coupling == 2.0 and inner.coupling is None
+    assert jax.tree.leaves(made)[:-1] == jax.tree.leaves(flow)
+    assert jax.tree.structure(other.with_cusps(2.0)) == jax.tree.structure(other)

@@ -9,10 +9,10 @@ import re
 import jax
 import numpy as np
 import pytest
+from map_alone import MapAlone
 from small_flow import random_positions
 
-from pnct.flows import Composed, backflow, forward_and_log_det
-from pnct.flows.base import automatic_derivatives
+from pnct.flows import Composed, Flow, backflow
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.ferminet.network import ferminet
 from pnct.flows.irreducible_wedge import Conjugated
@@ -35,7 +35,7 @@ def random_weights(flow, seed=0):
 def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
     space = ElectronGas(num_electrons, dim, cutoff=4.0).space
     flow, R = random_weights(ferminet(space, depth, width=3)(jax.random.key(0))), random_positions(space)
-    found, expected = jax.jit(derivatives)(flow, R), jax.jit(automatic_derivatives)(flow, R)
+    found, expected = jax.jit(derivatives)(flow, R), jax.jit(Flow.derivatives)(flow, R)
     for name in expected._fields:
         x, y = getattr(found, name), getattr(expected, name)
         assert x.dtype == y.dtype
@@ -56,7 +56,7 @@ def test_one_flow_after_another(num_electrons, dim):
     flows[1] = Conjugated(flows[1], np.eye(dim, dtype=int)[::-1])
     flow, R = Composed(tuple(flows)), random_positions(space)
     found = jax.jit(lambda flow, R: flow.derivatives(R))(flow, R)
-    expected = jax.jit(lambda flow, R: automatic_derivatives(flow.__call__, R))(flow, R)
+    expected = jax.jit(lambda flow, R: MapAlone(flow).derivatives(R))(flow, R)
     for name in expected._fields:
         x, y = getattr(found, name), getattr(expected, name)
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-10 * np.max(np.abs(y)), err_msg=name)
@@ -83,7 +83,7 @@ def test_the_pair_stream_is_never_differentiated_by_all_coordinates():
         shapes = re.findall(r"f64\[([\d,]+)\]", str(jax.make_jaxpr(f)(flow, R)))
         return max(math.prod(map(int, shape.split(","))) for shape in shapes)
 
-    scores = jax.grad(lambda flow, R: forward_and_log_det(flow, R)[1])
+    scores = jax.grad(lambda flow, R: flow.forward_and_log_det(R)[1])
     dense = space.N**3 * space.dim * 4
     assert largest(type(flow).jacobian) < dense
     assert largest(scores) < dense
