@@ -15,8 +15,7 @@ def composed_gas(gas: pnct.ElectronGas):
     first = pnct.module("first", make)
     second = pnct.module("second", make)
     K = pnct.sample("K", dist.Occupation(gas, occupation))
-    P = gas.orbitals.quantum_numbers(
-        K
-    )  # the total momentum: states that symmetries of the cell relate have related flows
+    # the total momentum: states that symmetries of the cell relate have related flows
+    P = gas.orbitals.quantum_numbers(K)
     R = pnct.sample("R", dist.Born(gas.orbitals, K, Composed((first(P), second(P)))))
     return R

@@ -13,8 +13,7 @@ def electron_gas(gas: pnct.ElectronGas):
     occupation = pnct.module("occupation", transformer(gas, layers=2, width=16))
     flow = pnct.module("flow", in_irreducible_wedge(gas.orbitals, ferminet(gas.space, depth=2, width=16)))
     K = pnct.sample("K", dist.Occupation(gas, occupation))
-    P = gas.orbitals.quantum_numbers(
-        K
-    )  # the total momentum: states that symmetries of the cell relate have related flows
+    # the total momentum: states that symmetries of the cell relate have related flows
+    P = gas.orbitals.quantum_numbers(K)
     R = pnct.sample("R", dist.Born(gas.orbitals, K, flow(P)))
     return R

@@ -16,14 +16,13 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     """
     flow = separated_centre_of_mass(trap.space, continuous(trap.space, depth=2, width=16))
     flows = pnct.module("flows", by_sector(trap.orbitals, flow))
-    states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
-        mixing = pnct.module(
-            "ci", configuration_interaction(trap.orbitals, num_determinants=max(400, 8 * len(trap.orbitals)))
-        )
-        states = mixing(states)
+        num_determinants = max(400, 8 * len(trap.orbitals))
+        mixing = pnct.module("ci", configuration_interaction(trap.orbitals, num_determinants))
+        states = mixing(trap.orbitals)
         p_K = dist.TabulatedOccupation(trap, pnct.module("occupation", shell_energies(trap)), mixing)
     else:
+        states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
     K = pnct.sample("K", p_K)
     M = states.quantum_numbers(K)  # the total angular momentum

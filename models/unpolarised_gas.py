@@ -17,8 +17,7 @@ def unpolarised_gas(gas: pnct.ElectronGas):
     states = SlaterJastrow(gas.orbitals, pnct.module("jastrow", jastrow(gas.space)))
     flow = pnct.module("flow", in_irreducible_wedge(gas.orbitals, ferminet(gas.space, depth=2, width=12)))
     K = pnct.sample("K", dist.Occupation(gas, occupation))
-    P = states.quantum_numbers(
-        K
-    )  # the total momentum: states that symmetries of the cell relate have related flows
+    # the total momentum: states that symmetries of the cell relate have related flows
+    P = states.quantum_numbers(K)
     R = pnct.sample("R", dist.Born(states, K, flow(P)))
     return R

@@ -6,34 +6,24 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
+from state_kinds import rotated, with_jastrow
 
-from pnct.orbitals import Orbitals, SpeciesOrbitals, rotated_orbitals
+from pnct.orbitals import Orbitals, SpeciesOrbitals
 from pnct.space import Cell
-from pnct.states import SlaterJastrow, jastrow
 from pnct.systems import ElectronGas, HarmonicTrap
 
 SIGMA = 5
 
 
-def rotated(trap):
-    """Rotated by random angles."""
-    orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
-    angles = 4 * np.random.default_rng(3).normal(size=orbitals.angles.shape)
-    return eqx.tree_at(lambda x: x.angles, orbitals, jnp.asarray(angles))
-
-
 def given_others(gas):
     """Those of the second species of Slater-Jastrow states, where the first one stands anywhere."""
-    factor = jastrow(gas.space, 2.0)(random.key(0))
-    values = 0.05 * random.normal(random.key(1), factor.coefficients.shape)
-    states = SlaterJastrow(gas.orbitals, eqx.tree_at(lambda x: x.coefficients, factor, values))
-    return states.given(gas.L * random.uniform(random.key(3), (gas.num_electrons[0], gas.dim)))
+    A = gas.L * random.uniform(random.key(3), (gas.num_electrons[0], gas.dim))
+    return with_jastrow(gas, 0.05).given(A)
 
 
 class Kind(NamedTuple):

@@ -1,125 +1,27 @@
 """The laws of many-body states, for every kind of them: orthonormal, antisymmetric, of definite quantum
-numbers, with exact derivatives, drawn exactly. A new kind is one line of STATES. Statistics: 5 sigma.
+numbers, with exact derivatives, drawn exactly. A new kind is one line of state_kinds. Statistics: 5 sigma.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations, product
-from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
 from small_flow import random_positions
+from state_kinds import STATES
 
 from pnct.distributions import Determinantal
-from pnct.orbitals import rotated_orbitals
 from pnct.space import Cell
-from pnct.states import SlaterJastrow, States, as_states, configuration_interaction, jastrow, spin_adapted
+from pnct.states import SlaterJastrow, States, as_states
 from pnct.states.base import automatic_derivatives
-from pnct.systems import ElectronGas, HarmonicTrap, System
+from pnct.systems import ElectronGas, HarmonicTrap
 
 SIGMA = 5
 
 
-def rotated(trap):
-    """Rotated by random angles."""
-    orbitals = rotated_orbitals(trap.orbitals)(random.key(0))
-    angles = 4 * np.random.default_rng(3).normal(size=orbitals.angles.shape)
-    return as_states(eqx.tree_at(lambda x: x.angles, orbitals, jnp.asarray(angles)))
-
-
-def mixed(base, num_determinants=40):
-    """Mixed with random orthogonal matrices."""
-    mixing = configuration_interaction(base, num_determinants)(random.key(0))
-    coefficients, generator = np.array(mixing.coefficients), np.random.default_rng(0)
-    for block in mixing.blocks:
-        n = len(block)
-        coefficients[mixing.entries[block, :n]] = np.linalg.qr(generator.normal(size=(n, n)))[0]
-    return eqx.tree_at(lambda m: m.coefficients, mixing, jnp.asarray(coefficients))(base)
-
-
-def with_jastrow(gas):
-    """With random coefficients."""
-    factor = jastrow(gas.space, 2.0)(random.key(0))
-    values = 0.1 * random.normal(random.key(1), factor.coefficients.shape)
-    return SlaterJastrow(gas.orbitals, eqx.tree_at(lambda x: x.coefficients, factor, values))
-
-
-class Kind(NamedTuple):
-    """Its states from a system; one of two electrons, for quadratures, and a larger one."""
-
-    make: Callable[[System], States]
-    pair: System
-    system: System
-    has_images: bool = False  # under the symmetries of a cell
-
-
-STATES = {
-    "determinants": Kind(
-        lambda gas: as_states(gas.orbitals),
-        ElectronGas((2, 0), 2, twist=0.1, cutoff=2.0),
-        ElectronGas((3, 2), 2, cutoff=4.0),
-        has_images=True,
-    ),
-    "determinants in 3D": Kind(
-        lambda gas: as_states(gas.orbitals),
-        ElectronGas((2, 0), 3, cutoff=1.0),
-        ElectronGas((2, 4), 3, twist=0.25, cutoff=3.0),
-        has_images=True,
-    ),
-    "determinants of up electrons": Kind(
-        lambda gas: as_states(gas.orbitals),
-        ElectronGas((2, 0), 2, cutoff=1.0),
-        ElectronGas((5, 0), 2, twist=(0.25, 0.1), cutoff=6.0),
-        has_images=True,
-    ),
-    "determinants of down electrons": Kind(
-        lambda gas: as_states(gas.orbitals),
-        ElectronGas((0, 2), 2, twist=0.5, cutoff=1.0),
-        ElectronGas((0, 3), 3, cutoff=3.0),
-        has_images=True,
-    ),
-    "determinants of a dot": Kind(
-        lambda trap: as_states(trap.orbitals), HarmonicTrap((2, 0), cutoff=3), HarmonicTrap((3, 2), cutoff=4)
-    ),
-    "rotated orbitals": Kind(rotated, HarmonicTrap((1, 1), cutoff=3), HarmonicTrap((2, 2), cutoff=4)),
-    "singlets and triplets": Kind(
-        lambda gas: spin_adapted(gas.orbitals),
-        ElectronGas((1, 1), 2, twist=0.25, cutoff=2.0),
-        ElectronGas((2, 2), 2, twist=0.1, cutoff=3.0),
-        has_images=True,
-    ),
-    "mixed configurations": Kind(
-        lambda gas: mixed(gas.orbitals),
-        ElectronGas((2, 0), 2, twist=0.25, cutoff=2.0),
-        ElectronGas((3, 0), 2, twist=0.25, cutoff=3.0),
-    ),
-    "mixed singlets and triplets": Kind(
-        lambda gas: mixed(spin_adapted(gas.orbitals)),
-        ElectronGas((1, 1), 2, twist=0.25, cutoff=2.0),
-        ElectronGas((2, 2), 2, twist=0.5, cutoff=3.0),
-    ),
-    "mixed configurations of a dot": Kind(
-        lambda trap: mixed(trap.orbitals), HarmonicTrap((2, 0), cutoff=3), HarmonicTrap((2, 1), cutoff=3)
-    ),
-    "Slater-Jastrow": Kind(
-        with_jastrow,
-        ElectronGas((1, 1), 2, twist=0.25, cutoff=2.0),
-        ElectronGas((2, 3), 2, twist=0.1, cutoff=3.0),
-    ),
-    "Slater-Jastrow without twist": Kind(
-        with_jastrow, ElectronGas((1, 1), 2, cutoff=2.0), ElectronGas((2, 3), 3, twist=0.1, cutoff=1.0)
-    ),
-    "Slater-Jastrow, filled table": Kind(
-        with_jastrow,
-        ElectronGas((1, 1), 2, cutoff=0.0),
-        ElectronGas((2, 3), 2, twist=0.25, cutoff=0.7),
-    ),
-}
 kinds = pytest.mark.parametrize("name", STATES)
 
 
