@@ -1,4 +1,4 @@
-"""What a run is of, as plain JSON, so that two runs can be compared and a reader told what differs.
+"""What a run is of, as plain JSON, so that two runs can be compared, with what differs.
 
 A function is described by its name, its source, and the values that it closes over, which are also those of
 its default and of its bound arguments; an object by its type and its fields; an array by its numbers, or by

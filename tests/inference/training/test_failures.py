@@ -19,7 +19,7 @@ from pnct.distributions import Born
 from pnct.flows.inverse import Inversion
 from pnct.inference import NumericalWarning, TrainingFailedError
 from pnct.inference.sampling import metropolis_fallback as fallback
-from pnct.inference.sampling.batch import Batching, draw_batch
+from pnct.inference.sampling.batch import Batching, draw_batch, smallest_distance
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training import failures
 from pnct.inference.training.step import MAX_BACKTRACKS
@@ -88,16 +88,15 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
     )
 
     messages = failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
+    K = walkers.values["K"][failed[0]].tolist()
+    where = "the potential energy at site 'R'"
     assert messages.startswith(
-        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
+        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at {where}, "
     )
-    assert (
-        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} ("
-        in messages
-    )
+    assert f"K = {K}, smallest pair distance {float(info.failed_distance):.3g} (" in messages
 
 
-def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
+def test_a_run_reports_its_first_faults_and_counts_the_rest(broken):
     with pytest.warns(NumericalWarning) as messages:
         result = broken.run(KEY, 8, GAS, progress_bar=False)
     messages = [str(warning.message) for warning in messages]
@@ -166,9 +165,11 @@ def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
     start = GAS.L * jnp.array([[0.5, 0.5], [0.5, 0.501]])
 
     def both(key):
-        chain = fallback.electrons(key, born, Inversion(start, jnp.zeros((), bool), jnp.zeros((), jnp.int32)))
+        chain = fallback.metropolis_if_not_inverted(
+            key, born, Inversion(start, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+        )
         drawn = born.draw(key)
-        kept = fallback.electrons(key, born, drawn)
+        kept = fallback.metropolis_if_not_inverted(key, born, drawn)
         d = chain[0] - chain[1], drawn.R[0] - drawn.R[1]
 
         def numbers(R, d):
@@ -190,7 +191,9 @@ def test_where_the_flow_has_no_numbers_metropolis_finds_none(dtype):
             GAS.orbitals, jnp.array([0, 1]), tiny_program.Shift(jnp.full(2, w, dtype), 0.9, 2 * np.pi / GAS.L)
         )
         lost = Inversion(born.draw(KEY).R, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
-        R = jax.jit(lambda key, born=born, lost=lost: fallback.electrons(key, born, lost))(KEY)
+        R = jax.jit(lambda key, born=born, lost=lost: fallback.metropolis_if_not_inverted(key, born, lost))(
+            KEY
+        )
         assert R.dtype == dtype and np.all(np.isfinite(R)) == finite
 
 
@@ -309,6 +312,6 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
 
 def test_distances_without_a_cell_and_without_a_pair():
     R = jnp.array([[0.0, 0.0], [3.0, 4.0]])
-    assert float(failures.smallest_distance(R, OpenSpace((2, 0), 2))) == 5
-    assert float(failures.smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
-    assert float(failures.smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
+    assert float(smallest_distance(R, OpenSpace((2, 0), 2))) == 5
+    assert float(smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
+    assert float(smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
