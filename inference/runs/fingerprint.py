@@ -23,6 +23,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from pnct.systems.base import System
+
 LIBRARIES = ("pnct", "jax", "jaxlib", "numpy", "numpyro", "distrax", "equinox", "optax")
 NUMERICAL = (  # the files whose constants decide the numbers of a run
     "pnct.inference.training.step",
@@ -32,23 +34,25 @@ NUMERICAL = (  # the files whose constants decide the numbers of a run
     "pnct.inference.sampling.metropolis_fallback",
     "pnct.inference.closed_form.boltzmann_weights",
     "pnct.inference.closed_form.diagonalisation",
-    "pnct.distributions.determinantal",
     "pnct.flows.inverse",
     "pnct.states.electron_by_electron",
+    "pnct.states.projection_dpp",
+    "pnct.states.slater_jastrow",
+    "pnct.states.superposition",
 )
 MEMORY = "CHUNK"  # in the name of a constant that bounds memory and changes no number
 LISTED = 64  # entries of an array that are worth listing
 NAMED = 3  # differences that are worth naming
 
 
-def describe_run(vfe, start, args: tuple) -> dict[str, Any]:
+def describe_run(vfe, hamiltonian, start, args: tuple) -> dict[str, Any]:
     """Model, Hamiltonian, optimiser, system, orbital lists, constants, versions, and the state it starts
     from: its random key, its step, its precision, and the norms of its parameters.
     """
-    orbitals = [arg.orbitals for arg in args if hasattr(arg, "orbitals")]
+    orbitals = [arg.orbitals for arg in args if isinstance(arg, System)]
     return {
         "model": describe(vfe.model),
-        "hamiltonian": describe(vfe.hamiltonian),
+        "hamiltonian": describe(hamiltonian),
         "optim": describe_optimiser(vfe.optim),
         "system": describe(args),
         "orbitals": [describe(table, listed=math.inf) for table in orbitals],

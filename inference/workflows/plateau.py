@@ -19,7 +19,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.estimate import mean_of_independent
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.runs.run_directory import stacked, unstacked
 from pnct.inference.sampling.draws import Draws
@@ -146,8 +145,7 @@ def is_plateau(rows: list[dict], patience: int) -> bool:
 
 
 def _row(steps: int, draws: Draws) -> dict[str, float]:
-    F = draws.temperature * draws.log_prob + (draws.kinetic + draws.potential).real
-    finite = np.isfinite(F)  # others are reported by evaluate
-    F = mean_of_independent(F[finite])
-    S = mean_of_independent(-draws.log_prob[finite])
+    found = draws.estimates()
+    F = found["free_energy"]
+    S = found["entropy"]
     return Evaluations(steps, F.value, F.error, S.value, S.error)._asdict()

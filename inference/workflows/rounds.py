@@ -11,13 +11,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pnct.distributions import TabulatedOccupation
-from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit_untabulated
 from pnct.inference.closed_form.diagonalisation import diagonalise
+from pnct.inference.closed_form.step import closed_form_step
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling.sites import Params, distribution, read_sites, trace_at_zero
+from pnct.inference.sampling.sites import Params, module_of_kind
 from pnct.inference.training.loop import Options, RunResult, Workflow, run_steps
 from pnct.inference.training.step import TrainState
+from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.validation import checked_integer
 
 
@@ -65,7 +65,7 @@ class Rounds(Workflow):
         super().__init__({"rounds": {"ends": self.ends, "num_samples": num_samples, "key": key_data}})
 
     def begin(self, state: TrainState) -> TrainState:
-        if "ci" in state.params:
+        if module_of_kind(state.params, ConfigurationInteraction) is not None:
             key = jax.random.fold_in(self.key, len(self.ends))
             state = _at(diagonalise(self.vfe, key, state.params, self.num_samples, self.system), state)
         return self.after_step(0, state, None)
@@ -81,19 +81,3 @@ class Rounds(Workflow):
 
 def _at(params: Params, state: TrainState) -> TrainState:
     return state._replace(params=params, average=params)
-
-
-def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system) -> Params:
-    """The parameters after both closed-form steps, with fresh samples for each; those that the model has a
-    use for.
-    """
-    mix, levels = jax.random.split(key)
-    if "ci" in params:
-        params = diagonalise(vfe, mix, params, num_samples, system)
-    sites = read_sites(vfe.model, params, (system,))
-    if "K" not in sites.classical or vfe.hamiltonian.temperature == 0:
-        return params
-    p_K = distribution(trace_at_zero(vfe.model, sites, params, "K", (system,))["K"])
-    if isinstance(p_K, TabulatedOccupation):
-        return fit_untabulated(vfe, levels, params, p_K, num_samples, system)
-    return fit_shell_energies(vfe, levels, params, num_samples, system)

@@ -13,41 +13,47 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
+from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
-from pnct.flows import CanonicalTransformation, forward_and_log_det
-from pnct.flows.inverse import Inversion, invert
-from pnct.states import slater
+from pnct.distributions.flow_requirements import flow_requirements
+from pnct.flows import CanonicalTransformation, Flow
+from pnct.orbitals.base import Orbitals
+from pnct.space import Space, smallest_distance
+from pnct.states.base import States
 
 
-class Born(distrax.Transformed):
+class Born(distrax.Transformed, Measured):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
-    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
+    orbitals: a table of orbitals, which stands for its Slater determinants, or states.  K: (N,) occupied
     orbitals, up then down.
     flow: R -> zeta, whose dtype the samples take. A sample whose inversion did not converge is nan. Samples
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
+    def __init__(self, orbitals: Orbitals | States, K: Int[Array, " N"], flow: Flow):
+        transformation = CanonicalTransformation(flow)
         leaves = jax.tree.leaves(flow)
-        if not callable(flow) or any(callable(leaf) for leaf in leaves):
-            raise ValueError(f"Expected flow to be a module R -> zeta, as pnct.flows has them; got {flow!r}.")
+        functions = [leaf for leaf in leaves if callable(leaf)]
+        if functions:
+            expected = f"Expected the functions in {type(flow).__name__} to be static, eqx.field(static=True)"
+            raise ValueError(f"{expected}; got {functions[0]!r} among its arrays.")
         dtype = jnp.result_type(*leaves) if leaves else None
         quasi_particles = Determinantal(orbitals, K, dtype)
-        super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
+        super().__init__(quasi_particles, distrax.Inverse(transformation))
 
     @property
-    def orbitals(self):
-        return self.distribution.orbitals
+    def states(self) -> States:
+        return self.distribution.states
 
     @property
     def K(self) -> Int[Array, " N"]:
         return self.distribution.K
 
     @property
-    def flow(self) -> Callable:
+    def flow(self) -> Flow:
         return self.bijector.bijector.flow
 
     @property
@@ -62,15 +68,46 @@ class Born(distrax.Transformed):
     def dtype(self):
         return self.distribution.dtype
 
-    def draw(self, key) -> Inversion:
+    @property
+    def space(self) -> Space:
+        """Where the electrons live."""
+        return self.states.space
+
+    @property
+    def dims(self) -> tuple[str, str]:
+        return ("electron", "axis")
+
+    @property
+    def label(self) -> Int[Array, " N"]:
+        """The occupied orbitals."""
+        return jnp.asarray(self.K)
+
+    def draw(self, key) -> tuple[Float[Array, "N dim"], Bool[Array, ""]]:
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
-        return invert(self.flow, self.distribution.sample(seed=key))
+        zeta = self.distribution.sample(seed=key)
+        with jax.default_matmul_precision("highest"):
+            inversion = self.flow.invert(zeta)
+        return inversion.R, inversion.converged
+
+    def closeness(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        """The smallest distance of a pair."""
+        return smallest_distance(R, self.space)
+
+    def diagnostics(self, R: Float[Array, "N dim"]) -> dict[str, Float[Array, ""]]:
+        """ln|det J| and the sign of det J, J = dT/dR."""
+        with jax.default_matmul_precision("highest"):
+            det_sign, log_det = jnp.linalg.slogdet(self.flow.jacobian(R)[1])
+        return {"log_det_jacobian": log_det, "det_sign": det_sign}
+
+    def check(self, moved: Callable) -> tuple[Requirement, ...]:
+        """Equivariance, periodicity, one flow for all states of equal quantum numbers, and det J > 0."""
+        return flow_requirements(self, moved)
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
-        zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
-            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * log_det
+            zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
+            return self.states.log_amplitude(self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

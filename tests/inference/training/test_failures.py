@@ -19,7 +19,7 @@ from pnct.distributions import Born
 from pnct.flows.inverse import Inversion
 from pnct.inference import NumericalWarning, TrainingFailedError
 from pnct.inference.sampling import metropolis_fallback as fallback
-from pnct.inference.sampling.batch import Batching, draw_batch, smallest_distance
+from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training import failures
 from pnct.inference.training.step import MAX_BACKTRACKS
@@ -82,21 +82,22 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
     assert float(info.energy) == pytest.approx(mean(walkers.potential), rel=1e-12)
     assert float(info.entropy) == pytest.approx(-mean(walkers.log_prob), rel=1e-12)
     assert int(info.failed_walker) == failed[0]
-    np.testing.assert_array_equal(info.failed_K, walkers.values["K"][failed[0]])
-    assert float(info.failed_distance) == pytest.approx(
+    np.testing.assert_array_equal(info.failed_label, walkers.values["K"][failed[0]])
+    assert float(info.failed_closeness) == pytest.approx(
         pair_distance(walkers.values["R"][failed[0]]), rel=1e-9
     )
 
     messages = failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
-    K = walkers.values["K"][failed[0]].tolist()
-    where = "the potential energy at site 'R'"
     assert messages.startswith(
-        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at {where}, "
+        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
     )
-    assert f"K = {K}, smallest pair distance {float(info.failed_distance):.3g} (" in messages
+    assert (
+        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_closeness):.3g} ("
+        in messages
+    )
 
 
-def test_a_run_reports_its_first_faults_and_counts_the_rest(broken):
+def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
     with pytest.warns(NumericalWarning) as messages:
         result = broken.run(KEY, 8, GAS, progress_bar=False)
     messages = [str(warning.message) for warning in messages]
@@ -151,7 +152,7 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
         NumericalWarning, match=r"samples drawn by Metropolis, first walker .* at site 'R' \(no inverse"
     ):
         draws = vfe.evaluate(KEY, folded.params, 2 * WALKERS, GAS)
-    assert 0 < np.sum(draws.exact) < draws.exact.size
+    assert 0 < np.sum(draws.is_exact) < draws.is_exact.size
     assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, draws.log_det_jacobian))
 
 
@@ -165,11 +166,9 @@ def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
     start = GAS.L * jnp.array([[0.5, 0.5], [0.5, 0.501]])
 
     def both(key):
-        chain = fallback.metropolis_if_not_inverted(
-            key, born, Inversion(start, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
-        )
+        chain = fallback.electrons(key, born, Inversion(start, jnp.zeros((), bool), jnp.zeros((), jnp.int32)))
         drawn = born.draw(key)
-        kept = fallback.metropolis_if_not_inverted(key, born, drawn)
+        kept = fallback.electrons(key, born, drawn)
         d = chain[0] - chain[1], drawn.R[0] - drawn.R[1]
 
         def numbers(R, d):
@@ -191,9 +190,7 @@ def test_where_the_flow_has_no_numbers_metropolis_finds_none(dtype):
             GAS.orbitals, jnp.array([0, 1]), tiny_program.Shift(jnp.full(2, w, dtype), 0.9, 2 * np.pi / GAS.L)
         )
         lost = Inversion(born.draw(KEY).R, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
-        R = jax.jit(lambda key, born=born, lost=lost: fallback.metropolis_if_not_inverted(key, born, lost))(
-            KEY
-        )
+        R = jax.jit(lambda key, born=born, lost=lost: fallback.electrons(key, born, lost))(KEY)
         assert R.dtype == dtype and np.all(np.isfinite(R)) == finite
 
 
@@ -303,15 +300,15 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
         log_prob=column(2),
         kinetic=column(4) + 0j,
         potential=column(5),
-        scores={"classical": {"w": column(6, 1, 4)}, "quantum": {"v": column(6, 2)}},
+        scores={"classical": {"w": column(6, 1, 4)}, "measured": {"v": column(6, 2)}},
     )
-    np.testing.assert_array_equal(failures.first_failures(sites, walkers), [*range(B - 1), failures.SOUND])
+    np.testing.assert_array_equal(failures.first_failures(sites, walkers), [*range(B - 1), failures.FINITE])
     assert names[failures.inversion_stage(sites)] == "site 'R' (no inverse of the flow found)"
     assert (names[0], names[2], names[6]) == ("site 'X'", "ln p of 'X', 'K'", "the scores at site 'R'")
 
 
 def test_distances_without_a_cell_and_without_a_pair():
     R = jnp.array([[0.0, 0.0], [3.0, 4.0]])
-    assert float(smallest_distance(R, OpenSpace((2, 0), 2))) == 5
-    assert float(smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
-    assert float(smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
+    assert float(failures.smallest_distance(R, OpenSpace((2, 0), 2))) == 5
+    assert float(failures.smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
+    assert float(failures.smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
