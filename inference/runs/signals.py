@@ -69,7 +69,7 @@ def farewell(signum: int, step: int, num_steps: int, directory: str | Path | Non
 
 
 def _swallowed(frame) -> bool:
-    """Whether an exception raised here would be printed and lost: in what jax does when memory is collected."""
+    """Whether an exception raised here would be printed and lost: in what jax does as memory is collected."""
     while frame is not None:
         if frame.f_code.co_name == "_xla_gc_callback":
             return True

@@ -117,9 +117,9 @@ def test_a_function_that_calls_itself_ends():
             "max_norm",
         ),
         (
-            natural_gradient(momentum=lambda n: 0.5),
-            natural_gradient(momentum=lambda n: 0.9),
-            "momentum.source",
+            natural_gradient(damping=lambda n: 0.5),
+            natural_gradient(damping=lambda n: 0.9),
+            "damping.source",
         ),
         (optax.adam(1e-3, b1=0.9), optax.adam(1e-3, b1=0.8), "update_fns[0].tx.update.b1"),
         (optax.adam(1e-3), optax.adam(2e-3), "update_fns[1]"),
