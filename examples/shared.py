@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import os
+import signal
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -110,8 +111,9 @@ def ended_in_one_line(parser: argparse.ArgumentParser):
     except Interrupted as stop:
         print(f"{stop} Here: the same command with --resume.", file=sys.stderr)
         sys.exit(128 + stop.signum)
-    except KeyboardInterrupt:
-        sys.exit("Stopped by SIGINT. To go on: the same command with --resume.")
+    except KeyboardInterrupt:  # before the first step, or in an evaluation
+        print("Stopped by SIGINT. To go on: the same command with --resume.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except TrainingFailedError as error:
         sys.exit(str(error))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a run is of, as plain JSON, so that two runs can be compared and a reader told what differs.
+"""What a run is of, as plain JSON, so that two runs can be compared, with what differs.
 
 A function is described by its name, its source, and the values that it closes over, which are also those of
 its default and of its bound arguments; an object by its type and its fields; an array by its numbers, or by
@@ -34,23 +34,25 @@ NUMERICAL = (  # the files whose constants decide the numbers of a run
     "pnct.inference.sampling.metropolis_fallback",
     "pnct.inference.closed_form.boltzmann_weights",
     "pnct.inference.closed_form.diagonalisation",
-    "pnct.distributions.determinantal",
     "pnct.flows.inverse",
     "pnct.states.electron_by_electron",
+    "pnct.states.projection_dpp",
+    "pnct.states.slater_jastrow",
+    "pnct.states.superposition",
 )
 MEMORY = "CHUNK"  # in the name of a constant that bounds memory and changes no number
 LISTED = 64  # entries of an array that are worth listing
 NAMED = 3  # differences that are worth naming
 
 
-def describe_run(vfe, start, args: tuple) -> dict[str, Any]:
+def describe_run(vfe, hamiltonian, start, args: tuple) -> dict[str, Any]:
     """Model, Hamiltonian, optimiser, system, orbital lists, constants, versions, and the state it starts
     from: its random key, its step, its precision, and the norms of its parameters.
     """
     orbitals = [arg.orbitals for arg in args if isinstance(arg, System)]
     return {
         "model": describe(vfe.model),
-        "hamiltonian": describe(vfe.hamiltonian),
+        "hamiltonian": describe(hamiltonian),
         "optim": describe_optimiser(vfe.optim),
         "system": describe(args),
         "orbitals": [describe(table, listed=math.inf) for table in orbitals],

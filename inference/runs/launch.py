@@ -1,7 +1,7 @@
 """Several processes of one program on this machine, each with its share of the cores and of the walkers.
 
 XLA hardly spreads the many small operations of a walker over the threads of one process; several processes
-share the walkers instead, and tell each other only sums. The numbers are those of one process, to rounding.
+share the walkers instead, and exchange sums alone. The numbers are those of one process, to rounding.
 
 `launch` starts them; in each of them `join` finds the others, before jax is used. The first sum over all
 processes connects them, for which jax gives them 30 seconds; but one may compile for minutes what another has

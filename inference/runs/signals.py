@@ -43,7 +43,7 @@ def stopped_by_signals(done: int, num_steps: int, directory: str | Path | None) 
     def note(signum, frame):
         received.append(signum)
         restore()
-        if made == done:
+        if made == done and not _swallowed(frame):
             raise Interrupted(signum, farewell(signum, done, num_steps, directory))
 
     def after_step(step, state, info):
@@ -66,6 +66,15 @@ def farewell(signum: int, step: int, num_steps: int, directory: str | Path | Non
     if directory is None:
         return f"{stopped}; the result up to there is the attribute `result` of this exception."
     return f"{stopped}; all of it is kept in {directory}. To go on, make the same run again."
+
+
+def _swallowed(frame) -> bool:
+    """Whether an exception raised here would be printed and lost: in what jax does as memory is collected."""
+    while frame is not None:
+        if frame.f_code.co_name == "_xla_gc_callback":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _nothing(step, state, info) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 FINITE = -1  # no stage
-WARNED = 5  # steps of a run whose faults are told one by one
+WARNED = 5  # steps of a run whose faults are reported one by one
 STEPS_IN_A_ROW = 5  # without a finite update
 
 
@@ -168,7 +168,7 @@ def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callab
         yield report
     finally:
         if faulty > WARNED:
-            message = f"{faulty - WARNED} more steps left out walkers or updates; the history counts them, step by step."
+            message = f"{faulty - WARNED} more steps left out walkers or updates; the history counts them."
             warnings.warn(message, NumericalWarning, stacklevel=4)
 
 

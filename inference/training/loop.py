@@ -124,7 +124,8 @@ def run_steps(
     connect(vfe.sharding)
     workflow = Workflow() if workflow is None else workflow
     directory = options.checkpoint
-    run = describe_run(vfe, start, args) | workflow.settings
+    hamiltonian = vfe.hamiltonian_for(args)
+    run = describe_run(vfe, hamiltonian, start, args) | workflow.settings
     found = None
     if directory is not None:
         found = found_in(directory, Checkpoint(start, {}, workflow.memory), run, Info._fields)
@@ -144,7 +145,7 @@ def run_steps(
     sites = read_sites(vfe.model, start.params, args)
     shown = options.progress_bar and done < num_steps and jax.process_index() == 0
     hooks = [
-        progress(num_steps, shown, sites.num_particles, done, vfe.hamiltonian_for(args).unit),
+        progress(num_steps, shown, sites.num_particles, done, hamiltonian.unit),
         nullcontext(workflow.after_step),
         failure_reports(stages(sites), vfe.num_walkers),
         nullcontext(_callback(options.callback)),

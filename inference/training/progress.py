@@ -84,8 +84,8 @@ def progress_line(
     F = Estimate(mean("free_energy"), variance**0.5 / len(window) / num_electrons, float(len(window)))
     left = "" if seconds_left is None else f"   {tqdm.format_interval(seconds_left)} left"
     return (
-        f"step {done:>{len(str(num_steps))}}/{num_steps}   F/N {F} {unit}   E/N {mean('energy'):.5f} {unit}   "
-        f"S/N {mean('entropy'):.4f} k_B{left}"
+        f"step {done:>{len(str(num_steps))}}/{num_steps}   F/N {F} {unit}   "
+        f"E/N {mean('energy'):.5f} {unit}   S/N {mean('entropy'):.4f} k_B{left}"
     )
 
 

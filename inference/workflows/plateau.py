@@ -1,4 +1,4 @@
-r"""Trains until F no longer falls, as fresh samples at frozen parameters tell it, and keeps the best
+r"""Trains until F no longer falls, judged by fresh samples at frozen parameters, and keeps the best
 parameters by evaluated F.
 
 The training history would not do: its batches are small, each belongs to other parameters, and a minimum over

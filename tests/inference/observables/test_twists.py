@@ -5,6 +5,9 @@ import pytest
 from covered import REPEATS, assert_covered
 from identity_flow import Identity
 from jax import random
+from tiny_program import GAS as TINY_GAS
+from tiny_program import digest
+from tiny_program import routine as tiny_routine
 
 import pnct
 import pnct.distributions as dist
@@ -20,6 +23,7 @@ from pnct.inference.observables.twists import (
     potential_size_correction,
     random_twists,
     square_lattice_sum,
+    train_over_twists,
     twist_average,
     with_twist,
 )
@@ -206,3 +210,17 @@ def test_size_correction(dim):
     assert found.error == pytest.approx(0.1 * expected, rel=1e-3)
     with pytest.raises(ValueError, match="q != 0"):
         potential_size_correction(gas, StructureFactor(q[:1], S[:1], S[:1], {}, {}))
+
+
+def test_training_over_twists_goes_on_with_the_same_numbers(tmp_path):
+    """Step i sees gas i modulo their number, also after an interruption."""
+    vfe = tiny_routine()
+    gases = [TINY_GAS, ElectronGas((2, 0), 2, 5.0, 0.6, 0.1, cutoff=1.3)]
+    state = vfe.init(random.key(0), gases[0])
+    for step in range(5):
+        state, _ = vfe.update(state, gases[step % 2])
+    settings = {"progress_bar": False, "checkpoint": tmp_path}
+    train_over_twists(random.key(0), vfe, gases, 3, **settings)
+    assert digest(train_over_twists(random.key(0), vfe, gases, 5, **settings)) == digest(state.average)
+    with pytest.raises(ValueError, match=r"twists\[1\].rs \(5.0 there, 4.0 here\)"):
+        train_over_twists(random.key(0), vfe, [TINY_GAS, TINY_GAS], 5, **settings)

@@ -147,7 +147,8 @@ def test_a_setting_is_named_as_the_user_knows_it():
 
 
 def test_the_constants_of_a_step_belong_to_it():
-    assert constants("pnct.inference.training.step") == {"AVERAGED_SHARE": 8, "MAX_BACKTRACKS": 4}
+    step = constants("pnct.inference.training.step")
+    assert step["AVERAGED_SHARE"] == 8 and step["MAX_BACKTRACKS"] == 4
     assert constants("pnct.inference.optimisation.gradients")["CLIP"] == 5.0
     batch = constants("pnct.inference.sampling.batch")
     assert batch["BROADENED_SHARE"] == 0.5 and len(batch["BROADENING_POWERS"]) > 1

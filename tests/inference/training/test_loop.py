@@ -78,13 +78,13 @@ def test_it_gives_up_after_some_updates_in_a_row_that_were_not_made():
         state, info = update(state)
         return state, info._replace(updated=state.step == 4)
 
-    with pytest.raises(
-        TrainingFailedError, match=f"The last 5 updates, up to step {4 + STEPS_IN_A_ROW}"
-    ) as stop:
+    last = 4 + STEPS_IN_A_ROW
+    with pytest.raises(TrainingFailedError, match=f"The last 5 updates, up to step {last}") as stop:
         train(failing, START, 50, [given_up([], None)])
-    assert len(stop.value.result.history.updated) == 4 + STEPS_IN_A_ROW
-    before = [INFO._replace(updated=False)] * 2
+    assert len(stop.value.result.history.updated) == last
+
+
+def test_updates_that_were_not_made_before_count():
+    skipped = INFO._replace(updated=False)
     with pytest.raises(TrainingFailedError, match="up to step 5"):
-        train(
-            lambda state: (state, INFO._replace(updated=False)), START, 50, [given_up(before, None)], before
-        )
+        train(lambda state: (state, skipped), START, 50, [given_up([skipped] * 2, None)], [skipped] * 2)
