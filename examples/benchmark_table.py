@@ -119,11 +119,10 @@ def run(case: Case, args, directory):
     idata = to_arviz(draws, result.history)
     if jax.process_index() == 0:
         idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
-    report = diagnose(idata)
     if not case.theta:
-        return report
+        return diagnose(idata)
     S = entropy_of_states(case.model, args.seed + 3, params, case.samples, gas)
-    return report._replace(entropy=S.scaled(1 / gas.N))
+    return diagnose(idata, entropy=S)
 
 
 def lines(name: str, case: Case, report) -> str:

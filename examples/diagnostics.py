@@ -101,15 +101,17 @@ def metropolis_draws(key, gas, model, params, start: Draws, num_samples: int, th
     """Four chains of |Psi_K|^2 that begin at exact samples (so that no burn-in is needed, only the step's),
     as Draws.
     """
-    born = trace(seed(substitute(model, params), key)).get_trace(gas)[start.born_site]["fn"].distribution
+    born = trace(seed(substitute(model, params), key)).get_trace(gas)[start.measured_site]["fn"].distribution
     R, acceptance = metropolis(
-        key, born.log_prob, start.samples[start.born_site][:4], num_samples, thin, burn_in=200
+        key, born.log_prob, start.samples[start.measured_site][:4], num_samples, thin, burn_in=200
     )
     print(f"Metropolis accepts {float(acceptance):.0%} of its moves")
     R = R.reshape(-1, *R.shape[2:])
-    energy = jax.jit(lambda R: jax.lax.map(lambda r: hamiltonian(gas)(born, r), R, batch_size=4))(R)
+    energy = jax.jit(
+        lambda R: jax.lax.map(lambda r: hamiltonian(gas).local_energy(born, r), R, batch_size=4)
+    )(R)
     return start._replace(
-        samples={start.born_site: np.asarray(R)},
+        samples={start.measured_site: np.asarray(R)},
         log_prob=jnp.zeros(len(R)),
         kinetic=energy.kinetic,
         potential=energy.potential,

@@ -105,8 +105,8 @@ def main(argv=None) -> None:
                 idata = to_arviz(draws, history, system=gas)
                 idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
                 S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
-                report = diagnose(idata)._replace(entropy=S.scaled(1 / N))
-                mass = effective_mass(gas, draws, params["occupation"].energy_shifts, S)
+                report = diagnose(idata, entropy=S)
+                mass = effective_mass(gas, draws, params, S)
                 print(line(gas, report, mass), flush=True)
                 masses = {
                     name: value.to_json()

@@ -105,9 +105,9 @@ def main(argv=None) -> None:
     if jax.process_index() > 0:
         return
     idata = to_arviz(draws, result.history, system=gas)
-    report = diagnose(idata)._replace(entropy=S.scaled(1 / gas.N))
+    report = diagnose(idata, entropy=S)
 
-    mass = effective_mass(gas, draws, result.params["occupation"].energy_shifts, S)
+    mass = effective_mass(gas, draws, result.params, S)
     print(table(gas, report, mass, args.units))
     print(report.verdict)
     idata.to_netcdf(str(out / "draws.nc"), engine="h5netcdf")
@@ -175,7 +175,7 @@ def plot_training(path: Path, gas, history, report, units: str) -> None:
 
 
 def plot_pair_correlation(path: Path, gas, draws) -> None:
-    pairs = pair_correlation(draws.samples[draws.born_site], gas.space, bins=30)
+    pairs = pair_correlation(draws.measured, gas.space, bins=30)
     r = np.linspace(0, gas.L / 2, 120)
     ideal = canonical_pair_correlation(gas, r)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
@@ -199,7 +199,7 @@ def plot_occupations(path: Path, gas, draws) -> None:
         electrons = slice(0, gas.num_electrons[0]) if name == "up" else slice(gas.num_electrons[0], None)
         if gas.num_electrons[spin] == 0:
             continue
-        measured = occupations(draws.samples["K"][:, electrons], len(gas.orbitals))
+        measured = occupations(draws.samples[draws.state_site][:, electrons], len(gas.orbitals))
         axis.errorbar(energies, measured.n, measured.error, fmt=".", ms=5, lw=0.8, label=f"this run, {name}")
         axis.plot(energies, ideal[spin], "k_", ms=8, label=f"ideal gas, {name}")
     axis.set(

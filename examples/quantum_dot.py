@@ -100,7 +100,7 @@ def main(argv=None) -> None:
             idata = to_arviz(draws, history)
             idata.to_netcdf(str(out / f"draws_lambda{float(trap.coupling):g}.nc"), engine="h5netcdf")
             report = diagnose(idata)
-            R = np.asarray(draws.samples[draws.born_site])
+            R = np.asarray(draws.measured)
             samples.append(R[np.all(np.isfinite(R), axis=(1, 2))])
             exact = exact_values(args.reference, trap)
             runs.append({"coupling": float(trap.coupling)} | estimates(report) | {"exact": exact})

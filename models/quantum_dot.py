@@ -5,7 +5,7 @@ continuous flows.
 import pnct
 import pnct.distributions as dist
 from pnct.distributions import shell_energies, transformer
-from pnct.flows import by_sector, continuous, separated_centre_of_mass, with_cusps
+from pnct.flows import by_sector, continuous, separated_centre_of_mass
 from pnct.orbitals.rotated import rotated_orbitals
 from pnct.states.configuration_interaction import configuration_interaction
 
@@ -27,5 +27,5 @@ def quantum_dot(trap: pnct.HarmonicTrap):
         p_K = dist.Occupation(trap, pnct.module("occupation", transformer(trap, layers=2, width=16)))
     K = pnct.sample("K", p_K)
     M = states.quantum_numbers(K)  # the total angular momentum
-    R = pnct.sample("R", dist.Born(states, K, with_cusps(flows(M), trap.coupling)))
+    R = pnct.sample("R", dist.Born(states, K, flows(M).with_cusps(trap.coupling)))
     return R

@@ -1,11 +1,11 @@
-r"""The local energy  (H Psi_K)(R)/Psi_K(R) = -c [Lap ln Psi + (grad ln Psi)^2] + V(R),  c = 1/(2 r_s^2) in
-the electron gas.
+r"""The local energy  (H Psi_K)(x)/Psi_K(x).  For particles in space,  -c [Lap ln Psi + (grad ln Psi)^2] + V(R).
 
-The square of the complex gradient is taken without conjugation. The imaginary part averages to zero. Energies
-are in the unit of the system: hartree for the gas, hbar omega for electrons in a trap.
+c = 1/(2 r_s^2) in the electron gas. The square of the complex gradient is taken without conjugation. The imaginary
+part averages to zero. Energies are in the unit of the system: hartree for the gas, hbar omega in a trap.
 """
 
-from collections.abc import Callable
+import abc
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,26 +16,46 @@ from pnct.kinetic import local_kinetic
 
 
 class LocalEnergy(NamedTuple):
-    """Kinetic and potential energy of one configuration, in hartree, and the local volume change
-    of the flow.
+    """Kinetic and potential energy of one configuration; of discrete variables, off-diagonal and diagonal.
+
+    diagnostics: numbers by name that came out on the way, in the place of those of the measured distribution.
     """
 
     kinetic: Complex[Array, ""]
     potential: Float[Array, ""]
-    log_det_jacobian: Float[Array, ""]
-    det_sign: Float[Array, ""]
+    diagnostics: Mapping[str, Float[Array, ""]] = {}
 
     @property
     def total(self) -> Complex[Array, ""]:
         return self.kinetic + self.potential
 
 
-class Hamiltonian(eqx.Module):
-    """(law of R, R) -> LocalEnergy. `kinetic_prefactor`: c; `potential`: V.
+class Values(dict):
+    """The values of all sites of one walker, by name. `measured`: that of the measured site, whatever its name."""
 
-    `temperature`; `energy_scale`: the scale of energies in which an optimiser sees its gradients; `unit`:
-    what energies are printed in.
+    def __init__(self, values: Mapping[str, Array], measured_site: str):
+        super().__init__(values)
+        self.measured = values[measured_site]
+
+
+class Hamiltonian(eqx.Module):
+    """(distribution of the measured site, values of all sites) -> LocalEnergy.
+
+    temperature: in its unit of energy.  energy_scale: the size of the energies that change with the state, by which
+    an optimiser sees its gradients divided.  unit: what energies are printed in.
     """
+
+    temperature: eqx.AbstractVar[float]
+    energy_scale: eqx.AbstractVar[float]
+    unit: eqx.AbstractVar[str]
+
+    @abc.abstractmethod
+    def __call__(self, measured, values: Values) -> LocalEnergy:
+        """The local energy of one walker. Other sites are seen by name: values["X"]."""
+
+
+class ElectronHamiltonian(Hamiltonian):
+    """-c Lap + V(R). kinetic_prefactor: c; potential: V, a function R (N, dim) -> energy."""
 
     temperature: float
     energy_scale: float
@@ -43,18 +63,23 @@ class Hamiltonian(eqx.Module):
     potential: Callable[[Float[Array, "N dim"]], Float[Array, ""]]
     unit: str = eqx.field(static=True, default="hartree")
 
-    def __call__(self, born, R: Float[Array, "N dim"]) -> LocalEnergy:
-        psi = local_kinetic(born.orbitals, born.K, born.flow, R)
+    def __call__(self, measured, values: Values) -> LocalEnergy:
+        return self.local_energy(measured, values.measured)
+
+    def local_energy(self, born, R: Float[Array, "N dim"]) -> LocalEnergy:
+        """That of the electrons at R."""
+        psi = local_kinetic(born.states, born.K, born.flow, R)
         kinetic = -self.kinetic_prefactor * (psi.laplacian + jnp.sum(psi.gradient**2))
-        return LocalEnergy(kinetic, self.potential(R), psi.log_det_jacobian, psi.det_sign)
+        numbers = {"log_det_jacobian": psi.log_det_jacobian, "det_sign": psi.det_sign}
+        return LocalEnergy(kinetic, self.potential(R), numbers)
 
 
-def hamiltonian(system, coulomb: bool = True) -> Hamiltonian:
-    """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction."""
-    return Hamiltonian(
-        system.temperature,
-        system.energy_scale,
-        system.kinetic_prefactor,
-        system.potential(coulomb),
-        system.unit,
+def hamiltonian(system, coulomb: bool = True, potential: Callable | None = None) -> ElectronHamiltonian:
+    """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction.
+
+    potential: one of your own in the place of the system's, a function R (N, dim) -> energy in the system's unit.
+    """
+    V = system.potential(coulomb) if potential is None else potential
+    return ElectronHamiltonian(
+        system.temperature, system.energy_scale, system.kinetic_prefactor, V, system.unit
     )

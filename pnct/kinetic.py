@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from pnct.flows.base import flow_derivatives
+from pnct.flows.base import Flow
 from pnct.states import slater
 
 
@@ -29,13 +29,13 @@ class LocalKinetic(NamedTuple):
     det_sign: Float[Array, ""]
 
 
-def local_kinetic(orbitals, K, flow, R: Float[Array, "N dim"]) -> LocalKinetic:
+def local_kinetic(orbitals, K, flow: Flow, R: Float[Array, "N dim"]) -> LocalKinetic:
     """ln Psi_K(R) and its exact derivatives. Raises ValueError if K or R does not fit the cell of the
     orbitals.
     """
-    # Accelerators round the factors of float32 products to ten bits unless told otherwise.
+    # Accelerators round the factors of float32 products to ten bits by default.
     with jax.default_matmul_precision("highest"):
-        T = flow_derivatives(flow, R)
+        T = flow.derivatives(R)
         phi = slater.derivatives(orbitals, K, T.zeta)
         s = phi.gradient.reshape(-1)
         S = phi.hessian.reshape(T.jacobian.shape)

@@ -38,6 +38,10 @@ class Space(Protocol):
     @property
     def species(self) -> tuple[slice, ...]: ...
 
+    @property
+    def is_periodic(self) -> bool:
+        """Whether a displacement by L along an axis leads back to the same place."""
+
     @staticmethod
     def nearest(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
         """The shortest displacement that r stands for."""
@@ -94,6 +98,10 @@ class Cell(Particles):
 
     L: float = eqx.field(static=True)
 
+    @property
+    def is_periodic(self):
+        return True
+
     @staticmethod
     def nearest(r, L):
         """r to the nearest image."""
@@ -146,6 +154,10 @@ class OpenSpace(Particles):
     """
 
     L: float = eqx.field(static=True, default=1.0)
+
+    @property
+    def is_periodic(self):
+        return False
 
     @staticmethod
     def nearest(r, L):
@@ -201,3 +213,9 @@ def norm(r: Float[Array, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
 def chord(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
     """s = |sin(pi r/L)|, with all derivatives zero at r = 0."""
     return norm(jnp.sin((np.pi / L) * r))
+
+
+def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""]:
+    """The smallest distance of a pair; inf for one particle."""
+    i, j = np.triu_indices(R.shape[0], 1)
+    return jnp.min(jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1), initial=jnp.inf)

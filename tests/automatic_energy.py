@@ -45,4 +45,6 @@ def kinetic_energies(model, params, gas, key):
         jax.jacfwd(jax.jacfwd(split(log_psi)))(R.ravel()),
     )
     gradient, laplacian = gradient[0] + 1j * gradient[1], jnp.trace(hessian[0]) + 1j * jnp.trace(hessian[1])
-    return hamiltonian(gas)(born, R).kinetic, -(laplacian + jnp.sum(gradient**2)) / (2 * gas.rs**2)
+    return hamiltonian(gas).local_energy(born, R).kinetic, -(laplacian + jnp.sum(gradient**2)) / (
+        2 * gas.rs**2
+    )

@@ -1,11 +1,9 @@
-"""The flow of free electrons, R -> R: with it the Born law is that of plane waves, and everything
-is known.
-"""
+"""The flow of free electrons, R -> R: the Born distribution is then that of plane waves, and all is known."""
 
-import equinox as eqx
+from pnct.flows import Flow
 
 
-class Identity(eqx.Module):
+class Identity(Flow):
     """zeta = R."""
 
     def __call__(self, R):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pnct.flows import Flow
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
 
@@ -22,7 +23,7 @@ class Linear(NamedTuple):
         return x @ self.w + self.b
 
 
-class TrainedFlow(eqx.Module):
+class TrainedFlow(Flow):
     """zeta = R + two FermiNet layers with |sin(2 pi r/L)| as the distance."""
 
     L: float = eqx.field(static=True)

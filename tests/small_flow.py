@@ -1,19 +1,16 @@
-"""A small smooth flow with random weights: periodic, equivariant, not the identity. A test object, not a
-model.
-"""
+"""A small smooth flow with random weights: periodic, equivariant, not the identity. For tests, no model."""
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.flows import Flow
 from pnct.orbitals.plane_waves import Cell
 
 
-class SmallFlow(eqx.Module):
-    """zeta_i = r_i + sum_{j != i} tanh(features(r_ij) A) B, with one A for like and one for
-    unlike electrons.
-    """
+class SmallFlow(Flow):
+    """zeta_i = r_i + sum_{j != i} tanh(features(r_ij) A) B, one A for like, one for unlike electrons."""
 
     A: Float[np.ndarray, "2 2dim H"]
     B: Float[np.ndarray, "H dim"]

@@ -7,6 +7,7 @@ Random systems, states, coordinates, settings and command lines, good and bad on
 import importlib.util
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -19,7 +20,7 @@ from identity_flow import Identity
 from pnct import ElectronGas, hamiltonian
 from pnct.distributions import Born, Determinantal, Occupation, transformer
 from pnct.distributions.occupation import validate_occupation
-from pnct.flows import backflow, ferminet
+from pnct.flows import CanonicalTransformation, Flow, backflow, ferminet
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.correlations import occupations, pair_correlation, structure_factor
 
@@ -222,9 +223,23 @@ def test_a_command_line_is_understood_or_refused_in_one_line(example, capsys, ch
     assert gas.rs == args.rs and vfe.num_walkers == args.walkers >= 2 and args.steps >= 0
 
 
-@pytest.mark.parametrize("flow", [None, 3.0, lambda R: R, np.zeros(3)])
-def test_a_flow_that_is_no_module_is_refused(flow):
+@pytest.mark.parametrize("flow", [None, 3.0, lambda R: R, np.zeros(3), Identity, ferminet(GAS.space)])
+def test_what_is_no_flow_is_refused(flow):
     assert outcome(Born, GAS.orbitals, GAS.ground_state, flow) is None
+    assert outcome(CanonicalTransformation, flow) is None
+
+
+class Holding(Flow):
+    """A flow with a function where arrays are expected."""
+
+    function: Callable
+
+    def __call__(self, R):
+        return self.function(R)
+
+
+def test_a_function_among_the_arrays_of_a_flow_is_refused():
+    assert outcome(Born, GAS.orbitals, GAS.ground_state, Holding(np.sin)) is None
 
 
 def test_a_network_of_another_gas_names_what_it_expected():

@@ -33,11 +33,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.distributions import TabulatedOccupation
+from pnct.distributions.base import StateDistribution
 from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference.closed_form.fits import jackknife_error, noise_of_fit, ridge
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.draws import Draws
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.sites import Params, module_of_kind, read_sites
+from pnct.networks.base import OccupationNetwork
+from pnct.states.configuration_interaction import ConfigurationInteraction
 
 FOLDS = 20  # of the jackknife
 MIN_SAMPLES = 40  # samples of either kind, below which nothing is moved
@@ -68,12 +71,12 @@ def occupation_optimum(system, draws: Draws) -> OccupationOptimum:
         return draws.temperature / 2 * _explained_variance(n[kept], y[kept])
 
     left_out = np.array([excess(fold != i) for i in range(FOLDS)])
-    error = np.sqrt((FOLDS - 1) * np.var(left_out))
+    error = jackknife_error(left_out)
     return OccupationOptimum(change, Estimate(float(excess(fold >= 0)), float(error), float(len(y))))
 
 
-def shell_energy_shifts(system, draws: Draws) -> Float[np.ndarray, " levels"]:
-    """c_s, in units of T: what to add to the `energy_shifts` of p(K). The better, the more draws there are.
+def shell_energy_shifts(system, draws: Draws) -> Float[np.ndarray, " shells"]:
+    """c_s, in units of T: what to add to the shell energies of p(K). The better, the more draws there are.
 
     Raises ValueError as occupation_optimum does.
     """
@@ -81,44 +84,49 @@ def shell_energy_shifts(system, draws: Draws) -> Float[np.ndarray, " levels"]:
     n = shell_occupations(system, K)
     n = n - n.mean(axis=0)
     y = y - y.mean()
-    noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
-    shifts = np.linalg.solve(n.T @ n + max(noise.var(), TINY) * np.eye(n.shape[1]), n.T @ y)
+    shifts = ridge(n, y, max(noise_of_fit(n, y), TINY))
     return shifts - shifts.mean()
 
 
-def fit_shell_energies(
-    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system, name: str = "occupation"
-) -> Params:
-    """The parameters with p(K) moved by `shell_energy_shifts` of num_samples fresh draws, if F or S would
-    change by twice its error.
+def fit_shell_energies(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system) -> Params:
+    """The parameters with p(K) moved by `shell_energy_shifts` of num_samples fresh draws.
 
-    At low temperature S changes where F hardly does. name: the module of p(K), with `energy_shifts`, one
-    number per level of the gas. The flow stays as it is.
+    Only if F or S would change by twice its error: at low temperature S changes where F hardly does. The network of p(K)
+    is found by its kind. The flow stays as it is. Raises ValueError where no network has shell energies.
     """
-    if getattr(params.get(name), "energy_shifts", None) is None:
-        raise ValueError(
-            f"Expected a module '{name}' with energy_shifts among the parameters; got {', '.join(params)}."
-        )
+    name = _network(vfe, params, system)
     draws = vfe.evaluate(key, params, num_samples, system)
     if all(abs(change.value) < 2 * change.error for change in occupation_optimum(system, draws)):
         return params
-    old = params[name].energy_shifts
+    old = params[name].shell_shifts()
     new = old + jnp.asarray(shell_energy_shifts(system, draws), old.dtype)
-    return params | {name: eqx.tree_at(lambda occupation: occupation.energy_shifts, params[name], new)}
+    return params | {name: params[name].with_shell_shifts(new)}
+
+
+def _network(vfe, params, system) -> str:
+    """The name of the network of p(K) with shell energies."""
+    sites = read_sites(vfe.model, params, (system,))
+    name = module_of_kind(params, OccupationNetwork, sites.classical_params)
+    if name is None or params[name].shell_shifts() is None:
+        raise ValueError(
+            f"Expected a network of p(K) with shell energies among the parameters; got {', '.join(params)}."
+        )
+    return name
 
 
 def reduced_free_energies(
     draws: Draws,
 ) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
-    """K, ln p(K) and y of the sound samples. Raises ValueError at T = 0 and where there are fewer than 40."""
+    """K, ln p(K) and y of the finite samples. Raises ValueError at T = 0 and where there are fewer than 40."""
     if not draws.temperature > 0:
         raise ValueError(f"Expected draws at a temperature > 0; got T = {draws.temperature:g}.")
-    energy = (draws.kinetic + draws.potential).real
-    sound = np.isfinite(energy + draws.log_prob)
-    if np.sum(sound) < 2 * FOLDS:
-        raise ValueError(f"Expected {2 * FOLDS} sound samples or more; got {np.sum(sound)}.")
-    log_p = np.asarray(draws.log_prob, float)[sound]
-    return np.asarray(draws.samples["K"])[sound], log_p, log_p + energy[sound] / draws.temperature
+    if draws.state_site is None:
+        raise ValueError("Expected draws with one site that names the states; got none or several.")
+    draws = draws.finite()
+    if len(draws.log_prob) < 2 * FOLDS:
+        raise ValueError(f"Expected {2 * FOLDS} finite samples or more; got {len(draws.log_prob)}.")
+    log_p = np.asarray(draws.log_prob, float)
+    return draws.samples[draws.state_site], log_p, log_p + draws.energy / draws.temperature
 
 
 def _explained_variance(n, y) -> float:
@@ -132,7 +140,7 @@ def _explained_variance(n, y) -> float:
     return float(np.mean(fit(half) * fit(~half)))
 
 
-def shell_occupations(system, K: Int[Array, "S N"]) -> Float[np.ndarray, "S levels"]:
+def shell_occupations(system, K: Int[Array, "S N"]) -> Float[np.ndarray, "S shells"]:
     """n_s(K): how many electrons of either spin each level holds."""
     shells = np.asarray(system.shell_index)
     n = np.zeros((len(K), shells.max() + 1))
@@ -142,50 +150,37 @@ def shell_occupations(system, K: Int[Array, "S N"]) -> Float[np.ndarray, "S leve
 
 
 def fit_untabulated(
-    vfe: VariationalFreeEnergy,
-    key,
-    params: Params,
-    p_K: TabulatedOccupation,
-    num_samples: int,
-    system,
-    mixing: str = "ci",
-    levels: str = "occupation",
+    vfe: VariationalFreeEnergy, key, params: Params, p_K: StateDistribution, num_samples: int, system
 ) -> Params:
-    """The parameters with p(K) of the states that are not listed at its optimum, as far as num_samples fresh
-    draws tell.
+    """The parameters with p(K) of the states that are not listed at its optimum, as far as num_samples fresh draws tell.
 
-    p_K: the law at these parameters.  mixing, levels: the modules with its s_K and its levels. All else stays
-    as it is.
+    p_K: the distribution at these parameters. Its modules are found by their kind. All else stays as it is.
     """
     c = untabulated_shifts(system, vfe.evaluate(key, params, num_samples, system), p_K)
     if not np.any(c):
         return params
-    s = np.asarray(p_K.mixing.log_weights, float) + shell_occupations(system, p_K.mixing.states) @ c
-
-    def like(x, old):
-        return jnp.asarray(x, old.dtype)
-
-    old = params[mixing].log_weights
-    shifts = params[levels].energy_shifts
+    network = _network(vfe, params, system)
+    ci = module_of_kind(params, ConfigurationInteraction)
+    s = np.asarray(p_K.mixing.log_weights, float) + shell_occupations(system, p_K.tabulated) @ c
+    old = params[ci].log_weights
+    shifts = params[network].shell_shifts()
+    moved = jnp.asarray(np.asarray(shifts, float) + c, shifts.dtype)
     return params | {
-        mixing: eqx.tree_at(lambda module: module.log_weights, params[mixing], like(s, old)),
-        levels: eqx.tree_at(
-            lambda module: module.energy_shifts, params[levels], like(np.asarray(shifts, float) + c, shifts)
-        ),
+        ci: eqx.tree_at(lambda module: module.log_weights, params[ci], jnp.asarray(s, old.dtype)),
+        network: params[network].with_shell_shifts(moved),
     }
 
 
-def untabulated_shifts(system, draws: Draws, p_K: TabulatedOccupation) -> Float[np.ndarray, " levels"]:
+def untabulated_shifts(system, draws: Draws, p_K: StateDistribution) -> Float[np.ndarray, " shells"]:
     """c_s, in units of T; zero where fewer than 40 of the sound draws are listed, or are not."""
     K, _, y = reduced_free_energies(draws)
 
     def number(K):
         return np.ravel_multi_index(tuple(np.asarray(K).T), (len(system.orbitals),) * system.N)
 
-    listed = np.isin(number(K), number(p_K.mixing.states))
+    listed = np.isin(number(K), number(p_K.tabulated))
     n = shell_occupations(system, K[~listed])
     y = y[~listed] - np.mean(y, where=listed)
     if min(np.sum(listed), len(y)) < MIN_SAMPLES:
         return np.zeros(n.shape[1])
-    noise = y - n @ np.linalg.lstsq(n, y, rcond=None)[0]
-    return np.linalg.solve(n.T @ n + noise.var() * np.eye(n.shape[1]), n.T @ y)
+    return ridge(n, y, noise_of_fit(n, y))

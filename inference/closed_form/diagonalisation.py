@@ -29,12 +29,13 @@ from jaxtyping import Array, Complex, Float, Int
 
 from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import shell_occupations
+from pnct.inference.closed_form.fits import jackknife_error, ridge
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.batch import Batching
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.sites import Params, at_zero, measured_at, module_of_kind, read_sites, state_at
+from pnct.networks.base import OccupationNetwork
 from pnct.states.configuration_interaction import CIStates, ConfigurationInteraction
 from pnct.validation import checked_integer
 
@@ -47,42 +48,34 @@ MAX_SMALL_BLOCK = 32
 MIN_SAMPLES_PER_ROW = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
 
 
-def diagonalise(
-    vfe: VariationalFreeEnergy,
-    key,
-    params: Params,
-    num_samples: int,
-    *args,
-    name: str = "ci",
-    site: str = "K",
-    levels: str = "occupation",
-) -> Params:
-    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for
-    them.
+def diagonalise(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, *args) -> Params:
+    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for them.
 
     num_samples: exact samples of all blocks, see `shared_among_blocks`; at least 8 n for each n by n matrix.
-    name: the module made by `configuration_interaction`.  site: the one that names the states.  levels: the
-    module with the levels of a tabulated p(K). All else stays as it is. Raises ValueError where the model has
-    no such module.
+    The module made by `configuration_interaction`, the site that names the states and the network of p(K) are found by
+    their kind. All else stays as it is. Raises ValueError where the model has no such module.
     """
     num_samples = checked_integer("num_samples", num_samples, 1)
-    sites = program.read_sites(vfe.model, params, args)
-    traced = program.trace_at_zero(vfe.model, sites, params, site, args)
-    orbitals = traced[sites.born]["fn"].distribution.orbitals
-    if name not in params or not isinstance(orbitals, CIStates):
+    sites = read_sites(vfe.model, params, args)
+    states = measured_at(vfe.model, sites, params, at_zero(vfe.model, sites, params, args), args).states
+    name = module_of_kind(params, ConfigurationInteraction)
+    if name is None or not isinstance(states, CIStates):
         raise ValueError(
-            f"Expected a module '{name}' of configuration_interaction in the states; got {', '.join(params)}."
+            f"Expected a module of configuration_interaction in the states; got {', '.join(params)}."
         )
-    mixing = orbitals.mixing
-    blocks = orbitals.mixing.blocks
+    if len(sites.state) != 1:
+        raise ValueError(f"Expected one site that names the states; got {sites.state}.")
+    hamiltonian = vfe.hamiltonian_for(args)
+    mixing = states.mixing
+    blocks = states.mixing.blocks
     first = first_entries(mixing, blocks)
-    p_K = program.distribution(traced[site])
-    T = float(vfe.hamiltonian.temperature)
-    thermal = T > 0 and isinstance(p_K, TabulatedOccupation)
+    p_K = state_at(vfe.model, sites, params, args)
+    T = float(hamiltonian.temperature)
+    thermal = T > 0 and p_K is not None and p_K.tabulated is not None
     counts = shared_among_blocks(
         num_samples, mixing, np.asarray(p_K.log_levels() + mixing.log_weights) if thermal else None
     )
-    sums = sampled_elements(vfe, key, params, counts, args, sites, site, mixing)
+    sums = sampled_elements(vfe, key, params, counts, args, sites, hamiltonian, mixing)
 
     coefficients = np.array(mixing.coefficients, float)
     energies = np.full(len(mixing.states), np.nan)
@@ -96,17 +89,15 @@ def diagonalise(
     def like(x):
         return jnp.asarray(x, mixing.coefficients.dtype)
 
-    params = params | {
-        name: eqx.tree_at(lambda module: module.coefficients, params[name], like(coefficients))
-    }
+    mixed = eqx.tree_at(lambda module: module.coefficients, params[name], like(coefficients))
+    params = params | {name: mixed}
     if not thermal:
         return params
     log_weights, shifts = thermal_weights(p_K, energies / T)
+    network = module_of_kind(params, OccupationNetwork, sites.classical_params)
     return params | {
-        name: eqx.tree_at(lambda module: module.log_weights, params[name], like(log_weights)),
-        levels: eqx.tree_at(
-            lambda module: module.energy_shifts, params[levels], like(p_K.network.energy_shifts + shifts)
-        ),
+        name: eqx.tree_at(lambda module: module.log_weights, mixed, like(log_weights)),
+        network: params[network].with_shell_shifts(like(p_K.network.shell_shifts() + shifts)),
     }
 
 
@@ -133,7 +124,7 @@ def shared_among_blocks(
 
 
 def sampled_elements(
-    vfe, key, params: Params, counts, args, sites, site: str, mixing
+    vfe, key, params: Params, counts, args, sites, hamiltonian, mixing
 ) -> dict[int, "Elements"]:
     """S and H of every distinct U, by its first entry, from so many samples of each block."""
     blocks = mixing.blocks
@@ -155,7 +146,7 @@ def sampled_elements(
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
             psi, energy = jax.device_get(
-                _amplitudes(vfe.model, sites, vfe.hamiltonian, site, laid_out, walkers, batching)
+                _amplitudes(vfe.model, sites, hamiltonian, laid_out, walkers, batching)
             )
             psi = psi[: len(batch)] * signs[batch]
             energy = energy[: len(batch)]
@@ -233,7 +224,7 @@ def eigenstates(
 
     h = effective(S, H)
     left_out = [effective(S - found.S[i], H - found.H[i]) for i in range(FOLDS)]
-    error = np.sqrt((FOLDS - 1) * np.var(left_out, axis=0))
+    error = jackknife_error(left_out)
     seen = np.abs(h) > 2 * error + ROUNDING * np.max(np.abs(h))
     h = np.where(seen | np.eye(n, dtype=bool), h, 0)
     energies, turn = np.linalg.eigh(h)
@@ -258,44 +249,41 @@ def thermal_weights(
     wanted = -y - np.asarray(p_K.log_levels(), float)[known]  # of s, were the levels to stay
     wanted = wanted - p @ wanted
     n = n - p @ n
-    shifts = np.linalg.solve(n.T @ (p[:, None] * n) + MIN_VARIANCE * np.eye(n.shape[1]), -n.T @ (p * wanted))
+    shifts = ridge(n, -wanted, MIN_VARIANCE, p)
     s = np.zeros(len(known))
     s[known] = wanted + n @ shifts
     return s, shifts - shifts.mean()
 
 
 @eqx.filter_jit
-def _amplitudes(model, sites, hamiltonian, site, shared, walkers, batching: Batching):
-    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the
-    block's size.
-    """
-    one = partial(_sample, model, sites, hamiltonian, site)
+def _amplitudes(model, sites, hamiltonian, shared, walkers, batching: Batching):
+    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the block's size."""
+    one = partial(_sample, model, sites, hamiltonian)
     return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)
 
 
-def _sample(model, sites, hamiltonian, site, shared, walker) -> tuple[Array, Array]:
+def _sample(model, sites, hamiltonian, shared, walker) -> tuple[Array, Array]:
     params, args = shared
     key, members, size = walker
     choose, draw = jax.random.split(key)
-    first = _born(model, sites, params, site, jnp.zeros(sites.num_electrons, int), args).orbitals
-    base = first.base
-    Ks = jnp.asarray(first.mixing.states)[members]
+
+    def in_state(K):
+        return measured_at(model, sites, params, {sites.state[0]: K}, args)
+
+    states = in_state(jnp.zeros(sites.num_particles, int)).states
+    Ks = jnp.asarray(states.mixing.states)[members]
     K = Ks[jax.random.randint(choose, (), 0, size)]
-    flow = _born(model, sites, params, site, K, args).flow  # the same for the whole block
-    drawn = Born(base, K, flow).draw(draw)
-    R = jnp.where(drawn.converged, drawn.R, jnp.nan)
+    flow = in_state(K).flow  # the same for the whole block
+    R, is_exact = Born(states.base, K, flow).draw(draw)
+    R = jnp.where(is_exact, R, jnp.nan)
 
     def at(K):
-        born = Born(base, K, flow)
-        return born.log_psi(R), local_energy(hamiltonian, born, R, sites.born)
+        born = Born(states.base, K, flow)
+        values = {sites.state[0]: K, sites.measured: R}
+        return born.log_psi(R), local_energy(hamiltonian, born, values, sites.measured)
 
     log_psi, energy = jax.vmap(at)(Ks)
     inside = jnp.arange(len(Ks)) < size
     psi = jnp.where(inside, jnp.exp(log_psi - jnp.max(log_psi.real)), 0)
     root_rho = jnp.sqrt(jnp.sum(jnp.abs(psi) ** 2) / size)
     return psi / root_rho, jnp.where(inside, energy.kinetic + energy.potential, 0)
-
-
-def _born(model, sites, params, site, K, args) -> Born:
-    values = {site: jnp.asarray(K), sites.born: jnp.zeros(sites.shape)}
-    return program.trace_sites(model, params, values, args)[sites.born]["fn"].distribution

@@ -29,14 +29,14 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     system: an ElectronGas or a HarmonicTrap. Then electrons are labelled by spin, K is also counted by shell
     (K_by_shell), and the group `constant_data` holds the orbitals: energy, shell, wave vector and twist where
     there is one, ideal occupation. Failed walkers stay, as nan. Attributes, on every group: temperature, unit
-    (of energies), num_electrons, born_site, versions.
+    (of energies), particle and their number, measured_site, state_site, versions.
     """
     import arviz  # takes 2-3 s
     import xarray
 
-    if draws.born_site not in draws.samples:
+    if draws.measured_site not in draws.samples:
         raise ValueError(
-            f"Expected born_site among the sites {sorted(draws.samples)}; got {draws.born_site!r}."
+            f"Expected measured_site among the sites {sorted(draws.samples)}; got {draws.measured_site!r}."
         )
     if num_chains < 1:
         raise ValueError(f"Expected num_chains >= 1; got {num_chains}.")
@@ -61,8 +61,10 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     attrs = {
         "temperature": float(draws.temperature),
         "unit": draws.unit,
-        "num_electrons": int(draws.num_electrons),
-        "born_site": draws.born_site,
+        "particle": draws.dims[0],
+        f"num_{draws.dims[0]}s": int(draws.num_particles),
+        "measured_site": draws.measured_site,
+        "state_site": draws.state_site or "",
         **{f"{library}_version": version(library) for library in VERSIONED},
     }
     groups = {name: group.assign_attrs(attrs) for name, group in groups.items()}
@@ -96,9 +98,8 @@ def largest_divisor(n: int, at_most: int) -> int:
 
 
 def _num_samples(draws):
-    fields = ("log_prob", "kinetic", "potential", "log_det_jacobian", "det_sign")
-    sizes = {name: len(getattr(draws, name)) for name in fields}
-    sizes |= {name: len(x) for name, x in draws.samples.items()}
+    sizes = {name: len(getattr(draws, name)) for name in ("log_prob", "kinetic", "potential", "is_exact")}
+    sizes |= {name: len(x) for name, x in (*draws.diagnostics.items(), *draws.samples.items())}
     if len(set(sizes.values())) != 1 or not min(sizes.values()):
         raise ValueError(f"Expected draws with one number of samples, > 0, in every array; got {sizes}.")
     return min(sizes.values())
@@ -106,27 +107,25 @@ def _num_samples(draws):
 
 def _sample_stats(draws):
     # ArviZ summaries know no complex numbers: real and imaginary parts go in separately.
-    kinetic, potential, log_prob = (np.asarray(x) for x in (draws.kinetic, draws.potential, draws.log_prob))
-    energy = kinetic.real + potential
+    kinetic = np.asarray(draws.kinetic)
     return {
-        "energy": energy,
+        "energy": draws.energy,
         "energy_imag": kinetic.imag,
         "kinetic": kinetic.real,
-        "potential": potential,
-        "log_prob": log_prob,
-        "free_energy": draws.temperature * log_prob + energy,
-        "log_det_jacobian": draws.log_det_jacobian,
-        "det_sign": draws.det_sign,
-        "exact": np.ones(len(log_prob), bool) if draws.exact is None else draws.exact,
+        "potential": draws.potential,
+        "log_prob": draws.log_prob,
+        "free_energy": draws.free_energy,
+        **draws.diagnostics,
+        "is_exact": draws.is_exact,
     }
 
 
 def _event_dims(name, x, draws):
     shape = np.shape(x)[1:]
-    if name == draws.born_site and len(shape) == 2:
-        return ("electron", "axis")
-    if shape == (draws.num_electrons,):
-        return ("electron",)
+    if name == draws.measured_site:
+        return draws.dims
+    if shape == (draws.num_particles,):
+        return draws.dims[:1]
     return tuple(f"{name}_dim_{i}" for i in range(len(shape)))
 
 
@@ -152,7 +151,7 @@ def _shell_counts(draws, system):
     counts = {}
     shells = np.eye(int(system.shell_index.max()) + 1, dtype=np.int32)[system.shell_index]
     for name, K in draws.samples.items():
-        if np.shape(K)[1:] == (draws.num_electrons,) and np.issubdtype(np.asarray(K).dtype, np.integer):
+        if np.shape(K)[1:] == (draws.num_particles,) and np.issubdtype(np.asarray(K).dtype, np.integer):
             counts[f"{name}_by_shell"] = np.sum(shells[np.asarray(K)], axis=1)
     return counts
 

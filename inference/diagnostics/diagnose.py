@@ -48,40 +48,48 @@ class Diagnosis(NamedTuple):
     converged: bool
     verdict: str
     unit: str = "hartree"  # of energies
+    particle: str = "electron"  # what all is counted per
 
     def __str__(self) -> str:
         rows = [
-            ("free energy", self.free_energy, f"{self.unit} per electron"),
-            ("energy", self.energy, f"{self.unit} per electron"),
-            ("kinetic", self.kinetic, f"{self.unit} per electron"),
-            ("potential", self.potential, f"{self.unit} per electron"),
-            ("entropy", self.entropy, "k_B per electron"),
+            ("free energy", self.free_energy, f"{self.unit} per {self.particle}"),
+            ("energy", self.energy, f"{self.unit} per {self.particle}"),
+            ("kinetic", self.kinetic, f"{self.unit} per {self.particle}"),
+            ("potential", self.potential, f"{self.unit} per {self.particle}"),
+            ("entropy", self.entropy, f"k_B per {self.particle}"),
         ]
         width = max(len(str(estimate)) for _, estimate, _ in rows)
         lines = [f"{name:<12} {estimate!s:>{width}}  {unit}" for name, estimate, unit in rows]
         lines.append(
             f"R-hat {self.max_rhat:.4f}   ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}"
         )
-        folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}"
-        lines.append(f"{folds}   failed: {self.num_failed}")
+        folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}   "
+        lines.append(f"{folds if math.isfinite(self.smallest_log_det) else ''}failed: {self.num_failed}")
         lines[-1] += f"   from Metropolis: {self.num_metropolis}" if self.num_metropolis else ""
         return "\n".join([*lines, self.verdict])
 
 
-def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
+def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | None = None) -> Diagnosis:
     """Estimates and verdict from what `to_arviz` returned (or what was read back from a file).
 
     exact: the exact free energy per electron where it is known, as from exact diagonalisation; no F may lie
     below it.
+    entropy: S of all particles, in k_B, from more states than these samples (`observables.entropy`). It takes the place of
+    theirs, and is a control variate for all energies: what they have in common with -ln p is known better then. F = E - T S
+    and E = K + V hold for what comes out.
     """
     stats = idata["sample_stats"]
-    N = int(stats.attrs["num_electrons"])
+    particle = stats.attrs["particle"]
+    N = int(stats.attrs[f"num_{particle}s"])
     column = {name: np.asarray(stats[name].values) for name in stats.data_vars}
     finite = np.isfinite(column["free_energy"])
     # A failed walker is out of every estimate, so that all of them are means over the same samples.
     per_electron = {name: np.where(finite, x, np.nan) / N for name, x in column.items()}
     per_electron["entropy"] = 0.0 - per_electron["log_prob"]
 
+    # what has no change of variables has no determinant
+    log_det = column.get("log_det_jacobian", np.full(finite.shape, np.nan))
+    det_sign = column.get("det_sign", np.ones(finite.shape))
     names = ("free_energy", "energy", "kinetic", "potential", "entropy")
     summaries = {name: chain_estimate(per_electron[name]) for name in (*names, "energy_imag")}
     rhats = [summaries[name][1] for name in names]
@@ -95,10 +103,10 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
     exact = Estimate(float(exact), 0.0, math.inf) if isinstance(exact, int | float) else exact
     evidence = Evidence(
         finite=finite.ravel(),
-        num_metropolis=int(np.sum(finite & ~column["exact"])) if "exact" in column else 0,
-        num_negative_det=int(np.sum(column["det_sign"] <= 0)),
+        num_metropolis=int(np.sum(finite & ~column["is_exact"])),
+        num_negative_det=int(np.sum(det_sign <= 0)),
         energy=per_electron["energy"][finite],
-        log_det=column["log_det_jacobian"][finite],
+        log_det=log_det[finite],
         tails=tail_shapes(per_electron["energy"][finite]),
         imaginary_z_score=abs(imaginary.value) / max(imaginary.error, resolution, np.finfo(float).tiny),
         max_rhat=float(np.max(rhats)),  # nan, where a chain is too short to tell, stays nan
@@ -109,10 +117,14 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
         num_not_inverted_in_training=int(np.sum(history.get("num_not_inverted", 0))),
         num_backtracked=int(np.sum(history.get("backtracked", 0))),
     )
+    estimates = {name: summaries[name][0] for name in names}
+    if entropy is not None:
+        estimates = with_known_entropy(estimates, per_electron, finite, entropy.scaled(1 / N))
+        evidence = evidence._replace(free_energy=estimates["free_energy"])
     converged, text = verdict(evidence)
-    log_det = column["log_det_jacobian"][np.isfinite(column["log_det_jacobian"])]
+    log_det = log_det[np.isfinite(log_det)]
     return Diagnosis(
-        **{name: summaries[name][0] for name in names},
+        **estimates,
         max_rhat=evidence.max_rhat,
         min_ess=evidence.min_ess,
         heaviest_tail=float(np.fmax(*evidence.tails)),
@@ -124,8 +136,24 @@ def diagnose(idata, exact: Estimate | float | None = None) -> Diagnosis:
         below_exact=standard_errors_below(evidence.free_energy, exact),
         converged=converged,
         verdict=text,
-        unit=stats.attrs.get("unit", "hartree"),
+        unit=stats.attrs["unit"],
+        particle=particle,
     )
+
+
+def with_known_entropy(estimates: dict, per_electron: dict, finite, entropy: Estimate) -> dict[str, Estimate]:
+    """X + c (S - <-ln p>) for each energy X, with the slope c = Cov(X, -ln p)/Var(-ln p), and S itself."""
+    s = per_electron["entropy"][finite].astype(float)
+    known = {"entropy": entropy}
+    for name, estimate in estimates.items():
+        if name == "entropy":
+            continue
+        x = per_electron[name][finite].astype(float)
+        slope = np.cov(x, s)[0, 1] / np.var(s, ddof=1) if np.ptp(s) > 0 else 0.0
+        rest = np.std(x - slope * s, ddof=1) / np.sqrt(estimate.ess)
+        value = estimate.value + slope * (entropy.value - s.mean())
+        known[name] = Estimate(float(value), float(math.hypot(rest, slope * entropy.error)), estimate.ess)
+    return known
 
 
 def _groups(idata):

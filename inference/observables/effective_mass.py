@@ -16,6 +16,8 @@ from jaxtyping import Array, Float
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
 from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.sites import Params, module_of_kind
+from pnct.networks.base import OccupationNetwork
 from pnct.systems.ideal_gas import ideal_gas
 
 ROUNDING = 1e-9  # of a slope
@@ -37,24 +39,24 @@ class EffectiveMass(NamedTuple):
 
 
 def effective_mass(
-    gas, draws: Draws, levels: Float[Array, " levels"] | None = None, entropy: Estimate | None = None
+    gas, draws: Draws, params: Params | None = None, entropy: Estimate | None = None
 ) -> EffectiveMass:
-    """m*/m from draws with a site "K", and from the learned `levels`: a transformer's energy_shifts, one per
-    level, over T.
+    """m*/m from draws, and from the shell energies in the parameters, where p(K) has a network with such.
 
     entropy: of all electrons, in k_B, as of pnct.inference.observables.entropy; by default that of the draws.
     """
-    log_p = np.asarray(draws.log_prob, float)
-    entropy = mean_of_independent(-log_p[np.isfinite(log_p)]) if entropy is None else entropy
+    draws = draws.finite()
+    entropy = mean_of_independent(draws.entropy) if entropy is None else entropy
+    name = None if params is None else module_of_kind(params, OccupationNetwork)
+    shifts = None if name is None else params[name].shell_shifts()
     try:
-        quasi_particles = mass_from_landau(
-            gas, landau_functional(gas, draws.samples["K"], -draws.temperature * log_p)
-        )
+        y = -draws.temperature * np.asarray(draws.log_prob, float)
+        quasi_particles = mass_from_landau(gas, landau_functional(gas, draws.samples[draws.state_site], y))
     except TooFewStates:
-        quasi_particles = _unknown(len(log_p))
+        quasi_particles = _unknown(len(draws.log_prob))
     return EffectiveMass(
         mass_from_entropy(gas, entropy),
-        _unknown() if levels is None else mass_from_levels(gas, levels),
+        _unknown() if shifts is None else mass_from_levels(gas, shifts),
         quasi_particles,
     )
 

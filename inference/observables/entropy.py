@@ -12,9 +12,8 @@ import jax
 import numpy as np
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.parallel import as_arrays, checked_key, default_mesh, gathered, map_walkers
-from pnct.inference.sampling.sites import Params
+from pnct.inference.sampling.sites import Params, draw_classical, log_prob, read_sites
 from pnct.validation import checked_integer
 
 BATCH = 65_536  # states that are drawn together
@@ -30,23 +29,23 @@ def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Es
     """
     num_samples = checked_integer("num_samples", num_samples, 2)
     key = checked_key(key)
-    sites = program.read_sites(model, params, args)
+    sites = read_sites(model, params, args)
     mesh = default_mesh()
     if not sites.classical:
         raise ValueError("Expected a model with an unobserved site before that of the electrons; got none.")
-    log_prob = []
+    found = []
     batch = min(BATCH, num_samples)
     for i, start in enumerate(range(0, num_samples, batch)):
         drawn = _log_prob(model, sites, mesh, params, jax.random.fold_in(key, i), as_arrays(args), batch)
-        log_prob.append(np.asarray(drawn, float)[: num_samples - start])
-    return mean_of_independent(-np.concatenate(log_prob))
+        found.append(np.asarray(drawn, float)[: num_samples - start])
+    return mean_of_independent(-np.concatenate(found))
 
 
 @eqx.filter_jit
 def _log_prob(model, sites, mesh, params, key, args, number):
     def one(shared, key):
         params, args = shared
-        values = program.draw_classical(model, sites, params, key, args)
-        return program.log_prob(model, sites, params, values, args)
+        values = draw_classical(model, sites, params, key, args)
+        return log_prob(model, sites, params, values, args)
 
     return gathered(map_walkers(one, (params, args), jax.random.split(key, number), CHUNK, mesh), mesh)

@@ -16,6 +16,7 @@ from numpyro.handlers import condition
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.sampling.sites import read_sites
 
 
 class Excitations(NamedTuple):
@@ -28,34 +29,36 @@ class Excitations(NamedTuple):
 
 
 def excitation_energies(
-    key,
-    vfe: VariationalFreeEnergy,
-    params,
-    states: Int[Array, "n N"],
-    num_samples: int,
-    *args,
-    site: str = "K",
+    key, vfe: VariationalFreeEnergy, params, states: Int[Array, "n N"], num_samples: int, *args
 ) -> Excitations:
     """E_K and E_K - E_0 of the `states`, the first of which is the reference, with num_samples draws of each.
 
-    site: which site of the model is the state. All states meet the same random numbers, and errors are those
-    of the differences.
+    The site that names the state is found by what the state depends on. All states meet the same random numbers, and
+    errors are those of the differences. Raises ValueError where the model has no such site, or K is no state.
     """
     states = np.asarray(states)
     if states.ndim != 2 or not np.issubdtype(states.dtype, np.integer):
         raise ValueError(
             f"Expected states of shape (n, N), whole numbers; got {states.shape}, {states.dtype}."
         )
+    sites = read_sites(vfe.model, params, args)
+    if len(sites.state) != 1:
+        raise ValueError(f"Expected one unobserved site that names the state; got {sites.state or 'none'}.")
     at_state = VariationalFreeEnergy(
-        _AtState(vfe.model, site), vfe.hamiltonian, vfe.optim, vfe.num_walkers, vfe.chunk_size, vfe.sharding
+        _AtState(vfe.model, sites.state[0]),
+        vfe.hamiltonian,
+        vfe.optim,
+        vfe.num_walkers,
+        vfe.chunk_size,
+        vfe.sharding,
     )
     energies = []
     for K in states:
         at_state.init(key, *args, K)  # refuses what is no state of this system
         draws = at_state.evaluate(key, params, num_samples, *args, jnp.asarray(K, jnp.int32))
-        energies.append((draws.kinetic + draws.potential).real)
-    sound = np.all(np.isfinite(energies), axis=0)
-    energies = [np.asarray(e)[sound] for e in energies]
+        energies.append(draws.energy)
+    finite = np.all(np.isfinite(energies), axis=0)
+    energies = [np.asarray(e)[finite] for e in energies]
     return Excitations(
         tuple(mean_of_independent(e) for e in energies),
         tuple(mean_of_independent(e - energies[0]) for e in energies),

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from pnct.inference.sampling import sites as program
 from pnct.inference.sampling.draws import Draws
-from pnct.states.superposition import orbitals_of
+from pnct.inference.sampling.sites import measured_at, read_sites
 
 
 class MomentumDistribution(NamedTuple):
@@ -43,14 +42,15 @@ def momentum_distribution(
         raise ValueError(
             f"Expected displacements >= 1 and chunk_size >= 1; got {displacements}, {chunk_size}."
         )
-    sound = np.all(np.isfinite(draws.samples[draws.born_site]), axis=(1, 2))
-    values = {name: jnp.asarray(np.asarray(x)[sound]) for name, x in draws.samples.items()}
-    if np.sum(sound) < 2:
-        raise ValueError(f"Expected at least two finite samples; got {np.sum(sound)}.")
-    sites = program.read_sites(model, params, args)
-    keys = jax.random.split(key, int(np.sum(sound)))
+    placed = np.all(np.isfinite(draws.measured), axis=(1, 2))
+    values = {name: jnp.asarray(np.asarray(x)[placed]) for name, x in draws.samples.items()}
+    if np.sum(placed) < 2:
+        raise ValueError(f"Expected at least two finite samples; got {np.sum(placed)}.")
+    sites = read_sites(model, params, args)
+    keys = jax.random.split(key, int(np.sum(placed)))
     n = np.asarray(_estimates(model, sites, params, args, values, keys, displacements, chunk_size))
-    orbitals = orbitals_of(_born(model, sites, params, jax.tree.map(lambda x: x[0], values), args).orbitals)
+    first = {name: x[0] for name, x in values.items()}
+    orbitals = measured_at(model, sites, params, first, args).states.orbitals
     mean = n.mean(axis=0)
     error = n.std(axis=0, ddof=1) / np.sqrt(len(n))
     present = [
@@ -63,18 +63,14 @@ def momentum_distribution(
     return MomentumDistribution(orbitals.wavevectors, by_name(mean), by_name(error))
 
 
-def _born(model, sites, params, values, args):
-    return program.trace_sites(model, params, values, args)[sites.born]["fn"].distribution
-
-
 @eqx.filter_jit
 def _estimates(model, sites, params, args, values, keys, displacements, chunk_size):
     def one(x):
         values, key = x
-        R = values[sites.born]
-        born = _born(model, sites, params, values, args)
-        space = born.orbitals.space
-        k = jnp.asarray(orbitals_of(born.orbitals).wavevectors, R.dtype)
+        R = values[sites.measured]
+        born = measured_at(model, sites, params, values, args)
+        space = born.space
+        k = jnp.asarray(born.states.orbitals.wavevectors, R.dtype)
         here = born.log_psi(R)
 
         def moved(s):

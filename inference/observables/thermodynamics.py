@@ -71,11 +71,9 @@ def heat_capacity(draws: Draws) -> Estimate:
     """C of all electrons in k_B, Cov(E_loc, -ln p)/T: exact where p is the Gibbs law of the
     states' energies.
     """
-    energy = _energies(draws).sum(axis=0)
+    draws = draws.finite()
+    energy = draws.energy.astype(float)
     log_p = np.asarray(draws.log_prob, float)
-    sound = np.isfinite(energy) & np.isfinite(log_p)
-    energy = energy[sound]
-    log_p = log_p[sound]
     if not draws.temperature > 0:
         raise ValueError(f"Expected temperature > 0; got {draws.temperature}.")
     products = -(energy - energy.mean()) * (log_p - log_p.mean()) / draws.temperature
@@ -84,9 +82,8 @@ def heat_capacity(draws: Draws) -> Estimate:
 
 def pressure(gas, draws: Draws) -> Estimate:
     """P = (2 K + V)/(d Omega) of the electron gas, in hartree per a_0^dim."""
-    kinetic, potential = _energies(draws)
-    virial = 2 * kinetic + potential
-    return mean_of_independent(virial[np.isfinite(virial)]).scaled(1 / (gas.dim * volume(gas)))
+    kinetic, potential = _energies(draws.finite())
+    return mean_of_independent(2 * kinetic + potential).scaled(1 / (gas.dim * volume(gas)))
 
 
 def with_electrons(gas, num_electrons: tuple[int, int]) -> ElectronGas:
@@ -99,8 +96,8 @@ def with_electrons(gas, num_electrons: tuple[int, int]) -> ElectronGas:
 
 def state_point(draws: Draws) -> StatePoint:
     """Mean and covariance of K, V and S from independent draws; failed ones are left out."""
-    x = np.stack([*_energies(draws), -np.asarray(draws.log_prob, float)])
-    x = x[:, np.all(np.isfinite(x), axis=0)]
+    draws = draws.finite()
+    x = np.stack([*_energies(draws), draws.entropy.astype(float)])
     return StatePoint(x.mean(axis=1), np.cov(x) / x.shape[1])
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gamma, zeta
 
-from pnct.estimate import Estimate, mean_of_independent
+from pnct.estimate import Estimate
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.observables.correlations import StructureFactor
 from pnct.inference.observables.effective_mass import mass_from_entropy
@@ -112,19 +112,7 @@ def evaluate_over_twists(
     by_twist = []
     for i, gas in enumerate(gases):
         draws = vfe.evaluate(jax.random.fold_in(key, i), params, num_samples, gas)
-        log_p = np.asarray(draws.log_prob, float)
-        energy = np.asarray(draws.kinetic + draws.potential).real
-        sound = np.isfinite(log_p) & np.isfinite(energy)
-        quantities = {
-            "free_energy": draws.temperature * log_p + energy,
-            "energy": energy,
-            "kinetic": np.asarray(draws.kinetic).real,
-            "potential": np.asarray(draws.potential),
-            "entropy": -log_p,
-        }
-        by_twist.append(
-            {name: mean_of_independent(x[sound]).scaled(1 / gas.N) for name, x in quantities.items()}
-        )
+        by_twist.append({name: x.scaled(1 / gas.N) for name, x in draws.estimates().items()})
     average = {name: twist_average([one[name] for one in by_twist], random) for name in by_twist[0]}
     ideal = np.array([ideal_gas(gas).entropy / gas.N for gas in gases])
     effective_mass = tuple(

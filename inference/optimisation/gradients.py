@@ -26,14 +26,14 @@ class Scores(NamedTuple):
     curvature: the second derivative of the objective at its minimum, in units of the metric, where it is
     known. For p(K) it is T: the free energy above its minimum is T times a relative entropy, whose second
     derivative is the Fisher metric.
-    extent: what the metric of the law is proportional to: the number of electrons.
+    num_particles: what the metric is proportional to.
     """
 
     rows: Any
     residual: Float[Array, " rows"]
     num_walkers: Array
     curvature: Array | None = None
-    num_electrons: int = 1
+    num_particles: int = 1
 
 
 def clipped(x: Float[Array, " B"], weight, width: float, least=0.0) -> Float[Array, " B"]:
@@ -68,7 +68,7 @@ def without_control_variate(x, regressor, weight):
 
 
 def classical_scores(
-    rows, log_prob, energy: Complex[Array, " B"], temperature, weight, num_electrons: int, clip: float = CLIP
+    rows, log_prob, energy: Complex[Array, " B"], temperature, weight, num_particles: int, clip: float = CLIP
 ) -> Scores:
     """The scores of p(K); the baseline is the mean."""
     residual = clipped(
@@ -76,21 +76,21 @@ def classical_scores(
     )
     # At T = 0 the minimum has no such curvature, and the energy unit serves as well as any.
     curvature = jnp.where(temperature > 0, temperature, 1.0)
-    return _centred(rows, residual[:, None], weight, num_electrons)._replace(curvature=curvature)
+    return _centred(rows, residual[:, None], weight, num_particles)._replace(curvature=curvature)
 
 
-def quantum_scores(
-    rows, log_prob, energy: Complex[Array, " B"], weight, num_electrons: int, clip: float = CLIP
+def measured_scores(
+    rows, log_prob, energy: Complex[Array, " B"], weight, num_particles: int, clip: float = CLIP
 ) -> Scores:
     """The scores of Psi_K. The baseline for E_K is linear in ln p(K): at the start that is the ideal energy
     of the state.
     """
     real = clipped(without_control_variate(energy.real, log_prob, weight), weight, clip)
     imag = clipped(energy.imag, weight, clip)
-    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight, num_electrons)
+    return _centred(rows, 2 * jnp.stack([real, imag], axis=1), weight, num_particles)
 
 
-def _centred(rows, residual, weight, num_electrons) -> Scores:
+def _centred(rows, residual, weight, num_particles) -> Scores:
     """Takes the mean off each kind of row, puts sqrt(weight) on both factors, merges walkers and kinds into
     one axis.
     """
@@ -103,7 +103,7 @@ def _centred(rows, residual, weight, num_electrons) -> Scores:
 
     residual = jnp.sqrt(weight)[:, None] * residual
     return Scores(
-        jax.tree.map(centre, rows), residual.reshape(-1), total(weight), num_electrons=num_electrons
+        jax.tree.map(centre, rows), residual.reshape(-1), total(weight), num_particles=num_particles
     )
 
 

@@ -14,36 +14,35 @@ and no licence to fold.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
-from pnct.distributions.born import Born
-from pnct.flows.inverse import Inversion
-from pnct.inference.sampling import metropolis
+from pnct.distributions.base import Measured
+from pnct.inference.sampling.metropolis import MetropolisState, adapted, kernel
 
 MOVES = 200
-STEP_SIZE = 0.1  # of the first move, in the units of R
+STEP_SIZE = 0.1  # of the first move, in the units of x
 
 
-def metropolis_if_not_inverted(
-    key: Key[Array, ""], born: Born, inversion: Inversion
-) -> Float[Array, "N dim"]:
-    """R where the inversion converged, else the end of a chain that starts there; nan where that finds no
-    |Psi_K|^2 > 0.
-    """
-    dtype = inversion.R.dtype
+def metropolis_if_not_exact(
+    key: Key[Array, ""], measured: Measured, x: Float[Array, "..."], is_exact: Bool[Array, ""] | bool
+) -> Float[Array, "..."]:
+    """x where the draw was exact, else the end of a chain that starts there; nan where that finds no |Psi|^2 > 0."""
+    if is_exact is True:
+        return x
+    dtype = x.dtype
 
-    def log_prob(R):
-        return born.log_prob(R).astype(dtype)
+    def log_prob(x):
+        return measured.log_prob(x).astype(dtype)
 
     def move(i, carry):
         state, log_step = carry
-        state, info = metropolis.kernel(jax.random.fold_in(key, i), state, log_prob, jnp.exp(log_step))
-        return state, metropolis.adapted(log_step, info.acceptance_probability, i)
+        state, info = kernel(jax.random.fold_in(key, i), state, log_prob, jnp.exp(log_step))
+        return state, adapted(log_step, info.acceptance_probability, i)
 
     # From log p = -inf the first move with a number is accepted, so that |Psi|^2 is compiled once.
     start = (
-        metropolis.MetropolisState(inversion.R, jnp.asarray(-jnp.inf, dtype)),
+        MetropolisState(x, jnp.asarray(-jnp.inf, dtype)),
         jnp.log(jnp.asarray(STEP_SIZE, dtype)),
     )
-    state, _ = jax.lax.fori_loop(0, jnp.where(inversion.converged, 0, MOVES), move, start)
-    return jnp.where(inversion.converged | jnp.isfinite(state.log_prob), state.position, jnp.nan)
+    state, _ = jax.lax.fori_loop(0, jnp.where(is_exact, 0, MOVES), move, start)
+    return jnp.where(is_exact | jnp.isfinite(state.log_prob), state.position, jnp.nan)

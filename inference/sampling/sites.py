@@ -1,11 +1,11 @@
-"""Reads a model as p(classical) |Psi(R)|^2: which site is the Born law, which are classical, which parameters
-each law holds.
+"""Reads a model as p(classical) |Psi(x)|^2: which site is measured, which are classical, which parameters each holds.
 
-The laws are found by their kind, never by the name of the system: one Born site, any number of other sample
-sites before it. An observed site carries no entropy and no gradient.
+The sites are found by the kind of their distributions, never by a name: one Measured site, any number of other sample
+sites before it. An observed site carries no entropy and no gradient. What depends on what is read off the program: the
+sites that the label of the measured state depends on name the state, and the others are variables beside it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,40 +14,52 @@ from jax.extend.core import Literal
 from numpyro.handlers import seed, substitute, trace
 from numpyro.primitives import Messenger
 
-from pnct.distributions.born import Born
+from pnct.distributions.base import Measured, StateDistribution
 from pnct.distributions.bridge import DistraxSite
-from pnct.flows.inverse import Inversion
+from pnct.hamiltonian import Values
 
 Params = dict[str, Any]
 
 
 class tempered(Messenger):
-    """A handler: classical laws that know a broader form of themselves (`tempered`) take it; others stay as
-    they are.
-    """
+    """A handler: distributions of states take a broader form of themselves; others stay as they are."""
 
     def __init__(self, fn: Callable, power):
         super().__init__(fn)
         self.power = power
 
     def process_message(self, msg):
-        if msg["type"] == "sample" and not msg["is_observed"] and hasattr(distribution(msg), "tempered"):
-            msg["fn"] = DistraxSite(distribution(msg).tempered(self.power))
+        if msg["type"] != "sample" or msg["is_observed"]:
+            return
+        found = distribution(msg)
+        if isinstance(found, StateDistribution):
+            msg["fn"] = DistraxSite(found.tempered(self.power))
 
 
 class Sites(NamedTuple):
-    """The structure of a model. Names of sites and of parameters, as static tuples."""
+    """The structure of a model: names of sites and of parameters, as static tuples."""
 
-    born: str  # the site of the electrons
+    measured: str
     classical: tuple[str, ...]  # unobserved sites before it: their log probability is the entropy
     observed: tuple[str, ...]
+    state: tuple[str, ...]  # of the classical sites, those that name the state of the measured one
+    continuous: tuple[str, ...]  # of the classical sites, those of real numbers
     classical_params: tuple[str, ...]  # parameters that ln p has a gradient by
-    quantum_params: tuple[str, ...]  # parameters that ln Psi has a gradient by
-    shape: tuple[int, int]  # of the electrons
+    measured_params: tuple[str, ...]  # parameters that ln Psi has a gradient by
+    continuous_params: tuple[str, ...]  # parameters that ln p of the continuous sites has a gradient by
+    shape: tuple[int, ...]  # of what is measured
+    dtype: str
+    dims: tuple[str, ...]
 
     @property
-    def num_electrons(self) -> int:
+    def num_particles(self) -> int:
+        """What energies are counted per: electrons, bits."""
         return self.shape[0]
+
+    def placeholder(self) -> jax.Array:
+        """A value for the measured site where it matters to nothing."""
+        whole = jnp.issubdtype(self.dtype, jnp.integer)
+        return jnp.zeros(self.shape, self.dtype if whole else None)
 
 
 def trace_sites(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
@@ -68,114 +80,211 @@ def draw_classical(model: Callable, sites: Sites, params: Params, key, args: tup
     return {name: traced[name]["value"] for name in sites.classical}
 
 
-def draw_electrons(
-    model: Callable, sites: Sites, params: Params, values: dict, key, args: tuple
-) -> tuple[Born, Inversion]:
-    """The Born law at these classical values, and one independent exact sample R of it. The key is not that
-    of the values.
+def draw_measured(model: Callable, sites: Sites, params: Params, values: dict, key, args: tuple):
+    """The measured distribution at these classical values, one independent sample of it, and whether that is exact.
+
+    The key is not that of the values. Returns (distribution, sample, is_exact, values of all other sites).
     """
-    site = trace_sites(model, params, values, args, key)[sites.born]
-    born = site["fn"].distribution
-    return born, born.draw(site["kwargs"]["rng_key"])
+    traced = trace_sites(model, params, values, args, key)
+    site = traced[sites.measured]
+    measured = distribution(site)
+    x, is_exact = measured.draw(site["kwargs"]["rng_key"])
+    others = {name: traced[name]["value"] for name in (*sites.observed, *sites.classical)}
+    return measured, x, is_exact, others
 
 
-def log_prob(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
-    """ln p of the classical sites at these values."""
-    return _sum_log_prob(_sites_before(model, sites, params, values, args), sites.classical)
+def measured_at(
+    model: Callable, sites: Sites, params: Params, values: dict, args: tuple, key=None
+) -> Measured:
+    """The measured distribution at these values of other sites; sites without a value are drawn with the key."""
+    traced = trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
+    return distribution(traced[sites.measured])
 
 
-def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
-    """ln Psi_K(R), complex."""
-    return trace_sites(model, params, values, args)[sites.born]["fn"].log_psi(values[sites.born])
+def state_at(model: Callable, sites: Sites, params: Params, args: tuple) -> StateDistribution | None:
+    """The distribution of the states, where one site names them and is of that kind; else None.
 
-
-def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
-    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density
-    matrix.
+    Other classical sites are at zero, which matters where the states depend on them.
     """
-    kinds = {}
+    if len(sites.state) != 1:
+        return None
+    traced = _sites_before(model, sites, params, at_zero(model, sites, params, args), args)
+    found = distribution(traced[sites.state[0]])
+    return found if isinstance(found, StateDistribution) else None
 
-    def record(key):
-        traced = trace_sites(model, params, {}, args, key)
-        kinds.update(
-            {
-                name: (type(distribution(s)), s["is_observed"])
-                for name, s in traced.items()
-                if s["type"] == "sample"
-            }
-        )
-        return {name: traced[name]["value"] for name in kinds}
 
-    values = jax.eval_shape(record, jax.random.key(0))
-    born = [name for name, (kind, _) in kinds.items() if issubclass(kind, Born)]
-    if len(born) != 1:
-        found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in kinds.items()) or "no sample site"
-        raise ValueError(f"Expected exactly one Born site in the model; got {len(born)} ({found}).")
-    if kinds[born[0]][1]:
-        raise ValueError(f"Expected an unobserved Born site; got '{born[0]}' conditioned on a value.")
-    later = list(kinds)[list(kinds).index(born[0]) + 1 :]
-    if later:
-        raise ValueError(
-            f"Expected every sample site of the model before the Born site '{born[0]}'; got '{later[0]}' after it."
-        )
-    observed = tuple(name for name, (_, seen) in kinds.items() if seen)
-    classical = tuple(name for name in kinds if name != born[0] and name not in observed)
-    sites = Sites(born[0], classical, observed, (), (), values[born[0]].shape)
-    values = {name: jnp.zeros(v.shape, v.dtype) for name, v in values.items() if name not in observed}
-    return sites._replace(
-        classical_params=_dependencies(lambda p: log_prob(model, sites, p, values, args), params),
-        quantum_params=_dependencies(lambda p: log_psi(model, sites, p, values, args), params),
+def log_prob(
+    model: Callable, sites: Sites, params: Params, values: dict, args: tuple, of: Iterable[str] | None = None
+):
+    """ln p of the classical sites, or of some of them, at these values."""
+    traced = _sites_before(model, sites, params, values, args)
+    names = sites.classical if of is None else of
+    return sum(
+        (jnp.sum(traced[name]["fn"].log_prob(traced[name]["value"])) for name in names), start=jnp.zeros(())
     )
 
 
+def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
+    """ln Psi(x), complex."""
+    return trace_sites(model, params, values, args)[sites.measured]["fn"].log_psi(values[sites.measured])
+
+
+def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
+    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density matrix."""
+    kinds = {}
+    dims = {}
+
+    def record(key):
+        traced = {
+            name: s for name, s in trace_sites(model, params, {}, args, key).items() if s["type"] == "sample"
+        }
+        for name, site in traced.items():
+            found = distribution(site)
+            kinds[name] = (type(found), site["is_observed"])
+            if isinstance(found, Measured):
+                dims[name] = found.dims
+        return {name: site["value"] for name, site in traced.items()}
+
+    shapes = jax.eval_shape(record, jax.random.key(0))
+    name = _only_measured(kinds)
+    observed = tuple(other for other, (_, seen) in kinds.items() if seen)
+    classical = tuple(other for other in kinds if other != name and other not in observed)
+    continuous = tuple(other for other in classical if jnp.issubdtype(shapes[other].dtype, jnp.floating))
+    shape = shapes[name].shape
+    none = Sites(
+        name, classical, observed, (), continuous, (), (), (), shape, str(shapes[name].dtype), dims[name]
+    )
+    values = {other: jnp.zeros(s.shape, s.dtype) for other, s in shapes.items() if other not in observed}
+
+    def label(values):
+        return measured_at(model, none, params, values, args).label
+
+    return none._replace(
+        state=tuple(other for other in dependencies(label, values) if other in classical),
+        classical_params=dependencies(
+            lambda p: log_prob(model, none, p, values, args), params, gradients=True
+        ),
+        measured_params=dependencies(lambda p: log_psi(model, none, p, values, args), params, gradients=True),
+        continuous_params=dependencies(
+            lambda p: log_prob(model, none, p, values, args, continuous), params, gradients=True
+        )
+        if continuous
+        else (),
+    )
+
+
+def _only_measured(kinds: dict) -> str:
+    measured = [name for name, (kind, _) in kinds.items() if issubclass(kind, Measured)]
+    if len(measured) != 1:
+        found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in kinds.items()) or "no sample site"
+        raise ValueError(
+            f"Expected exactly one measured site (dist.Born) in the model; got {len(measured)} ({found})."
+        )
+    name = measured[0]
+    if kinds[name][1]:
+        raise ValueError(f"Expected an unobserved measured site; got '{name}' conditioned on a value.")
+    later = list(kinds)[list(kinds).index(name) + 1 :]
+    if later:
+        raise ValueError(
+            f"Expected every sample site of the model before the measured site '{name}'; got '{later[0]}' after it."
+        )
+    return name
+
+
 def check_observed(model: Callable, args: tuple) -> None:
-    """Lets the law of every observed site look at its value, where it has a `check`. Raises its ValueError,
-    naming the site.
-    """
+    """Lets the distribution of states of every observed site look at its value. Raises its ValueError, naming the site."""
 
     def look(key):
         for name, site in trace(seed(model, key)).get_trace(*args).items():
-            if site["type"] == "sample" and site["is_observed"] and hasattr(distribution(site), "check"):
+            if site["type"] != "sample" or not site["is_observed"]:
+                continue
+            found = distribution(site)
+            if isinstance(found, StateDistribution):
                 try:
-                    distribution(site).check(site["value"])
+                    found.check(site["value"])
                 except ValueError as error:
                     raise ValueError(f"At the conditioned site '{name}': {error}") from None
 
     jax.eval_shape(look, jax.random.key(0))
 
 
+def check_that_sites_matter(
+    model: Callable, sites: Sites, hamiltonian: Callable, params: Params, args: tuple
+) -> None:
+    """Raises ValueError where neither the state nor the energy depends on a site, naming it.
+
+    A variable that is free to no effect would lower F by T times its entropy, below the true free energy. An observed
+    site of that kind (a factor, a likelihood) would be left out of F without a word.
+    """
+    shapes = jax.eval_shape(lambda key: _sample_values(model, params, args, key), jax.random.key(0))
+    values = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+
+    def label(values):
+        return measured_at(model, sites, params, values, args).label
+
+    naming = dependencies(label, values)
+    others = [name for name in values if name != sites.measured and name not in naming]
+    if not others:
+        return
+
+    def used(values):
+        measured = measured_at(model, sites, params, values, args)
+        return measured.log_psi(values[sites.measured]), hamiltonian(measured, Values(values, sites.measured))
+
+    idle = [name for name in others if name not in dependencies(used, values)]
+    for name in idle:
+        if name in sites.observed:
+            raise ValueError(
+                f"Expected every observed site to be a condition on the state or the energy; got '{name}', on which neither "
+                "depends: factors and observations add nothing to a variational free energy."
+            )
+        raise ValueError(
+            f"Expected every site to matter; got '{name}', on which neither the state nor the energy depends: F would fall by "
+            "T times its entropy, below the true free energy. Remove it, or let the state or the Hamiltonian use it."
+        )
+
+
+def _sample_values(model, params, args, key):
+    traced = trace_sites(model, params, {}, args, key)
+    return {name: site["value"] for name, site in traced.items() if site["type"] == "sample"}
+
+
+def module_of_kind(params: Params, kind: type, among: Iterable[str] | None = None) -> str | None:
+    """The name of the one module of this kind, of all or among these names; None where there is none.
+
+    Raises ValueError where there are several.
+    """
+    found = [name for name in (params if among is None else among) if isinstance(params[name], kind)]
+    if len(found) > 1:
+        raise ValueError(f"Expected one module of the kind {kind.__name__}; got {', '.join(found)}.")
+    return found[0] if found else None
+
+
 def distribution(site: dict):
-    """The law of a traced sample site."""
+    """The distribution of a traced sample site."""
     return site["fn"].distribution if isinstance(site["fn"], DistraxSite) else site["fn"]
 
 
-def trace_at_zero(model: Callable, sites: Sites, params: Params, site: str, args: tuple) -> dict:
-    """The trace of the model where that classical site, shape (N,), and the electrons are zero."""
-    return trace_sites(
-        model, params, {site: jnp.zeros(sites.num_electrons, int), sites.born: jnp.zeros(sites.shape)}, args
-    )
+def at_zero(model: Callable, sites: Sites, params: Params, args: tuple) -> dict[str, Any]:
+    """Zeros in the place of all classical values, where these matter to nothing."""
+    shapes = jax.eval_shape(lambda key: _sample_values(model, params, args, key), jax.random.key(0))
+    return {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in sites.classical}
 
 
 def _sites_before(model, sites, params, values, args, key=None):
-    # Electrons that are given are not drawn; no site before them depends on where they are.
-    return trace_sites(model, params, {sites.born: jnp.zeros(sites.shape)} | values, args, key)
+    # What is measured and given is not drawn; no site before it depends on its value.
+    return trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
 
 
-def _sum_log_prob(traced, names):
-    return sum(
-        (jnp.sum(traced[name]["fn"].log_prob(traced[name]["value"])) for name in names), start=jnp.zeros(())
-    )
-
-
-def _dependencies(f: Callable, params: Params) -> tuple[str, ...]:
-    """The names of the parameters that f depends on but for stop_gradient, read off its jaxpr."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    program = jax.make_jaxpr(f)(params).jaxpr
+def dependencies(f: Callable, inputs: dict[str, Any], gradients: bool = False) -> tuple[str, ...]:
+    """The names of the inputs that f depends on, read off its jaxpr; with `gradients`, but for stop_gradient."""
+    leaves = jax.tree_util.tree_leaves_with_path(inputs)
+    program = jax.make_jaxpr(f)(inputs).jaxpr
     reached = {var: {path[0].key} for var, (path, _) in zip(program.invars, leaves, strict=True)}
     for equation in program.eqns:
-        if equation.primitive.name == "stop_gradient":
+        if gradients and equation.primitive.name == "stop_gradient":
             continue
         names = set().union(*(reached.get(v, set()) for v in equation.invars if not isinstance(v, Literal)))
         reached.update({v: names for v in equation.outvars})
     result = set().union(*(reached.get(v, set()) for v in program.outvars if not isinstance(v, Literal)))
-    return tuple(name for name in params if name in result)
+    return tuple(name for name in inputs if name in result)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-SOUND = -1
+FINITE = -1  # no stage
 WARNED = 5  # steps of a run whose faults are told one by one
 STEPS_IN_A_ROW = 5  # without a finite update
 
@@ -35,28 +35,31 @@ class TrainingFailedError(FloatingPointError):
 
 
 def stages(sites) -> tuple[str, ...]:
-    """The numbers of a walker in the order in which they come to be, in words. laws: `laws.Laws`."""
+    """The numbers of a walker in the order in which they come to be, in words. sites: `sampling.sites.Sites`."""
     return (
         *(f"site '{name}'" for name in sites.classical),
         f"ln p of {', '.join(repr(name) for name in sites.classical) or 'nothing'}",
-        f"site '{sites.born}' (no inverse of the flow found)",
-        f"the kinetic energy at site '{sites.born}' (or too few integration steps of a continuous flow)",
-        f"the potential energy at site '{sites.born}'",
-        f"the scores at site '{sites.born}'",
+        f"site '{sites.measured}' (no inverse of the flow found)",
+        f"the kinetic energy at site '{sites.measured}' (or too few integration steps of a continuous flow)",
+        f"the potential energy at site '{sites.measured}'",
+        f"the scores at site '{sites.measured}'",
     )
 
 
 def folded(sites, walkers, stage) -> Bool[Array, ""]:
-    """Whether any walker shows that the flow is not one-to-one: no inverse, or det J <= 0. stage: of
-    first_failures.
+    """Whether any walker shows that a change of variables is not one-to-one: no inverse, or det J <= 0.
+
+    stage: of first_failures. A continuous classical site without a finite value had no inverse either.
     """
-    return jnp.any(stage == inversion_stage(sites)) | jnp.any(
-        (stage == SOUND) & (~walkers.exact | (walkers.det_sign <= 0))
-    )
+    not_drawn = [i for i, name in enumerate(sites.classical) if name in sites.continuous]
+    found = jnp.any((stage == FINITE) & (~walkers.is_exact | walkers.is_folded))
+    for place in (*not_drawn, inversion_stage(sites)):
+        found |= jnp.any(stage == place)
+    return found
 
 
 def inversion_stage(sites) -> int:
-    """The place among the stages of the inversion of the flow."""
+    """The place among the stages of the draw of what is measured."""
     return len(sites.classical) + 1
 
 
@@ -72,39 +75,35 @@ def first_failures(sites, walkers) -> Int[Array, " B"]:
     in_order = [walkers.values[name] for name in sites.classical]
     in_order += [
         walkers.log_prob,
-        walkers.values[sites.born],
+        walkers.values[sites.measured],
         walkers.kinetic,
         walkers.potential,
         walkers.scores,
     ]
     failed = ~jnp.stack([finite(numbers) for numbers in in_order])
-    return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), SOUND)
+    return jnp.where(jnp.any(failed, axis=0), jnp.argmax(failed, axis=0), FINITE)
 
 
 def first_failures_or_replaced(sites, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
-    """The stages of `first_failures` with those of the walkers that come from Metropolis, though nothing
-    failed; and which.
-    """
-    replaced = (stage == SOUND) & ~walkers.exact
+    """The stages of `first_failures` with those of the walkers that come from Metropolis; and which these are."""
+    replaced = (stage == FINITE) & ~walkers.is_exact
     return jnp.where(replaced, inversion_stage(sites), stage), replaced
 
 
 def describe_step(info, names: tuple[str, ...], num_walkers: int) -> str:
-    """What went wrong in one step, in a sentence; empty where nothing did. info: Info of host numbers; names:
-    the stages.
+    """What went wrong in one step, in a sentence; empty where nothing did.
+
+    info: Info of host numbers.  names: the stages.
     """
     messages = []
     if info.num_failed or info.num_not_inverted:
         first = describe_walker(
-            info.failed_walker, names[int(info.failed_stage)], info.failed_K, info.failed_distance
+            info.failed_walker, names[int(info.failed_stage)], info.failed_label, info.failed_closeness
         )
-        messages.append(
-            f"{_count_failures(info.num_failed, info.num_not_inverted, f'{num_walkers} walkers', 'left out')}, {first}"
-        )
+        count = _count_failures(info.num_failed, info.num_not_inverted, f"{num_walkers} walkers", "left out")
+        messages.append(f"{count}, {first}")
     if info.num_negative_det:
-        messages.append(
-            f"det J <= 0 for {int(info.num_negative_det)} of {num_walkers} walkers: the flow is not one-to-one there"
-        )
+        messages.append(_folds(info.num_negative_det, f"{num_walkers} walkers"))
     if info.backtracked:
         messages.append("half of the last update was taken back")
     if not info.updated:
@@ -118,31 +117,34 @@ def _count_failures(failed, replaced, all_of_them: str, failing: str) -> str:
     return ", ".join(f"{count} of {all_of_them} {what}" for what, count in counts.items() if count)
 
 
-def describe_walker(walker, stage: str, K, distance) -> str:
+def _folds(number, all_of_them: str) -> str:
+    return f"det J <= 0 for {int(number)} of {all_of_them}: the flow is not one-to-one there"
+
+
+def describe_walker(walker, stage: str, label, closeness) -> str:
     """The first failed walker in words."""
-    known = f"{float(distance):.3g} (in the units of R)" if np.isfinite(distance) else "unknown"
-    return (
-        f"first walker {int(walker)} at {stage}, K = {np.asarray(K).tolist()}, smallest pair distance {known}"
+    known = (
+        f", closeness {float(closeness):.3g} (smallest distance, in the units of R)"
+        if np.isfinite(closeness)
+        else ""
     )
+    return f"first walker {int(walker)} at {stage}, state {np.asarray(label).tolist()}{known}"
 
 
 def warn_of_draws(sites, walkers) -> None:
-    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host
-    arrays.
-    """
+    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host arrays."""
     total = len(walkers.log_prob)
     stage = np.asarray(first_failures(sites, walkers))
     where, replaced = (np.asarray(x) for x in first_failures_or_replaced(sites, walkers, stage))
-    folded = int(np.sum(walkers.det_sign <= 0))
+    num_folded = int(np.sum(walkers.is_folded))
     messages = []
-    if np.any(where != SOUND):
-        i = np.flatnonzero(where != SOUND)[0]
-        first = describe_walker(i, stages(sites)[where[i]], walkers.K[i], walkers.smallest_distance[i])
-        messages.append(
-            f"{_count_failures(np.sum(stage != SOUND), np.sum(replaced), f'{total} samples', 'failed')}, {first}"
-        )
-    if folded:
-        messages.append(f"det J <= 0 for {folded} of {total} samples: the flow is not one-to-one there")
+    if np.any(where != FINITE):
+        i = np.flatnonzero(where != FINITE)[0]
+        first = describe_walker(i, stages(sites)[where[i]], walkers.label[i], walkers.closeness[i])
+        count = _count_failures(np.sum(stage != FINITE), np.sum(replaced), f"{total} samples", "failed")
+        messages.append(f"{count}, {first}")
+    if num_folded:
+        messages.append(_folds(num_folded, f"{total} samples"))
     if messages:
         warnings.warn(f"Evaluation: {'; '.join(messages)}.", NumericalWarning, stacklevel=3)
 

@@ -71,7 +71,7 @@ def train(
             )
 
         shown = progress_bar and done < num_steps and jax.process_index() == 0
-        report = stack.enter_context(progress(num_steps, shown, sites.num_electrons, done, unit))
+        report = stack.enter_context(progress(num_steps, shown, sites.num_particles, done, unit))
         warn = stack.enter_context(failures.failure_reports(failures.stages(sites), num_walkers))
         for step in range(done, num_steps):
             state, info = update(state)

@@ -1,14 +1,32 @@
-"""One training step: its state, what it reports, and how the parameters move, or half of the last move is taken back."""
+r"""One training step:  walkers, the gradient of F from their scores, an update, or half of the last one taken back.
 
+    state, info = training_step(...)
+
+The next state follows from the state alone.
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from pnct.inference.optimisation.gradients import total, weighted_mean
-from pnct.inference.sampling.sites import Params
-from pnct.inference.training import failures
+from pnct.inference.optimisation.gradients import (
+    classical_scores,
+    gradient,
+    measured_scores,
+    total,
+    weighted_mean,
+)
+from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
+from pnct.inference.sampling.sites import Params, Sites
+from pnct.inference.training.failures import (
+    FINITE,
+    first_failures,
+    first_failures_or_replaced,
+    folded,
+)
 
 AVERAGED_SHARE = 8  # the average reaches back over about the last eighth of all steps
 MAX_BACKTRACKS = 4  # of an update that folds the flow
@@ -17,8 +35,10 @@ MAX_BACKTRACKS = 4  # of an update that folds the flow
 class TrainState(NamedTuple):
     """All that a step needs: the next step's numbers follow from it alone.
 
-    average: the mean of the parameters over the last steps, in which the noise of single steps cancels
-    (Polyak, Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+    average: the mean of the parameters over the last steps, in which the noise of single steps cancels (Polyak,
+    Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+    last_update: of the parameters that changes of variables depend on, as far as it stands.
+    backtracks_left: how many more times half of it may be taken back; 0 where there was a fold before it.
     """
 
     params: Params
@@ -26,14 +46,16 @@ class TrainState(NamedTuple):
     opt_state: Any
     key: jax.Array
     step: jax.Array
-    last_update: Params  # the last update of the parameters of ln Psi, as far as it stands
-    backtracks_left: (
-        jax.Array
-    )  # how many more times half of it may be taken back; 0 where the flow was folded before it
+    last_update: Params
+    backtracks_left: jax.Array
 
 
 class Info(NamedTuple):
-    """One training step's batch means: totals, hartree and k_B, before the update."""
+    """One training step's batch means: totals in the Hamiltonian's unit and k_B, before the update.
+
+    failed_walker: the first walker that failed or was replaced, -1 where there is none; failed_stage says where (see
+    failures.stages), failed_label in which state, failed_closeness how near its particles were.
+    """
 
     free_energy: jax.Array
     free_energy_error: jax.Array
@@ -41,34 +63,84 @@ class Info(NamedTuple):
     kinetic: jax.Array
     potential: jax.Array
     entropy: jax.Array
-    smallest_log_det: jax.Array  # of |det J|
+    smallest_log_det: jax.Array  # of |det J|; inf where nothing has one
     num_negative_det: jax.Array
     num_failed: jax.Array  # walkers left out because a number was not finite
     num_not_inverted: jax.Array  # walkers drawn by Metropolis, because no inverse of the flow was found
-    failed_walker: (
-        jax.Array
-    )  # the first walker of either kind, -1 where there is none; the next three tell of it
-    failed_stage: jax.Array  # where it failed, see faults.stages
-    failed_K: jax.Array  # (N,)
-    failed_distance: jax.Array  # smallest pair distance
+    failed_walker: jax.Array
+    failed_stage: jax.Array
+    failed_label: jax.Array  # (n,)
+    failed_closeness: jax.Array
     backtracked: (
         jax.Array
     )  # True where half of the last update was taken back, because it had folded the flow
     updated: jax.Array  # False where the update was not finite and so not made
 
 
-def apply_update(
-    state: TrainState, updates: Params, opt_state, key, quantum_params, finite, folded
-) -> tuple[TrainState, jax.Array]:
-    """The next state, and whether half of the last update was taken back instead of making a new one. For use
-    in jit.
+def training_step(
+    model: Callable,
+    sites: Sites,
+    hamiltonian: Callable,
+    optim: optax.GradientTransformationExtraArgs,
+    batching: Batching,
+    state: TrainState,
+    args: tuple,
+) -> tuple[TrainState, Info]:
+    """One step: draws the walkers, estimates F and its gradient, and moves the parameters. For use in jit."""
+    key, subkey = jax.random.split(state.key)
+    walkers = draw_batch(model, sites, hamiltonian, state.params, args, subkey, batching, scores=True)
+    stage = first_failures(sites, walkers)
+    valid = stage == FINITE
+    scores = scores_of(walkers, sites, hamiltonian, valid)
 
-    finite: whether the updates are; they are not made otherwise.  folded: whether a walker showed that the
-    flow is not one-to-one. Then the walkers have another law, and a gradient from them leads further astray:
-    where the flow was sound before the last update, half of that is taken back, up to HALVINGS times.
-    Parameters of p(K) alone fold nothing.
+    grads = jax.tree.map(jnp.zeros_like, state.params)
+    for block in scores.values():
+        for name, g in gradient(block).items():
+            grads[name] = jax.tree.map(lambda old, new: old + new.astype(old.dtype), grads[name], g)
+    value = weighted_mean(
+        (hamiltonian.temperature * walkers.log_prob + walkers.energy.real) / hamiltonian.energy_scale,
+        jnp.where(valid, walkers.weight, 0.0),
+    )
+    updates, opt_state = optim.update(
+        grads, state.opt_state, state.params, scores=scores, value=value, grad=grads
+    )
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
+    movable = {*sites.measured_params, *sites.continuous_params}
+    is_folded = folded(sites, walkers, stage)
+    state, backtracked = apply_update(state, updates, opt_state, key, movable, finite, is_folded)
+    info = step_info(walkers, sites, hamiltonian.temperature, stage, backtracked, finite | backtracked)
+    return state, info
+
+
+def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) -> dict:
+    """The scores of the classical and of the measured distribution, each where it has parameters."""
+    unit = hamiltonian.energy_scale
+    energy = walkers.energy / unit
+    scores = {}
+    if sites.classical_params:
+        weight = jnp.where(valid, walkers.weight, 0.0)
+        thermal = hamiltonian.temperature / unit
+        rows = walkers.scores["classical"]
+        scores["classical"] = classical_scores(
+            rows, walkers.log_prob, energy, thermal, weight, sites.num_particles
+        )
+    if sites.measured_params:
+        rows = walkers.scores["measured"]
+        scores["measured"] = measured_scores(rows, walkers.log_prob, energy, 1.0 * valid, sites.num_particles)
+    return scores
+
+
+def apply_update(
+    state: TrainState, updates: Params, opt_state, key, movable: set[str], finite, is_folded
+) -> tuple[TrainState, jax.Array]:
+    """The next state, and whether half of the last update was taken back instead of making a new one. For use in jit.
+
+    finite: whether the updates are; they are not made otherwise.  is_folded: whether a walker showed that a change of
+    variables is not one-to-one. Then the walkers have another distribution, and a gradient from them leads further
+    astray: where there was no fold before the last update, half of that is taken back, up to MAX_BACKTRACKS times.
+    movable: the parameters that changes of variables depend on; those of p(K) alone fold nothing.
     """
-    backtracked = folded & (state.backtracks_left > 0)
+    backtracked = is_folded & (state.backtracks_left > 0)
 
     def choose(test, a, b):
         return jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)
@@ -78,15 +150,14 @@ def apply_update(
 
     half = jax.tree.map(lambda m: 0.5 * m, state.last_update)
     made = {
-        name: keep(updates[name], old) if name in quantum_params else old
-        for name, old in state.last_update.items()
+        name: keep(updates[name], old) if name in movable else old for name, old in state.last_update.items()
     }
     params = keep(optax.apply_updates(state.params, updates), state.params)
     params = choose(backtracked, jax.tree.map(jnp.subtract, params, half), params)
 
     share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
     average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
-    backtracks_left = jnp.where(folded, jnp.maximum(state.backtracks_left - 1, 0), MAX_BACKTRACKS)
+    backtracks_left = jnp.where(is_folded, jnp.maximum(state.backtracks_left - 1, 0), MAX_BACKTRACKS)
     opt_state = keep(opt_state, state.opt_state)
     last_update = choose(backtracked, half, made)
     return TrainState(
@@ -94,31 +165,33 @@ def apply_update(
     ), backtracked
 
 
-def step_info(walker, sites, temperature, stage, backtracked, updated) -> Info:
-    valid = stage == failures.SOUND
-    energy = (walker.kinetic + walker.potential).real
-    free_energy = temperature * walker.log_prob + energy
-    weight = jnp.where(valid, walker.weight, 0.0)
+def step_info(walkers: WalkerBatch, sites: Sites, temperature, stage, backtracked, updated) -> Info:
+    """What a step reports. stage: of `first_failures`."""
+    valid = stage == FINITE
+    energy = walkers.energy.real
+    free_energy = temperature * walkers.log_prob + energy
+    weight = jnp.where(valid, walkers.weight, 0.0)
     mean = weighted_mean(free_energy, weight)
     count = jnp.maximum(jnp.sum(valid), 2)
     variance = jnp.sum(jnp.where(valid, (weight * (free_energy - mean)) ** 2, 0.0)) / total(weight) ** 2
-    where, replaced = failures.first_failures_or_replaced(sites, walker, stage)
-    first = jnp.argmax(where != failures.SOUND)
+    where, replaced = first_failures_or_replaced(sites, walkers, stage)
+    first = jnp.argmax(where != FINITE)
+    log_det = walkers.diagnostics.get("log_det_jacobian", jnp.full(len(valid), jnp.inf))
     return Info(
         free_energy=mean,
         free_energy_error=jnp.sqrt(variance * count / (count - 1)),
         energy=weighted_mean(energy, weight),
-        kinetic=weighted_mean(walker.kinetic.real, weight),
-        potential=weighted_mean(walker.potential, weight),
-        entropy=-weighted_mean(walker.log_prob, weight),
-        smallest_log_det=jnp.min(jnp.where(valid, walker.log_det_jacobian, jnp.inf)),
-        num_negative_det=jnp.sum(valid & (walker.det_sign <= 0)),
+        kinetic=weighted_mean(walkers.kinetic.real, weight),
+        potential=weighted_mean(walkers.potential, weight),
+        entropy=-weighted_mean(walkers.log_prob, weight),
+        smallest_log_det=jnp.min(jnp.where(valid, log_det, jnp.inf)),
+        num_negative_det=jnp.sum(valid & walkers.is_folded),
         num_failed=jnp.sum(~valid),
         num_not_inverted=jnp.sum(replaced),
-        failed_walker=jnp.where(where[first] == failures.SOUND, -1, first),
+        failed_walker=jnp.where(where[first] == FINITE, -1, first),
         failed_stage=where[first],
-        failed_K=walker.K[first],
-        failed_distance=walker.smallest_distance[first],
+        failed_label=walkers.label[first],
+        failed_closeness=walkers.closeness[first],
         backtracked=backtracked,
         updated=updated,
     )

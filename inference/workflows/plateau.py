@@ -19,7 +19,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.estimate import mean_of_independent
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.runs.checkpoint import PATTERN, Checkpoint, keep_only, newest, save
 from pnct.inference.runs.fingerprint import describe_run
@@ -79,7 +78,7 @@ def run_to_plateau(
     patience = checked_integer("patience", patience, 1)
     state = vfe.init(key, *args)
     infos = []
-    run = describe_run(vfe.model, vfe.hamiltonian, vfe.num_walkers, state, args)
+    run = describe_run(vfe.model, vfe.hamiltonian_for(args), vfe.num_walkers, state, args)
     run |= {"evaluation": {"block": block, "num_samples": num_samples}}
     best, rows = _found(checkpoint, state.params, run)
 
@@ -135,10 +134,9 @@ def is_plateau(rows: list[dict], patience: int) -> bool:
 
 
 def _row(steps: int, draws: Draws) -> dict[str, float]:
-    F = draws.temperature * draws.log_prob + (draws.kinetic + draws.potential).real
-    sound = np.isfinite(F)  # others are told of by evaluate
-    F = mean_of_independent(F[sound])
-    S = mean_of_independent(-draws.log_prob[sound])
+    found = draws.estimates()
+    F = found["free_energy"]
+    S = found["entropy"]
     return Evaluations(steps, F.value, F.error, S.value, S.error)._asdict()
 
 

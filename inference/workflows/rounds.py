@@ -11,13 +11,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pnct.distributions import TabulatedOccupation
-from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit_untabulated
 from pnct.inference.closed_form.diagonalisation import diagonalise
+from pnct.inference.closed_form.step import closed_form_step
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling.sites import Params, distribution, read_sites, trace_at_zero
+from pnct.inference.sampling.sites import module_of_kind
 from pnct.inference.training.loop import RunResult
 from pnct.inference.training.step import Info, TrainState
+from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.validation import checked_integer
 
 
@@ -45,7 +45,7 @@ def run_in_rounds(
     rounds = checked_integer("rounds", rounds, 1)
     state = vfe.init(key, system) if init_state is None else init_state
     parts = np.diff(num_steps * np.arange(rounds + 1) // rounds)
-    if "ci" in state.params:
+    if module_of_kind(state.params, ConfigurationInteraction) is not None:
         params = diagonalise(vfe, jax.random.fold_in(key, rounds), state.params, num_samples, system)
         state = state._replace(params=params, average=params)
     histories = []
@@ -61,19 +61,3 @@ def run_in_rounds(
         :1
     ]  # an empty one has no shapes
     return RunResult(state.params, state, Info(*(np.concatenate(x) for x in zip(*told, strict=True))))
-
-
-def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system) -> Params:
-    """The parameters after both closed-form steps, with fresh samples for each; those that the model has a
-    use for.
-    """
-    mix, levels = jax.random.split(key)
-    if "ci" in params:
-        params = diagonalise(vfe, mix, params, num_samples, system)
-    sites = read_sites(vfe.model, params, (system,))
-    if "K" not in sites.classical or vfe.hamiltonian.temperature == 0:
-        return params
-    p_K = distribution(trace_at_zero(vfe.model, sites, params, "K", (system,))["K"])
-    if isinstance(p_K, TabulatedOccupation):
-        return fit_untabulated(vfe, levels, params, p_K, num_samples, system)
-    return fit_shell_energies(vfe, levels, params, num_samples, system)

@@ -7,21 +7,21 @@ The Psi_K of different K are orthonormal, because the change of variables is uni
 zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 """
 
-from collections.abc import Callable
-
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
+from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
-from pnct.flows import CanonicalTransformation, forward_and_log_det
-from pnct.flows.inverse import Inversion, invert
+from pnct.distributions.flow_requirements import flow_requirements
+from pnct.flows import CanonicalTransformation, Flow
+from pnct.space import Space, smallest_distance
 from pnct.states import slater
 
 
-class Born(distrax.Transformed):
+class Born(distrax.Transformed, Measured):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
     orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
@@ -30,16 +30,19 @@ class Born(distrax.Transformed):
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals, K: Int[Array, " N"], flow: Callable):
+    def __init__(self, orbitals, K: Int[Array, " N"], flow: Flow):
+        transformation = CanonicalTransformation(flow)
         leaves = jax.tree.leaves(flow)
-        if not callable(flow) or any(callable(leaf) for leaf in leaves):
-            raise ValueError(f"Expected flow to be a module R -> zeta, as pnct.flows has them; got {flow!r}.")
+        functions = [leaf for leaf in leaves if callable(leaf)]
+        if functions:
+            expected = f"Expected the functions in {type(flow).__name__} to be static, eqx.field(static=True)"
+            raise ValueError(f"{expected}; got {functions[0]!r} among its arrays.")
         dtype = jnp.result_type(*leaves) if leaves else None
         quasi_particles = Determinantal(orbitals, K, dtype)
-        super().__init__(quasi_particles, distrax.Inverse(CanonicalTransformation(flow)))
+        super().__init__(quasi_particles, distrax.Inverse(transformation))
 
     @property
-    def orbitals(self):
+    def states(self):
         return self.distribution.orbitals
 
     @property
@@ -47,7 +50,7 @@ class Born(distrax.Transformed):
         return self.distribution.K
 
     @property
-    def flow(self) -> Callable:
+    def flow(self) -> Flow:
         return self.bijector.bijector.flow
 
     @property
@@ -62,15 +65,44 @@ class Born(distrax.Transformed):
     def dtype(self):
         return self.distribution.dtype
 
-    def draw(self, key) -> Inversion:
+    @property
+    def space(self) -> Space:
+        """Where the electrons live."""
+        return self.states.space
+
+    @property
+    def dims(self) -> tuple[str, str]:
+        return ("electron", "axis")
+
+    @property
+    def label(self) -> Int[Array, " N"]:
+        """The occupied orbitals."""
+        return jnp.asarray(self.K)
+
+    def draw(self, key) -> tuple[Float[Array, "N dim"], Bool[Array, ""]]:
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
-        return invert(self.flow, self.distribution.sample(seed=key))
+        inversion = self.flow.invert(self.distribution.sample(seed=key))
+        return inversion.R, inversion.converged
+
+    def closeness(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        """The smallest distance of a pair."""
+        return smallest_distance(R, self.space)
+
+    def diagnostics(self, R: Float[Array, "N dim"]) -> dict[str, Float[Array, ""]]:
+        """ln|det J| and the sign of det J, J = dT/dR."""
+        with jax.default_matmul_precision("highest"):
+            det_sign, log_det = jnp.linalg.slogdet(self.flow.jacobian(R)[1])
+        return {"log_det_jacobian": log_det, "det_sign": det_sign}
+
+    def check(self, moved: Callable) -> tuple[Requirement, ...]:
+        """Equivariance, periodicity, one flow for all states of equal quantum numbers, and det J > 0."""
+        return flow_requirements(self, moved)
 
     def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
-        zeta, log_det = forward_and_log_det(self.flow, self._checked(R))
         with jax.default_matmul_precision("highest"):
-            return slater.log_det(self.orbitals, self.K, zeta) + 0.5 * log_det
+            zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
+            return slater.log_det(self.states, self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

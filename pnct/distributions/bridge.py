@@ -3,6 +3,7 @@ conflict.
 """
 
 import distrax
+import jax.numpy as jnp
 import numpyro.distributions as numpyro_dist
 from numpyro.distributions import constraints
 from numpyro.util import is_prng_key
@@ -21,7 +22,10 @@ class DistraxSite(numpyro_dist.Distribution):
 
     @property
     def support(self):
-        return constraints.independent(constraints.real, self.event_dim)
+        whole = jnp.issubdtype(self.distribution.dtype, jnp.integer)
+        return constraints.independent(
+            constraints.nonnegative_integer if whole else constraints.real, self.event_dim
+        )
 
     def sample(self, key, sample_shape=()):
         if not is_prng_key(key):

@@ -11,39 +11,38 @@ Shifted levels make l the table of Landau quasi-particles. Sampling inverts the 
 one uniform number per electron.
 """
 
-from collections.abc import Callable
 from functools import partial
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pnct.distributions.base import StateDistribution
+from pnct.networks.base import OccupationNetwork
 from pnct.networks.transformer import tokens
 from pnct.systems.ideal_gas import UNREACHABLE, conditional_table
 
 SEGMENT = 10  # electrons that are drawn with a cache of one length, from one range of orbitals
 
 
-class Occupation(distrax.Distribution):
+class Occupation(StateDistribution):
     """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down
     electrons.
 
-    system: what is simulated, pnct.systems.base.System.  network: a module like Transformer, made for this gas; None is the ideal gas. Its
-    `empty_cache(n)` is for the first n electrons: a pytree of arrays, or nothing.
-    power: the power to which each conditional law is raised; below 1 is a broader, hotter law.
+    system: what is simulated.  network: an OccupationNetwork made for it, such as Transformer; None is the ideal gas.
+    power: the power to which each conditional distribution is raised; below 1 it is broader, hotter.
     """
 
-    def __init__(self, system, network: Callable | None = None, power: float = 1.0):
+    def __init__(self, system, network: OccupationNetwork | None = None, power: float = 1.0):
         self.system = system
         self.network = network
         self.power = power
-        shifts = getattr(network, "energy_shifts", None)
-        levels = int(system.shell_index.max()) + 1
-        if shifts is not None and jnp.shape(shifts) != (levels,):
+        shifts = self._shell_shifts()
+        shells = int(system.shell_index.max()) + 1
+        if shifts is not None and jnp.shape(shifts) != (shells,):
             raise ValueError(
-                f"Expected energy_shifts of shape ({levels},), one per level; got {jnp.shape(shifts)}."
+                f"Expected energy_shifts of shape ({shells},), one per shell; got {jnp.shape(shifts)}."
             )
 
     @property
@@ -71,7 +70,7 @@ class Occupation(distrax.Distribution):
         return log_prob(value)
 
     def tempered(self, power) -> "Occupation":
-        """The same law with every conditional law raised to this power, and normalised again."""
+        """The same distribution with every conditional raised to this power, and normalised again."""
         return Occupation(self.system, self.network, self.power * power)
 
     def check(self, K: Int[np.ndarray, " N"]) -> None:
@@ -126,12 +125,15 @@ class Occupation(distrax.Distribution):
         """The logits of the ideal gas, or of the quasi-particles, for each electron."""
         leaves = jax.tree.leaves(self.network)
         dtype = jnp.result_type(*leaves) if leaves else jax.dtypes.canonicalize_dtype(float)
-        shifts = getattr(self.network, "energy_shifts", None)
+        shifts = self._shell_shifts()
         rows = []
         for b, n in zip(self.system.reduced_energies, self.system.num_electrons, strict=True):
             b = jnp.asarray(b, dtype)
             rows.append(conditional_table(b if shifts is None else b + shifts[self.system.shell_index], n))
         return jnp.concatenate(rows)
+
+    def _shell_shifts(self):
+        return None if self.network is None else self.network.shell_shifts()
 
     def _empty_cache(self, num_electrons):
         return None if self.network is None else self.network.empty_cache(num_electrons)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.distributions.occupation import Occupation, allowed_range, inverse_cdf, log_conditionals
@@ -58,12 +59,17 @@ class TabulatedOccupation(Occupation):
         """The law p(K)^power, normalised."""
         return TabulatedOccupation(self.system, self.network, self.mixing, self.power * power)
 
+    @property
+    def tabulated(self) -> Int[np.ndarray, "S N"]:
+        """The listed states."""
+        return self.mixing.states
+
     def log_levels(self) -> Float[Array, " S"]:
         """ln q of the listed states, up to a constant: - sum_i epsilon_{k_i}/T."""
         return -total_energy(self._energies(), jnp.asarray(self.mixing.states))
 
     def _energies(self):
-        shifts = self.network.energy_shifts
+        shifts = self.network.shell_shifts()
         b = [
             jnp.asarray(b, shifts.dtype) + shifts[self.system.shell_index]
             for b in self.system.reduced_energies

@@ -1,13 +1,13 @@
-"""Flows  T: R -> zeta  from electrons to quasi-particles: permutation-equivariant, the identity at first."""
+"""Flows  T: R -> zeta  from electrons to flow coordinates: permutation-equivariant, the identity at first."""
 
 from pnct.flows.backflow import Backflow, backflow
-from pnct.flows.base import forward_and_log_det, jacobian
+from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.bijector import CanonicalTransformation
 from pnct.flows.centre_of_mass import SeparatedCentreOfMass, separated_centre_of_mass
 from pnct.flows.composed import Composed
-from pnct.flows.continuous.network import Continuous, continuous, with_cusps
+from pnct.flows.continuous.network import Continuous, continuous
 from pnct.flows.ferminet.network import FermiNet, ferminet
-from pnct.flows.inverse import Inversion, damped_newton, invert
+from pnct.flows.inverse import Inversion, damped_newton
 from pnct.flows.irreducible_wedge import WedgeFlow, in_irreducible_wedge
 from pnct.flows.sectors import SectorFlows, by_sector
 
@@ -17,6 +17,8 @@ __all__ = [
     "Composed",
     "Continuous",
     "FermiNet",
+    "Flow",
+    "FlowDerivatives",
     "Inversion",
     "SectorFlows",
     "SeparatedCentreOfMass",
@@ -26,10 +28,6 @@ __all__ = [
     "continuous",
     "damped_newton",
     "ferminet",
-    "forward_and_log_det",
     "in_irreducible_wedge",
-    "invert",
-    "jacobian",
     "separated_centre_of_mass",
-    "with_cusps",
 ]

@@ -2,7 +2,7 @@ r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   d(r) = (L/2 pi
 cell.
 
 eta_g is a small network of the even pair features of the space (pnct/space.py, which has d for open space
-too), with weights of its own for each relation g (same spin, opposite spin), so the centre of mass stays
+too), with weights of its own for each spin channel g (same spin, opposite spin), so the centre of mass stays
 where it is. Its last layer starts at zero, T at the identity.
 
 Feynman, Cohen, Phys. Rev. 102, 1189 (1956); Kwon, Ceperley, Martin, Phys. Rev. B 58, 6800 (1998).
@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.flows.base import Flow
 from pnct.flows.pairs import channel_pairs, displacements, spin_channels
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 from pnct.validation import checked_integer
 
 
-class Backflow(eqx.Module):
+class Backflow(Flow):
     """T: (N, dim) -> (N, dim), in the lengths of its space."""
 
     eta: PairMLP
@@ -51,9 +52,7 @@ class Backflow(eqx.Module):
 
 
 def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
-    """A function key -> Backflow, at first the identity: eta with `depth` hidden layers of
-    `width` numbers.
-    """
+    """A function key -> Backflow, at first the identity, of `depth` hidden layers of `width` numbers."""
     depth = checked_integer("depth", depth, 1)
     width = checked_integer("width", width, 1)
     features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]

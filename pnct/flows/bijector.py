@@ -1,35 +1,39 @@
 r"""A flow as a distrax bijector:  forward(R) = T(R),  ln|det d zeta/d R|,  and the inverse."""
 
-from collections.abc import Callable
-
 import distrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pnct.flows.base import forward_and_log_det
-from pnct.flows.inverse import invert
+from pnct.flows.base import Flow
 
 
 class CanonicalTransformation(distrax.Bijector):
     """R -> zeta by the flow T. Events are configurations (N, dim).
 
-    An inverse that did not converge is nan in all entries, so that it is never mistaken for a sample.
+    An inverse that did not converge is nan in all entries, so that it is never mistaken for a sample. Raises
+    ValueError where the flow is none.
     """
 
-    def __init__(self, flow: Callable):
+    def __init__(self, flow: Flow):
+        if not isinstance(flow, Flow):
+            expected = "Expected flow to be a module R -> zeta, a subclass of pnct.flows.Flow"
+            raise ValueError(f"{expected}; got {type(flow).__name__}.")
         super().__init__(event_ndims_in=2)
         self.flow = flow
 
     def forward(self, x: Float[Array, "*batch N dim"]) -> Float[Array, "*batch N dim"]:
-        return _over_batch(self.flow, x)
+        with jax.default_matmul_precision("highest"):
+            return _over_batch(self.flow, x)
 
     def forward_and_log_det(self, x):
-        return _over_batch(lambda R: forward_and_log_det(self.flow, R), x)
+        with jax.default_matmul_precision("highest"):
+            return _over_batch(self.flow.forward_and_log_det, x)
 
     def inverse(self, y: Float[Array, "*batch N dim"]) -> Float[Array, "*batch N dim"]:
         def one(zeta):
-            inversion = invert(self.flow, zeta)
+            with jax.default_matmul_precision("highest"):
+                inversion = self.flow.invert(zeta)
             return jnp.where(inversion.converged, inversion.R, jnp.nan)
 
         return _over_batch(one, y)

@@ -2,7 +2,8 @@ r"""zeta = A T(R):  a flow followed by an orthogonal mixing of the centres of th
 
 With C_s the centre of the n_s electrons of one spin and Y_s = n_s^(1/2) C_s, A turns (Y_up, Y_down) into
 
-    Y'_up = (n_up^(1/2) Y_up + n_down^(1/2) Y_down)/N^(1/2),   Y'_down = (n_up^(1/2) Y_down - n_down^(1/2) Y_up)/N^(1/2)
+    Y'_up   = (n_up^(1/2) Y_up + n_down^(1/2) Y_down)/N^(1/2)
+    Y'_down = (n_up^(1/2) Y_down - n_down^(1/2) Y_up)/N^(1/2)
 
 and moves each electron with its centre. The Hamiltonian of free electrons in a harmonic trap does not change
 under A, so Phi_K(A R) are eigenstates like Phi_K(R), and the ideal density matrix is the same. But Y'_up is
@@ -18,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.base import FlowDerivatives, flow_derivatives, forward_and_log_det
-from pnct.flows.inverse import Inversion, invert
+from pnct.flows.base import Flow, FlowDerivatives
+from pnct.flows.inverse import Inversion
 from pnct.space import Space
 
 
-class SeparatedCentreOfMass(eqx.Module):
+class SeparatedCentreOfMass(Flow):
     """T: (N, dim) -> (N, dim), the flow and then A."""
 
-    flow: Callable
+    flow: Flow
     space: Space = eqx.field(static=True)
 
     @property
@@ -44,16 +45,18 @@ class SeparatedCentreOfMass(eqx.Module):
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det d zeta/d R|, which is that of the flow."""
-        zeta, log_det = forward_and_log_det(self.flow, R)
+        zeta, log_det = self.flow.forward_and_log_det(R)
         return self.mix(zeta), log_det
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
         """The inverse of the flow at A^T zeta."""
-        return invert(self.flow, jnp.asarray(self.mixing.T, zeta.dtype) @ zeta)
+        return self.flow.invert(jnp.asarray(self.mixing.T, zeta.dtype) @ zeta)
 
-    def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+    def derivatives(
+        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+    ) -> FlowDerivatives:
         """Those of the flow, turned by A."""
-        T = flow_derivatives(self.flow, R)
+        T = self.flow.derivatives(R, frame)
 
         def turned(x):
             return self.mix(x.reshape(R.shape[0], -1)).reshape(x.shape)
@@ -65,7 +68,7 @@ class SeparatedCentreOfMass(eqx.Module):
         return jnp.asarray(self.mixing, x.dtype) @ x
 
 
-def separated_centre_of_mass(space: Space, make: Callable) -> Callable[[Array], Callable]:
+def separated_centre_of_mass(space: Space, make: Callable[[Array], Flow]) -> Callable[[Array], Flow]:
     """A function key -> flow, from a function key -> flow. Electrons of one spin have no other centre: it is
     `make` itself.
     """

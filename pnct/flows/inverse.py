@@ -1,19 +1,15 @@
-r"""The inverse of a flow: its own, or by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started
-at R = zeta.
+r"""The inverse of a flow by damped Newton iteration,  R <- R - t J^{-1} [T(R) - zeta],  started at R = zeta.
 
 T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be
 wrapped. The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-
-from pnct.flows.base import jacobian
 
 TOLERANCE = 64  # units of rounding of a coordinate of size L
 
@@ -24,13 +20,6 @@ class Inversion(NamedTuple):
     R: Float[Array, "N dim"]
     converged: Bool[Array, ""]
     iterations: Int[Array, ""]
-
-
-def invert(flow: Callable, zeta: Float[Array, "N dim"]) -> Inversion:
-    """Solves T(R) = zeta for one configuration: by the flow's own method `invert` where it has one, else by
-    Newton iteration.
-    """
-    return flow.invert(zeta) if hasattr(flow, "invert") else damped_newton(flow, zeta)
 
 
 def stop_gradient(tree):
@@ -45,7 +34,7 @@ def default_tolerance(zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
 
 
 def damped_newton(
-    flow: Callable,
+    flow,
     zeta: Float[Array, "N dim"],
     max_iterations: int = 40,
     tolerance: float | None = None,
@@ -54,7 +43,7 @@ def damped_newton(
     """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under
     differentiation.
 
-    start: (N, dim), by default zeta.
+    flow: a Flow (pnct.flows.base), of which T and its Jacobian are used.  start: (N, dim), by default zeta.
     """
     flow, zeta, start = stop_gradient((flow, zeta, zeta if start is None else start))
     if tolerance is None:
@@ -75,7 +64,8 @@ def damped_newton(
 
     def step(state):
         R, error, size, t, iteration = state
-        _, J = jacobian(flow, R)
+        with jax.default_matmul_precision("highest"):
+            _, J = flow.jacobian(R)
         R_new = R - t * jnp.linalg.solve(J, error.ravel()).reshape(R.shape)
         error_new = residual(R_new)
         size_new = jnp.max(jnp.abs(error_new))

@@ -19,18 +19,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pnct.flows.base import FlowDerivatives, flow_derivatives, forward_and_log_det, jacobian
-from pnct.flows.inverse import Inversion, invert
+from pnct.flows.base import Flow, FlowDerivatives
+from pnct.flows.inverse import Inversion
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
 
 
-class Conjugated(eqx.Module):
-    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. turn: g, a permutation of axes
-    with signs.
+class Conjugated(Flow):
+    """T: (N, dim) -> (N, dim), in the coordinates x' = g x of every electron. g: a permutation of axes with
+    signs.
     """
 
-    flow: Callable
+    flow: Flow
     g: Int[Array, "dim dim"]
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
@@ -38,27 +38,26 @@ class Conjugated(eqx.Module):
 
     def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det d zeta/d R|."""
-        zeta, log_det = forward_and_log_det(self.flow, self.apply(R))
+        zeta, log_det = self.flow.forward_and_log_det(self.apply(R))
         return self.apply_inverse(zeta), log_det
 
     def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and d zeta/d R."""
-        zeta, J = jacobian(self.flow, self.apply(R))
+        zeta, J = self.flow.jacobian(self.apply(R))
         return self.apply_inverse(zeta), self._conjugate(J, R.shape)
 
     def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
         """The inverse of the flow, turned."""
-        found = invert(self.flow, self.apply(zeta))
+        found = self.flow.invert(self.apply(zeta))
         return found._replace(R=self.apply_inverse(found.R))
 
-    def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
-        """Those of the flow, turned; Laplacians and determinants do not change."""
-        return self._conjugate_derivatives(flow_derivatives(self.flow, self.apply(R)), R)
-
-    def derivatives_along(self, R: Float[Array, "N dim"], frame: Float[Array, "D D"]) -> FlowDerivatives:
-        """The same with Laplacians along a frame."""
-        turned = jax.vmap(self.apply, -1, -1)(frame.reshape(*R.shape, R.size)).reshape(frame.shape)
-        return self._conjugate_derivatives(flow_derivatives(self.flow, self.apply(R), turned), R)
+    def derivatives(
+        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+    ) -> FlowDerivatives:
+        """Those of the flow, turned, along the turned frame; Laplacians and determinants do not change."""
+        if frame is not None:
+            frame = jax.vmap(self.apply, -1, -1)(frame.reshape(*R.shape, R.size)).reshape(frame.shape)
+        return self._conjugate_derivatives(self.flow.derivatives(self.apply(R), frame), R)
 
     def apply(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """g x of every electron."""
@@ -88,17 +87,15 @@ class Conjugated(eqx.Module):
 class WedgeFlow(eqx.Module):
     """P -> T_P, from one flow for all ordered momenta."""
 
-    flow: Callable
-    order: "WedgeMap" = eqx.field(static=True)
+    flow: Flow
+    order: WedgeMap = eqx.field(static=True)
 
-    def __call__(self, P: Float[Array, " dim"]) -> Callable:
+    def __call__(self, P: Float[Array, " dim"]) -> Flow:
         """The flow of the states of total momentum P, as `quantum_numbers` of the orbitals gives it."""
         return Conjugated(self.flow, self.order(P)) if self.order.reflections else self.flow
 
 
-def in_irreducible_wedge(
-    table: PlaneWaves, make: Callable[[Array], Callable]
-) -> Callable[[Array], WedgeFlow]:
+def in_irreducible_wedge(table: PlaneWaves, make: Callable[[Array], Flow]) -> Callable[[Array], WedgeFlow]:
     """A function key -> WedgeFlow for this table, from a function key -> flow such as `ferminet(cell)`.
 
     Without reflections, where the flow would do as well as it is, it stays so.

@@ -1,4 +1,4 @@
-"""Pairs of electrons: r_ij = r_i - r_j, and which electrons are related to which."""
+"""Pairs of electrons: r_ij = r_i - r_j, and their spin channels: same spin, opposite spin."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,11 +18,10 @@ def members(space: Space) -> Float[np.ndarray, "S N"]:
 
 
 def spin_channels(space: Space) -> Bool[np.ndarray, "G S S"]:
-    """Which species are related: by same spin, and by opposite spin, as far as the cell has such pairs (G = 1
-    or 2).
+    """Which pairs of species are of each spin channel: same spin, and opposite spin, as far as there are such
+    pairs (G = 1 or 2).
 
-    The species enter alike, so what is built on spin_channels does not change when up and down exchange their
-    names.
+    The species enter alike, so what is built on the channels does not change when up and down exchange names.
     """
     same = np.eye(len(space.species), dtype=bool)
     if space.num_electrons == (1, 1):
@@ -31,25 +30,23 @@ def spin_channels(space: Space) -> Bool[np.ndarray, "G S S"]:
 
 
 def is_parallel(space: Space) -> Bool[np.ndarray, " G"]:
-    """Which spin_channels are those of the same spin."""
+    """Which spin channels are those of the same spin."""
     return spin_channels(space)[:, 0, 0]
 
 
 def channel_pairs(space: Space) -> Bool[np.ndarray, "G N N"]:
-    """Which pairs of electrons i, j != i stand in each relation."""
+    """Which pairs of electrons i, j != i belong to each spin channel."""
     species = np.argmax(members(space), axis=0)
     return spin_channels(space)[:, species[:, None], species] & ~np.eye(space.N, dtype=bool)
 
 
 def unique_pairs(space: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
-    """The electrons i < j of every pair, in one entry per relation."""
+    """The electrons i < j of every pair, in one entry per spin channel."""
     return [np.nonzero(np.triu(related)) for related in channel_pairs(space)]
 
 
 def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
-    """The derivative of sum_j f(r_ij) by all coordinates, from tau = df/dr_ij: -tau_ij at j, sum_j tau_ij at
-    i.
-    """
+    """The derivative of sum_j f(r_ij) by all coordinates: -tau_ij at j, sum_j tau_ij at i, tau = df/dr_ij."""
     N, _, d, H = tau.shape
     own = jnp.where(expand(np.eye(N, dtype=bool), tau), jnp.sum(tau, axis=1, keepdims=True), 0)
     return (own - tau).reshape(N, N * d, H)

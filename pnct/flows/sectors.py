@@ -1,9 +1,11 @@
 r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1/2),  Q what the determinant K
 conserves:
 
-    in a periodic cell         the total momentum P = sum_{l in K} k_l,            if T(R + a) = T(R) + a
-    in the plane of a trap     the total angular momentum M = sum_{l in K} m_l,    if T(R g) = T(R) g for rotations g
-    spin-adapted (pnct.states.spin_adapted)   the parity under a flip F of all spins,             if T(F R) = F T(R)
+    in a periodic cell      the total momentum P = sum_{l in K} k_l       if T(R + a) = T(R) + a
+    in the plane of a trap  the angular momentum M = sum_{l in K} m_l     if T(R g) = T(R) g for rotations g
+    spin-adapted            the parity under a flip F of all spins        if T(F R) = F T(R)
+
+(the last in pnct.states.spin_adapted).
 
 A flow with that symmetry leaves Psi_K the Q of its determinant, and states of different Q are orthogonal by
 that alone. Those of one Q are orthonormal because they share T_Q. So all of them are orthonormal, and F stays
@@ -13,8 +15,8 @@ states whose electrons keep other distances.
 In a cell, momenta that symmetries of the cell turn into each other share their flow
 (pnct.flows.irreducible_wedge).
 
-Every parameter of T_Q is a linear function of a few numbers c(Q), those of its space (Space.sector). The
-slopes of these functions start at zero: at first there is one flow.
+Every parameter of T_Q is a linear function of a few numbers c(Q), Space.sector_features. The slopes of these
+functions start at zero: at first there is one flow.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.flows.base import Flow
 from pnct.flows.irreducible_wedge import Conjugated
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
@@ -37,15 +40,13 @@ class SectorFlows(eqx.Module):
     leading axis for c.
     """
 
-    flow: Callable
-    slopes: Callable
+    flow: Flow
+    slopes: Flow
     space: Space = eqx.field(static=True)
     order: WedgeMap | None = eqx.field(static=True)
 
-    def __call__(self, Q: Float[Array, " q"]) -> Callable:
-        """The flow of the states with these quantum numbers, as `quantum_numbers` of the orbitals
-        gives them.
-        """
+    def __call__(self, Q: Float[Array, " q"]) -> Flow:
+        """The flow of the states of these quantum numbers, as `quantum_numbers` of the table gives them."""
         if self.order is None:
             return self._at(Q)
         dim = self.space.dim
@@ -61,10 +62,8 @@ class SectorFlows(eqx.Module):
         return eqx.combine(at_Q, constants)
 
 
-def by_sector(orbitals, make: Callable[[Array], Callable]) -> Callable[[Array], SectorFlows]:
-    """A function key -> SectorFlows for these orbitals, from a function key -> flow such as
-    `ferminet(cell)`.
-    """
+def by_sector(orbitals, make: Callable[[Array], Flow]) -> Callable[[Array], SectorFlows]:
+    """A function key -> SectorFlows for these orbitals, from a function key -> flow, as `ferminet(cell)`."""
     space = orbitals.space
     table = orbitals_of(orbitals)
     order = wedge_map(table) if isinstance(table, PlaneWaves) else None

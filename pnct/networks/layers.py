@@ -1,4 +1,4 @@
-"""What the networks of the flows are made of."""
+"""What networks are made of:  softplus(x) = ln(1 + e^x), normal weights of variance 1/fan_in, residuals."""
 
 import jax
 import jax.numpy as jnp

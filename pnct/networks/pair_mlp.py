@@ -1,5 +1,5 @@
-r"""eta_g(x): a small network of features x that do not change under r -> -r, with weights of its own for each
-relation g.
+r"""eta_g(x): a small network of features x that do not change under r -> -r, with its own weights for each
+spin channel g.
 
 h <- softplus(h W_g + b_g) in each hidden layer, from h = x;  eta_g = h w_g, zero at first.
 """
@@ -15,14 +15,14 @@ from pnct.networks.layers import random_weight, softplus
 
 
 class Layer(NamedTuple):
-    """F -> W numbers, in each of G spin_channels."""
+    """F -> W numbers, in each of G spin channels."""
 
     weight: Float[Array, "G F W"]
     bias: Float[Array, "G W"]
 
 
 class PairMLP(eqx.Module):
-    """eta: (features, relation) -> one number."""
+    """eta: (features, spin channel) -> one number."""
 
     hidden: tuple[Layer, ...]
     out: Float[Array, "G W"]

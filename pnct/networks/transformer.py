@@ -1,15 +1,15 @@
 r"""A causal transformer over electrons: the correction to the logits of the ideal gas.
 
-The token x_t of the t-th electron names the orbital taken before it, and the species of both. With h = tanh(x
-W + b),
+The token x_t of the t-th electron names the orbital taken before it, and the species of both. With
+h = tanh(x W + b),
 
     h_t <- h_t + sum_{s <= t} softmax_s(q_t.k_s/sqrt(d)) v_s W_o
     h_t <- h_t + tanh(h_t W_1 + b_1) W_2 + b_2                     in each layer
     correction_t = tanh(h_t) W_out + b_out                         W_out = b_out = 0 at first
 
-so the law starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one call takes
-one electron or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for p(K): Xie,
-Zhang, Wang, SciPost Phys. 14, 154 (2023).
+so the distribution starts exactly at the ideal gas. Keys and values are kept in a cache of fixed size: one
+call takes one electron or all of them, through the same lines. Network: Vaswani et al., NeurIPS 2017; for
+p(K): Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023).
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from pnct.networks.base import OccupationNetwork
 from pnct.networks.layers import random_weight
 from pnct.validation import checked_integer
 
@@ -53,7 +54,7 @@ class Layer(NamedTuple):
     narrow: Linear
 
 
-class Transformer(eqx.Module):
+class Transformer(OccupationNetwork):
     """Tokens of consecutive electrons -> corrections of their logits, one number per orbital.
 
     `energy_shifts`: one per level of the gas, in units of T, added to the orbital energies; None where not
@@ -66,6 +67,16 @@ class Transformer(eqx.Module):
     energy_shifts: Float[Array, " levels"] | None
     heads: int = eqx.field(static=True)
 
+    def shell_shifts(self) -> Float[Array, " shells"] | None:
+        return self.energy_shifts
+
+    def with_shell_shifts(self, shifts: Float[Array, " shells"]) -> "Transformer":
+        if self.energy_shifts is None:
+            raise ValueError(
+                "Expected a transformer with learn_energies=True; got one without shell energies."
+            )
+        return eqx.tree_at(lambda network: network.energy_shifts, self, shifts)
+
     def empty_cache(self, N: int) -> tuple[Cache, ...]:
         """The cache before the first of N electrons."""
         width = self.embed.bias.shape[0]
@@ -76,9 +87,7 @@ class Transformer(eqx.Module):
     def __call__(
         self, x: Float[Array, "T F"], electrons: Int[Array, " T"], caches: tuple[Cache, ...]
     ) -> tuple[Float[Array, "T M"], tuple[Cache, ...]]:
-        """Corrections for the T consecutive electrons with the tokens x, and the cache that now
-        knows them.
-        """
+        """Corrections for the T consecutive electrons with the tokens x, and the cache that now has them."""
         h = jnp.tanh(self.embed(x))
         new_caches = []
         for layer, cache in zip(self.layers, caches, strict=True):
@@ -111,9 +120,7 @@ def attend(
 def transformer(
     system, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
 ) -> Callable[[Array], Transformer]:
-    """A function key -> Transformer for the orbital table of `system`, at first no correction to the
-    ideal gas.
-    """
+    """A function key -> Transformer for the orbitals of `system`, at first no correction to the ideal gas."""
     layers = checked_integer("layers", layers, 1)
     width = checked_integer("width", width, 1)
     heads = checked_integer("heads", heads, 1)
@@ -148,15 +155,14 @@ def transformer(
 def tokens(
     system, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None
 ) -> Float[Array, "T F"]:
-    """What the network is told: the features of the orbital taken before, and both species.
+    """The input features of the network: those of the orbital taken before, and both species.
 
     previous: that orbital; ignored for the very first electron, which has none.
     """
     up = system.num_electrons[0]
     order = np.arange(system.N)
-    species = np.stack(
-        [order == 0, order > up, order >= up], axis=-1
-    )  # nobody before, down before, down itself
+    # nobody before, down before, down itself
+    species = np.stack([order == 0, order > up, order >= up], axis=-1)
 
     orbital = jnp.asarray(system.orbitals.features, dtype)[previous]
     orbital = jnp.where((electrons == 0)[:, None], 0, orbital)

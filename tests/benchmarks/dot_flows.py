@@ -21,7 +21,7 @@ import pnct
 import pnct.distributions as dist
 from pnct import HarmonicTrap, hamiltonian
 from pnct.distributions import transformer
-from pnct.flows import backflow, by_sector, continuous, ferminet, with_cusps
+from pnct.flows import backflow, by_sector, continuous, ferminet
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.orbitals.rotated import rotated_orbitals
 
@@ -45,7 +45,7 @@ def model(make, by_momentum: bool):
             flow = pnct.module("flows", by_sector(trap.orbitals, make(trap.space)))(states.quantum_numbers(K))
         else:
             flow = pnct.module("flows", make(trap.space))
-        return pnct.sample("R", dist.Born(states, K, with_cusps(flow, trap.coupling)))
+        return pnct.sample("R", dist.Born(states, K, flow.with_cusps(trap.coupling)))
 
     return dot
 

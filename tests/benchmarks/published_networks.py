@@ -32,7 +32,7 @@ from reference_network import Trained, as_ferminet, load
 
 from pnct.distributions import Born
 from pnct.estimate import mean_of_independent
-from pnct.hamiltonian import Hamiltonian
+from pnct.hamiltonian import ElectronHamiltonian
 from pnct.systems.ewald import Coulomb, ewald
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -78,7 +78,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
     """
     orbitals, space, rs = trained.orbitals, trained.orbitals.space, trained.rs
     flow, N = as_ferminet(trained.flow, space), space.N
-    energy = Hamiltonian(0.0, 1.0, 1 / (2 * rs**2), Coulomb(rs, ewald(space)))
+    energy = ElectronHamiltonian(0.0, 1.0, 1 / (2 * rs**2), Coulomb(rs, ewald(space)))
     i, j = (jnp.asarray(x) for x in np.triu_indices(N, 1))
 
     @jax.jit

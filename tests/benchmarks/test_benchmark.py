@@ -52,7 +52,7 @@ def test_same_wave_function_and_exact_local_energy_and_an_unbiased_probe(case, K
     @jax.jit
     def both(K, R):
         program = dist.Born(gas.orbitals, K, flow)
-        ours = program.log_psi(R), hamiltonian(gas)(program, R).kinetic
+        ours = program.log_psi(R), hamiltonian(gas).local_energy(program, R).kinetic
         re, im = published.ln_psi(flow, gas.orbitals, K, R)
         return ours, (re + 1j * im, published.kinetic(flow, gas.orbitals, K, R, gas.rs)), probed(keys)
 

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from identity_flow import Identity
 from small_flow import random_positions, small_flow
 
-from pnct.flows.base import flow_derivatives
+from pnct.flows import Flow
 from pnct.kinetic import local_kinetic
 from pnct.states import slater
 from pnct.systems.electron_gas import ElectronGas
@@ -120,10 +121,17 @@ def test_total_momentum_is_conserved_by_the_flow(gas):
     np.testing.assert_allclose(np.sum(local(gas.orbitals, K, flow, R).gradient, axis=0), 1j * P, atol=1e-9)
 
 
+class Mirror(Flow):
+    """x, y, z -> -2 x, y, z."""
+
+    def __call__(self, R):
+        return R * jnp.array([-2.0, 1.0, 1.0])
+
+
 def test_orientation_is_reported():
     """A flow that folds the cell over has det J < 0 somewhere: the sign must say so."""
     R = random_positions(GASES["3D"].space)
-    mirror = jax.jit(lambda R: flow_derivatives(lambda R: R * jnp.array([-2.0, 1.0, 1.0]), R))(R)
+    mirror = jax.jit(lambda R: Mirror().derivatives(R))(R)
     assert mirror.det_sign == -1  # three electrons, one factor -2 each
     assert np.isclose(mirror.log_det, 3 * np.log(2), rtol=1e-12)
     np.testing.assert_allclose(mirror.grad_log_det, 0, atol=1e-14)
@@ -152,4 +160,4 @@ def test_float32():
 def test_wrong_shapes_are_named():
     gas = GASES["2D"]
     with pytest.raises(ValueError, match=r"Expected coordinates of shape \(5, 2\); got \(4, 2\)"):
-        local_kinetic(gas.orbitals, gas.ground_state, lambda R: R, np.zeros((4, 2)))
+        local_kinetic(gas.orbitals, gas.ground_state, Identity(), np.zeros((4, 2)))

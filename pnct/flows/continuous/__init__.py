@@ -1,5 +1,5 @@
 """The continuous normalizing flow."""
 
-from pnct.flows.continuous.network import Continuous, continuous, with_cusps
+from pnct.flows.continuous.network import Continuous, continuous
 
-__all__ = ["Continuous", "continuous", "with_cusps"]
+__all__ = ["Continuous", "continuous"]

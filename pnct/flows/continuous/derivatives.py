@@ -95,8 +95,7 @@ def with_divergence(f: Callable) -> Callable:
 
 
 def local_jet(f: Callable, r: Float[Array, "P d"]):
-    """[f, div f] at r with first and second derivatives, likewise. Shapes (P, d + 1), (P, d, d + 1), (P, d,
-    d, d + 1).
+    """[f, div f] at r with first and second derivatives: shapes (P, d + 1), (P, d, d + 1), (P, d, d, d + 1).
 
     One axis after the other: what they have in common is computed once, in half the time of all axes at once.
     Reverse mode through this takes twice the time, so the scores have the other.

@@ -5,8 +5,10 @@ numbers h_ik are never written out, but held as what they consist of: rank-one t
 own stream, blocks q_ij of its pair sums, and Hessians of means, which all the electrons of a species share.
 The jets of a pair term have `dim` components, by r_ij, and f_i = sum_j f(r_ij) has
 
-    grad f_i = -f'_ij at j, sum_j f'_ij at i          Hess f_i = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
-    Lap f_i = sum_j Lap f_ij                          Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
+    grad f_i   = -f'_ij at j, sum_j f'_ij at i
+    Lap f_i    = sum_j Lap f_ij
+    Hess f_i   = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
+    Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
 
 In the end zeta = x + h W has D full Hessians H_mu, and with M = J^-1, X = M H, and G = 1, or C C^T along a
 frame C,
@@ -30,9 +32,7 @@ BLOCKS = 4  # parts of the D Hessians that are in memory one after the other
 
 
 class Hessians(NamedTuple):
-    """Hess h_ik = sum_n rank_ink u_in u_in^T + sum_n share_ink mean_sn + (blocks pair_ij..k), i
-    in species s.
-    """
+    """Hess h_ik = sum_n (rank_ink u_in u_in^T + share_ink mean_sn) + (blocks pair_ij..k), i in species s."""
 
     u: Float[Array, "N D n"]
     rank: Float[Array, "N n H"]
@@ -122,9 +122,7 @@ def linear(hess: Hessians, V: Float[Array, "H W"]) -> Hessians:
 
 
 def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S D D W"] | None]:
-    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if there are
-    any.
-    """
+    """The Hessians of flow.mix(layer, h): of the own stream, and of the means for each species, if any."""
     groups = spin_channels(flow.space)
     width = layer.bias.size
     if layer.own is None:
@@ -222,9 +220,7 @@ def blocks(hess: Hessians) -> Block:
 
 
 def dense(hess: Hessians, scaled, block: Block, species) -> Float[Array, "N d D m d"]:
-    """The Hessians of zeta: for component a of electron i, (n, mc) with the axes c of the electrons m of a
-    block.
-    """
+    """The Hessians of zeta: for component a of electron i, (n, mc), c the axes of electron m of a block."""
     N = len(hess.pair)
     rank = jnp.einsum("iaDn,imcn->iaDmc", scaled, block.u)
     share = [jnp.einsum("ina,Dmcn->iaDmc", hess.share[i], block.mean[s]) for s, i in enumerate(species)]

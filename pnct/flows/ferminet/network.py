@@ -1,10 +1,10 @@
 r"""The FermiNet flow  zeta = T(R):  a displacement of every electron by a permutation-equivariant network.
 
-With the spin_channels g of electrons i and j (same spin, opposite spin), a layer of the single and of the
+With the spin channels g of electrons i and j (same spin, opposite spin), a layer of the single and of the
 pair stream is
 
     z_i    = h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g + sum_g (1/N) sum_{j != i in g(i)} h_ij W_g + b
-    h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   each added to its input where the shapes match
+    h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   added to the input where the shapes match
     zeta_i = x_i + h_i W_out
 
 from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre. The sum of
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pnct.flows.base import FlowDerivatives, automatic_derivatives
+from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.pairs import channel_pairs, displacements, expand, members, scatter, spin_channels
 from pnct.networks.layers import random_weight, residual, softplus
@@ -37,9 +37,7 @@ from pnct.validation import checked_integer
 
 
 class SingleLayer(NamedTuple):
-    """V, V', W, b of one layer of the single stream: H -> W numbers per electron, F per pair, G
-    spin_channels.
-    """
+    """V, V', W, b of a layer of the single stream: H -> W numbers an electron, F a pair, G spin channels."""
 
     own: Float[Array, "H W"] | None  # None where there is no h_i to act on
     mean: Float[Array, "G H W"] | None
@@ -48,13 +46,13 @@ class SingleLayer(NamedTuple):
 
 
 class PairLayer(NamedTuple):
-    """W', b' of one layer of the pair stream, F -> W numbers per pair, in each of G spin_channels."""
+    """W', b' of one layer of the pair stream, F -> W numbers per pair, in each of G spin channels."""
 
     weight: Float[Array, "G F W"]
     bias: Float[Array, "G W"]
 
 
-class FermiNet(eqx.Module):
+class FermiNet(Flow):
     """T: (N, dim) -> (N, dim), in the lengths of its space. `single` has one layer more than `pair`.
 
     `features(r, L)`: a module-level function of the displacements (..., dim) -> (..., F), by default that of
@@ -95,16 +93,12 @@ class FermiNet(eqx.Module):
         dzeta = jnp.swapaxes(dh @ self.out, 1, 2).reshape(N * dim, N * dim)
         return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
 
-    def derivatives(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+    def derivatives(
+        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+    ) -> FlowDerivatives:
         """All that the kinetic energy needs of this flow, exactly and without a loop over coordinates."""
         if self.single[0].own is not None:  # the structured derivatives know no h_i in the first layer
-            return automatic_derivatives(self, R)
-        return derivatives(self, R)
-
-    def derivatives_along(self, R: Float[Array, "N dim"], frame: Float[Array, "D D"]) -> FlowDerivatives:
-        """The same with Laplacians along a frame."""
-        if self.single[0].own is not None:
-            return automatic_derivatives(self, R, frame)
+            return super().derivatives(R, frame)
         return derivatives(self, R, frame)
 
     def single_features(self, R: Float[Array, "N dim"]) -> Float[Array, "N H"]:
@@ -121,14 +115,12 @@ class FermiNet(eqx.Module):
         return stream
 
     def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
-        """(1/N) h_ij W_g for the relation g of each pair, zero for i = j. Linear in h: also for
-        derivatives.
-        """
+        """(1/N) h_ij W_g, g the spin channel, zero for i = j. Linear in h: also for derivatives."""
         tau = self.by_channel([h @ weight for weight in layer.pair]) / self.space.N
         return jnp.where(expand(np.eye(self.space.N, dtype=bool), tau), 0, tau)
 
     def by_channel(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
-        """For each pair the element of the choice that belongs to its relation."""
+        """For each pair the element of the choice that belongs to its spin channel."""
         if len(choices) == 1:
             return choices[0]
         return jnp.where(expand(channel_pairs(self.space)[0], choices[0]), *choices)

@@ -165,7 +165,7 @@ def test_coefficients_belong_to_no_law():
     time.
     """
     sites = read_sites(mixed_gas, routine().init(random.key(0), GAS).params, (GAS,))
-    assert sites.classical_params == ("occupation",) and sites.quantum_params == ()
+    assert sites.classical_params == ("occupation",) and sites.measured_params == ()
 
 
 def test_free_electrons_stay_unmixed():
@@ -289,7 +289,7 @@ def test_rounds_resume_to_the_same_numbers(tmp_path):
     fewer = run_in_rounds(
         vfe, random.key(0), 1, system, 3, 256, progress_bar=False
     )  # two of the rounds have no steps
-    assert fewer.history.failed_K.shape == (1, 2)
+    assert fewer.history.failed_label.shape == (1, 2)
     start = vfe.init(random.key(0), system).params
     assert np.any(result.params["ci"].coefficients != start["ci"].coefficients)
 

@@ -41,7 +41,7 @@ def gaussian_draws(samples=4000, seed=0, dtype=float):
         det_sign=np.ones(samples, dtype),
         temperature=TEMPERATURE,
         num_electrons=N,
-        born_site="R",
+        measured_site="R",
     )
 
 
@@ -409,7 +409,7 @@ def test_one_long_chain():
 def test_expected_got():
     draws = gaussian_draws(8)
     with pytest.raises(ValueError, match="Expected born_site among the sites"):
-        to_arviz(draws._replace(born_site="electrons"))
+        to_arviz(draws._replace(measured_site="electrons"))
     with pytest.raises(ValueError, match="Expected draws with one number of samples"):
         to_arviz(draws._replace(potential=np.zeros(7)))
     with pytest.raises(ValueError, match="Expected num_chains >= 1; got 0"):

@@ -13,11 +13,11 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas
 from pnct.flows import backflow
-from pnct.hamiltonian import Hamiltonian
+from pnct.hamiltonian import ElectronHamiltonian
 from pnct.inference.optimisation.gradients import (
     classical_scores,
     gradient,
-    quantum_scores,
+    measured_scores,
     weighted_mean,
     without_control_variate,
 )
@@ -49,7 +49,7 @@ def model(gas):
 
 
 def energies(gas):
-    return Hamiltonian(gas.temperature, gas.E_F, 1 / (2 * gas.rs**2), Cosine(gas.L))
+    return ElectronHamiltonian(gas.temperature, gas.E_F, 1 / (2 * gas.rs**2), Cosine(gas.L))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
         log_prob, energy, rows_c, rows_q = jax.vmap(walker)(jax.random.split(key, 512))
         weight = jnp.ones(512)
         c = gradient(classical_scores(rows_c, log_prob, energy, GAS.temperature, weight, GAS.N, clip=np.inf))
-        q = gradient(quantum_scores(rows_q, log_prob, energy, weight, 1, clip=np.inf))
+        q = gradient(measured_scores(rows_q, log_prob, energy, weight, 1, clip=np.inf))
         return ravel_pytree(c | q)[0]
 
     batches = np.stack([batch(key) for key in jax.random.split(jax.random.key(4), 80)])

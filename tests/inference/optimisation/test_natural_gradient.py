@@ -5,6 +5,7 @@ transformation.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import optax
 import pytest
 from numpyro.optim import Adam
@@ -37,22 +38,6 @@ def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
     assert delta["nothing"].shape == (0, 3)
 
 
-@pytest.mark.parametrize(("rows", "parameters"), [(30, 7), (7, 30)])
-def test_with_momentum_the_damping_pulls_towards_the_step_before(rows, parameters):
-    """The minimum of |O delta - e|^2/B + damping |delta - delta'|^2, which is delta' itself where O and e say
-    nothing.
-    """
-    block, O = scores(rows, parameters)
-    before = jax.random.normal(jax.random.key(5), (parameters,))
-    carried = {"net": {"w": before[1:, None], "b": before[0], "nothing": jnp.zeros((0, 3))}}
-    delta = solve(block, 0.1, carried)["net"]
-    flat = jnp.concatenate([delta["b"][None], delta["w"][:, 0]])
-    weights = np.array([2 / rows, 0.1]) ** 0.5
-    system = np.concatenate([weights[0] * O, weights[1] * np.eye(parameters)])
-    right = np.concatenate([weights[0] * block.residual, weights[1] * before])
-    np.testing.assert_allclose(flat, np.linalg.lstsq(system, right)[0], rtol=1e-9)
-
-
 def other_module(rows, seed):
     return {"other": jax.random.normal(jax.random.key(seed), (rows, 2))}
 
@@ -66,7 +51,7 @@ def test_a_law_of_few_parameters_is_solved_with_the_mean_metric_of_the_steps():
     state = optim.init(params)
     for step, block in enumerate((first, second)):
         sites = {
-            "quantum": block,
+            "measured": block,
             "classical": Scores(other_module(60, step), jnp.ones(60), jnp.asarray(60.0)),
         }
         updates, state = optim.update(params, state, params, scores=sites)
@@ -89,7 +74,7 @@ def test_the_metric_of_a_law_of_two_modules_has_the_blocks_between_them():
         optim = natural_gradient()
         state = optim.init(params)
         for block in steps:
-            updates, state = optim.update(params, state, params, scores={"quantum": block})
+            updates, state = optim.update(params, state, params, scores={"measured": block})
         made.append(updates)
     np.testing.assert_allclose(jnp.concatenate([made[1]["b"], made[1]["a"]]), made[0]["x"], rtol=1e-9)
 
@@ -104,7 +89,7 @@ def test_what_a_memory_would_be_too_large_for_is_solved_from_the_batch():
     state = optim.init(params)
     assert not state.metric
     for block in (first, second):
-        updates, state = optim.update(params, state, params, scores={"quantum": block})
+        updates, state = optim.update(params, state, params, scores={"measured": block})
     np.testing.assert_allclose(updates["net"]["w"], -solve(second, 1e-3)["net"]["w"], rtol=1e-10)
 
 
@@ -113,34 +98,43 @@ def test_directions_that_no_walker_sees_stay_finite_in_float32():
     block = Scores({"x": O}, jnp.ones(6, jnp.float32), jnp.asarray(6.0, jnp.float32))
     params = {"x": jnp.zeros(40, jnp.float32)}
     optim = natural_gradient(damping=1e-12)
-    updates, _ = optim.update(gradient(block), optim.init(params), params, scores={"quantum": block})
+    updates, _ = optim.update(gradient(block), optim.init(params), params, scores={"measured": block})
     assert updates["x"].dtype == jnp.float32 and np.all(np.isfinite(updates["x"])) and np.any(updates["x"])
 
 
-def test_momentum_remembers_the_step_that_was_made():
-    block, _ = scores(12, 4)
-    params = jax.tree.map(lambda leaf: leaf[0], block.rows)
-    optim = natural_gradient(learning_rate=0.5, max_norm=0.1, momentum={"quantum": 0.9})
-    first, state = optim.update(gradient(block), optim.init(params), params, scores={"quantum": block})
-    second, _ = optim.update(gradient(block), state, params, scores={"quantum": block})
-    plain, _ = natural_gradient(learning_rate=0.5, max_norm=0.1).update(
-        gradient(block), optim.init(params), params, scores={"quantum": block}
-    )
-    np.testing.assert_allclose(first["net"]["w"], plain["net"]["w"], rtol=1e-12)  # nothing to remember yet
-    np.testing.assert_allclose(state.step["net"]["w"], -first["net"]["w"], rtol=1e-12)
-    assert float(jnp.max(jnp.abs(second["net"]["w"] - plain["net"]["w"]))) > 1e-6
+def test_equal_settings_are_equal_and_others_are_not():
+    settings = {"learning_rate": {"measured": 0.5, "classical": 0.1}, "damping": 1e-3}
+    assert natural_gradient(**settings) == natural_gradient(**settings)
+    assert hash(natural_gradient(**settings)) == hash(natural_gradient(**settings))
+    assert natural_gradient() == natural_gradient() != natural_gradient(damping=1e-2)
 
 
-@pytest.mark.parametrize("num_electrons", [1, 9])
-def test_a_step_is_no_longer_than_its_bound_and_descends(num_electrons):
+@pytest.mark.parametrize(
+    "optim", [optax.contrib.reduce_on_plateau(), numpyro.optim.optax_to_numpyro(optax.sgd(0.1))]
+)
+def test_an_optimiser_that_wants_the_value_gets_it(optim):
+    optim = as_optax(optim)
+    params = {"x": jnp.ones(2)}
+    state = optim.init(params)
+    updates, _ = optim.update(params, state, params, scores={}, value=jnp.asarray(1.0), grad=params)
+    assert np.all(np.isfinite(updates["x"]))
+
+
+def test_a_line_search_is_refused_at_construction():
+    with pytest.raises(ValueError, match=r"Expected an optimiser that takes a gradient .*'value_fn'"):
+        as_optax(optax.lbfgs())
+
+
+@pytest.mark.parametrize("num_particles", [1, 9])
+def test_a_step_is_no_longer_than_its_bound_and_descends(num_particles):
     block, O = scores(40, 9)
-    block = block._replace(num_electrons=num_electrons)
+    block = block._replace(num_particles=num_particles)
     optim = natural_gradient(learning_rate=100.0, max_norm=0.05)
     params = jax.tree.map(lambda leaf: leaf[0], block.rows) | {"other": jnp.ones(2)}
     grads = gradient(block) | {"other": jnp.ones(2)}
-    updates, state = optim.update(grads, optim.init(params), params, scores={"quantum": block})
+    updates, state = optim.update(grads, optim.init(params), params, scores={"measured": block})
     flat = jnp.concatenate([updates["net"]["b"][None], updates["net"]["w"][:, 0]])
-    assert float(jnp.linalg.norm(O @ flat) / jnp.sqrt(20.0)) == pytest.approx(0.05 * num_electrons**0.5)
+    assert float(jnp.linalg.norm(O @ flat) / jnp.sqrt(20.0)) == pytest.approx(0.05 * num_particles**0.5)
     assert float(optax.tree_utils.tree_vdot(updates["net"], grads["net"])) < 0
     assert not np.any(updates["other"])  # no law holds it
     assert int(state.count) == 1

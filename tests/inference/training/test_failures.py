@@ -82,8 +82,8 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
     assert float(info.energy) == pytest.approx(mean(walkers.potential), rel=1e-12)
     assert float(info.entropy) == pytest.approx(-mean(walkers.log_prob), rel=1e-12)
     assert int(info.failed_walker) == failed[0]
-    np.testing.assert_array_equal(info.failed_K, walkers.values["K"][failed[0]])
-    assert float(info.failed_distance) == pytest.approx(
+    np.testing.assert_array_equal(info.failed_label, walkers.values["K"][failed[0]])
+    assert float(info.failed_closeness) == pytest.approx(
         pair_distance(walkers.values["R"][failed[0]]), rel=1e-9
     )
 
@@ -92,7 +92,7 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
         f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
     )
     assert (
-        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_distance):.3g} ("
+        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_closeness):.3g} ("
         in messages
     )
 
@@ -152,7 +152,7 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
         NumericalWarning, match=r"samples drawn by Metropolis, first walker .* at site 'R' \(no inverse"
     ):
         draws = vfe.evaluate(KEY, folded.params, 2 * WALKERS, GAS)
-    assert 0 < np.sum(draws.exact) < draws.exact.size
+    assert 0 < np.sum(draws.is_exact) < draws.is_exact.size
     assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, draws.log_det_jacobian))
 
 
@@ -300,9 +300,9 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
         log_prob=column(2),
         kinetic=column(4) + 0j,
         potential=column(5),
-        scores={"classical": {"w": column(6, 1, 4)}, "quantum": {"v": column(6, 2)}},
+        scores={"classical": {"w": column(6, 1, 4)}, "measured": {"v": column(6, 2)}},
     )
-    np.testing.assert_array_equal(failures.first_failures(sites, walkers), [*range(B - 1), failures.SOUND])
+    np.testing.assert_array_equal(failures.first_failures(sites, walkers), [*range(B - 1), failures.FINITE])
     assert names[failures.inversion_stage(sites)] == "site 'R' (no inverse of the flow found)"
     assert (names[0], names[2], names[6]) == ("site 'X'", "ln p of 'X', 'K'", "the scores at site 'R'")
 

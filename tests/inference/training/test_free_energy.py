@@ -127,7 +127,7 @@ def test_results_do_not_depend_on_the_chunk_size(vfe, result):
     def same(a, b):
         return jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12), a, b)
 
-    same(*(x._replace(born_site=0, unit=0) for x in draws))
+    same(*(x._replace(measured_site=0, unit=0) for x in draws))
     same(*numbers)
     assert numbers[0].keys() >= {"K", "R", "K_by_shell", "energy", "free_energy", "log_det_jacobian"}
 
@@ -136,7 +136,7 @@ def test_evaluation_draws_what_is_asked(vfe, result):
     draws = vfe.evaluate(random.key(1), result.params, 20, GAS)
     assert draws.samples["K"].shape == (20, 3)
     assert draws.samples["R"].shape == (20, 3, 2)
-    assert draws.born_site == "R" and draws.num_electrons == 3
+    assert draws.measured_site == "R" and draws.num_electrons == 3
     assert draws.temperature == pytest.approx(GAS.temperature)
     again = vfe.evaluate(random.key(1), result.params, 20, GAS)
     np.testing.assert_array_equal(draws.samples["R"], again.samples["R"])
@@ -225,8 +225,8 @@ def a_site_after_the_electrons(gas):
 @pytest.mark.parametrize(
     ("wrong_model", "message"),
     [
-        (no_born_site, r"exactly one Born site in the model; got 0 \(K: Occupation\)"),
-        (two_born_sites, r"exactly one Born site in the model; got 2"),
+        (no_born_site, r"exactly one measured site .*in the model; got 0 \(K: Occupation\)"),
+        (two_born_sites, r"exactly one measured site .*in the model; got 2"),
         (a_site_after_the_electrons, "before the Born site 'R'; got 'K' after it"),
         (condition(model, {"R": np.zeros((3, 2))}), "unobserved Born site; got 'R'"),
         (condition(model, {"K": np.array([1, 0, 0])}), "conditioned site 'K': Expected strictly ascending"),

@@ -10,17 +10,17 @@ from tiny_program import GAS, MadeUpEnergy, routine
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, HarmonicTrap, hamiltonian
-from pnct.flows import backflow, continuous, ferminet
-from pnct.hamiltonian import Hamiltonian
+from pnct.flows import Flow, backflow, continuous, ferminet
+from pnct.hamiltonian import ElectronHamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.sampling.sites import init_params, read_sites
-from pnct.inference.training.model_checks import check_flow, check_hamiltonian
+from pnct.inference.training.model_checks import check_hamiltonian, check_measured
 from pnct.states.spin_adapted import spin_adapted
 
 KEY = jax.random.key(0)
 
 
-class Flow(eqx.Module):
+class MadeUpFlow(Flow):
     """T = R + w V(R), the identity at first."""
 
     w: jax.Array
@@ -43,7 +43,7 @@ class Flow(eqx.Module):
 
 def model(kind):
     def program(gas):
-        flow = pnct.module("flow", lambda key: Flow(jnp.zeros(()), kind))
+        flow = pnct.module("flow", lambda key: MadeUpFlow(jnp.zeros(()), kind))
         K = pnct.sample("K", dist.Occupation(gas))
         return pnct.sample("electrons", dist.Born(gas.orbitals, K, flow))
 
@@ -80,7 +80,7 @@ class Wrong(MadeUpEnergy):
         return energy._replace(potential=jnp.sum(R * jnp.ones((3, 1))))
 
 
-class Drift(eqx.Module):
+class Drift(Flow):
     """T = R + w (P V(R) + P), V(R) of one centre or of pairs."""
 
     w: jax.Array
@@ -174,7 +174,7 @@ def test_a_hamiltonian_of_another_kind_of_system_is_refused(made_for, given):
 
 @pytest.mark.parametrize("system", [POLARISED, DOT])
 def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_own(system):
-    own = Hamiltonian(
+    own = ElectronHamiltonian(
         temperature=1.0, energy_scale=1.0, kinetic_prefactor=1.0, potential=lambda R: jnp.sum(R)
     )
     for energy in (hamiltonian(system), hamiltonian(system, coulomb=False), own, MadeUpEnergy()):
@@ -197,10 +197,10 @@ def test_flows_that_are_right_pass(system, make, dtype):
         return pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
     params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))
-    check_flow(program, read_sites(program, params, (system,)), params, (system,))
+    check_measured(program, read_sites(program, params, (system,)), params, (system,))
 
 
-class OfUp(eqx.Module):
+class OfUp(Flow):
     """Moves the up electrons alone, along their distances from the down electrons."""
 
     w: jax.Array

@@ -11,13 +11,14 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.distributions import transformer
+from pnct.flows import Flow
 from pnct.inference import natural_gradient
 from pnct.inference.workflows.sweep import sweep
 
 TRACES = []
 
 
-class Wave(eqx.Module):
+class Wave(Flow):
     """zeta = R + a sin(2 pi R/L) in a cell of two electrons: one parameter."""
 
     a: jax.Array

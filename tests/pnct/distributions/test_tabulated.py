@@ -134,7 +134,7 @@ def test_scores_are_those_of_the_levels():
     )
     gas = ElectronGas((2, 0), dim=2, cutoff=2.0)
     laws = read_sites(few_electrons, init_params(few_electrons, random.key(0), (gas,)), (gas,))
-    assert laws.classical_params == ("occupation",) and laws.quantum_params == ("flows",)
+    assert laws.classical_params == ("occupation",) and laws.measured_params == ("flows",)
 
 
 def test_states_of_another_system_are_refused():

@@ -39,7 +39,7 @@ def residue(system, pair, cusps=True):
     born = Born(system.orbitals, K, with_cusps(flow, 2.0) if cusps else flow)
     centre, direction = rng.normal(size=(system.N, system.space.dim)), rng.normal(size=system.space.dim)
     direction /= np.linalg.norm(direction)
-    energy = jax.jit(lambda R: hamiltonian(system)(born, R).total.real)
+    energy = jax.jit(lambda R: hamiltonian(system).local_energy(born, R).total.real)
     i, j = pair
 
     def at(r):

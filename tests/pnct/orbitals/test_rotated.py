@@ -91,7 +91,7 @@ def test_local_energy_against_finite_differences():
     log = np.asarray(jax.jit(lambda R: jax.lax.map(jax.vmap(born.log_psi), R))(batch))
     laplacian = np.sum(np.array([-1, 16, -30, 16, -1]) @ np.exp(log - log[2, 0])) / (12 * h**2)
     np.testing.assert_allclose(
-        jax.jit(lambda R: hamiltonian(trap)(born, R))(R).kinetic, -laplacian / 2, rtol=1e-4
+        jax.jit(lambda R: hamiltonian(trap).local_energy(born, R))(R).kinetic, -laplacian / 2, rtol=1e-4
     )
 
 

@@ -15,6 +15,7 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian
 from pnct.distributions import Determinantal
+from pnct.flows import Flow
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.states import slater
 from pnct.states.slater_jastrow import SlaterJastrow, jastrow
@@ -161,7 +162,7 @@ def test_the_factor_alone_makes_a_correlation_hole(dtype):
     assert np.mean(energy) + 4 * np.std(energy) / 32 < bound
 
 
-class Still(eqx.Module):
+class Still(Flow):
     """zeta = R, with a number of the dtype that is asked for."""
 
     number: jax.Array

@@ -116,7 +116,7 @@ def test_local_energy_against_finite_differences(make, tolerance):
     log = log - log[2, 0]
     psi = np.exp(log)
     laplacian = np.sum(np.array([-1, 16, -30, 16, -1]) @ psi) / (12 * h**2)
-    local = jax.jit(lambda R: hamiltonian(trap)(born, R))(R)
+    local = jax.jit(lambda R: hamiltonian(trap).local_energy(born, R))(R)
     np.testing.assert_allclose(local.kinetic, -laplacian / 2, rtol=tolerance)
 
 
