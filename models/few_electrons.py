@@ -6,8 +6,7 @@ import pnct
 import pnct.distributions as dist
 from pnct.distributions import shell_energies
 from pnct.flows import by_sector, ferminet
-from pnct.states.configuration_interaction import configuration_interaction
-from pnct.states.spin_adapted import spin_adapted
+from pnct.states import configuration_interaction, spin_adapted
 
 
 def few_electrons(gas: pnct.ElectronGas):
@@ -15,7 +14,7 @@ def few_electrons(gas: pnct.ElectronGas):
     of r_s a_0.
     """
     determinants = spin_adapted(gas.orbitals)
-    mixing = pnct.module("ci", configuration_interaction(determinants, lowest=30_000))
+    mixing = pnct.module("ci", configuration_interaction(determinants, num_determinants=30_000))
     states = mixing(determinants)
     occupation = pnct.module("occupation", shell_energies(gas))
     flows = pnct.module("flows", by_sector(determinants, ferminet(gas.space, depth=2, width=16)))

@@ -6,8 +6,8 @@ import pnct
 import pnct.distributions as dist
 from pnct.distributions import shell_energies, transformer
 from pnct.flows import by_sector, continuous, separated_centre_of_mass
-from pnct.orbitals.rotated import rotated_orbitals
-from pnct.states.configuration_interaction import configuration_interaction
+from pnct.orbitals import rotated_orbitals
+from pnct.states import configuration_interaction
 
 
 def quantum_dot(trap: pnct.HarmonicTrap):
@@ -19,7 +19,7 @@ def quantum_dot(trap: pnct.HarmonicTrap):
     states = pnct.module("orbitals", rotated_orbitals(trap.orbitals))
     if trap.N == 2:  # three electrons would have 62 determinants in each state
         mixing = pnct.module(
-            "ci", configuration_interaction(trap.orbitals, lowest=max(400, 8 * len(trap.orbitals)))
+            "ci", configuration_interaction(trap.orbitals, num_determinants=max(400, 8 * len(trap.orbitals)))
         )
         states = mixing(states)
         p_K = dist.TabulatedOccupation(trap, pnct.module("occupation", shell_energies(trap)), mixing)

@@ -6,7 +6,7 @@ import pnct
 import pnct.distributions as dist
 from pnct.distributions import transformer
 from pnct.flows import ferminet, in_irreducible_wedge
-from pnct.states.slater_jastrow import SlaterJastrow, jastrow
+from pnct.states import SlaterJastrow, jastrow
 
 
 def unpolarised_gas(gas: pnct.ElectronGas):

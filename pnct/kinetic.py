@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from pnct.flows.base import Flow
-from pnct.states import slater
+from pnct.states.base import States
 
 
 class LocalKinetic(NamedTuple):
@@ -29,19 +29,19 @@ class LocalKinetic(NamedTuple):
     det_sign: Float[Array, ""]
 
 
-def local_kinetic(orbitals, K, flow: Flow, R: Float[Array, "N dim"]) -> LocalKinetic:
-    """ln Psi_K(R) and its exact derivatives. Raises ValueError if K or R does not fit the cell of the
-    orbitals.
+def local_kinetic(states: States, K, flow: Flow, R: Float[Array, "N dim"]) -> LocalKinetic:
+    """ln Psi_K(R) and its exact derivatives. Raises ValueError if K or R does not fit the space of
+    the states.
     """
     # Accelerators round the factors of float32 products to ten bits by default.
     with jax.default_matmul_precision("highest"):
         T = flow.derivatives(R)
-        phi = slater.derivatives(orbitals, K, T.zeta)
+        phi = states.derivatives(K, T.zeta)
         s = phi.gradient.reshape(-1)
         S = phi.hessian.reshape(T.jacobian.shape)
         J = T.jacobian
 
         gradient = s @ J + T.grad_log_det / 2
         laplacian = s @ T.laplacian + jnp.sum(S * (J @ J.T)) + T.lap_log_det / 2
-        log_psi = phi.log_det + T.log_det / 2
+        log_psi = phi.log_amplitude + T.log_det / 2
         return LocalKinetic(log_psi, gradient.reshape(R.shape), laplacian, T.log_det, T.det_sign)

@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from pnct.systems.base import System
+
 LIBRARIES = ("pnct", "jax", "jaxlib", "numpy", "numpyro", "distrax", "equinox", "optax")
 LISTED = 64  # entries of an array that are worth listing
 NAMED = 3  # differences that are worth naming
@@ -25,7 +27,7 @@ def describe_run(model, hamiltonian, num_walkers: int, start, args: tuple) -> di
     """Model, Hamiltonian, system, orbital lists, versions, and the random key and the precision of the state
     it starts from.
     """
-    orbitals = [arg.orbitals for arg in args if hasattr(arg, "orbitals")]
+    orbitals = [arg.orbitals for arg in args if isinstance(arg, System)]
     return {
         "model": describe(model),
         "hamiltonian": describe(hamiltonian),

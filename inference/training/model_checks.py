@@ -9,12 +9,9 @@ from pnct.hamiltonian import ElectronHamiltonian, Hamiltonian
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.inference.sampling.sites import Sites, draw_classical, measured_at, tempered
-from pnct.systems.electron_gas import ElectronGas
-from pnct.systems.ewald import Coulomb, NoInteraction
-from pnct.systems.harmonic_trap import HarmonicTrap, TrapPotential
+from pnct.systems.base import System, SystemPotential
 
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
-POTENTIALS = (Coulomb, NoInteraction, TrapPotential)
 
 
 def check_measured(model, sites: Sites, params, args: tuple) -> None:
@@ -43,7 +40,7 @@ def system_among(args: tuple):
     """The system among the arguments of a model: the first one that is of that kind, or else the first one."""
     if not args:
         raise ValueError("Expected the model to have arguments, the system first; got none.")
-    return next((arg for arg in args if isinstance(arg, ElectronGas | HarmonicTrap)), args[0])
+    return next((arg for arg in args if isinstance(arg, System)), args[0])
 
 
 def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
@@ -57,7 +54,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
 
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((hamiltonian, args))):
         return
-    for system in (arg for arg in args if isinstance(arg, ElectronGas | HarmonicTrap)):
+    for system in (arg for arg in args if isinstance(arg, System)):
         made = [hamiltonian_of(system, coulomb) for coulomb in (True, False)]
         alike = [
             x
@@ -67,7 +64,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
         ]
         if (
             isinstance(hamiltonian, ElectronHamiltonian)
-            and isinstance(hamiltonian.potential, POTENTIALS)
+            and isinstance(hamiltonian.potential, SystemPotential)
             and not alike
         ):
             kinds = type(system).__name__, type(hamiltonian.potential).__name__

@@ -7,6 +7,8 @@ The Psi_K of different K are orthonormal, because the change of variables is uni
 zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 """
 
+from collections.abc import Callable
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -17,20 +19,21 @@ from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
 from pnct.distributions.flow_requirements import flow_requirements
 from pnct.flows import CanonicalTransformation, Flow
+from pnct.orbitals.base import Orbitals
 from pnct.space import Space, smallest_distance
-from pnct.states import slater
+from pnct.states.base import States
 
 
 class Born(distrax.Transformed, Measured):
     """R ~ |Psi_K|^2, shape (N, dim), normalised over ordered coordinates.
 
-    orbitals: PlaneWaves, Oscillators, OrbitalRotation, a Superposition or SlaterJastrow.  K: (N,) occupied
+    orbitals: a table of orbitals, which stands for its Slater determinants, or states.  K: (N,) occupied
     orbitals, up then down.
     flow: R -> zeta, whose dtype the samples take. A sample whose inversion did not converge is nan. Samples
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals, K: Int[Array, " N"], flow: Flow):
+    def __init__(self, orbitals: Orbitals | States, K: Int[Array, " N"], flow: Flow):
         transformation = CanonicalTransformation(flow)
         leaves = jax.tree.leaves(flow)
         functions = [leaf for leaf in leaves if callable(leaf)]
@@ -42,8 +45,8 @@ class Born(distrax.Transformed, Measured):
         super().__init__(quasi_particles, distrax.Inverse(transformation))
 
     @property
-    def states(self):
-        return self.distribution.orbitals
+    def states(self) -> States:
+        return self.distribution.states
 
     @property
     def K(self) -> Int[Array, " N"]:
@@ -81,7 +84,9 @@ class Born(distrax.Transformed, Measured):
 
     def draw(self, key) -> tuple[Float[Array, "N dim"], Bool[Array, ""]]:
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
-        inversion = self.flow.invert(self.distribution.sample(seed=key))
+        zeta = self.distribution.sample(seed=key)
+        with jax.default_matmul_precision("highest"):
+            inversion = self.flow.invert(zeta)
         return inversion.R, inversion.converged
 
     def closeness(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
@@ -102,7 +107,7 @@ class Born(distrax.Transformed, Measured):
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
         with jax.default_matmul_precision("highest"):
             zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
-            return slater.log_det(self.states, self.K, zeta) + 0.5 * log_det
+            return self.states.log_amplitude(self.K, zeta) + 0.5 * log_det
 
     def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

@@ -21,8 +21,8 @@ from jaxtyping import Array, Float, Int
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion
-from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.symmetry import WedgeMap, wedge_map
+from pnct.orbitals.base import Orbitals
+from pnct.orbitals.symmetry import WedgeMap
 
 
 class Conjugated(Flow):
@@ -95,10 +95,12 @@ class WedgeFlow(eqx.Module):
         return Conjugated(self.flow, self.order(P)) if self.order.reflections else self.flow
 
 
-def in_irreducible_wedge(table: PlaneWaves, make: Callable[[Array], Flow]) -> Callable[[Array], WedgeFlow]:
+def in_irreducible_wedge(table: Orbitals, make: Callable[[Array], Flow]) -> Callable[[Array], WedgeFlow]:
     """A function key -> WedgeFlow for this table, from a function key -> flow such as `ferminet(cell)`.
 
     Without reflections, where the flow would do as well as it is, it stays so.
     """
-    order = wedge_map(table)
+    order = table.wedge_map()
+    if order is None:
+        raise ValueError(f"Expected orbitals that symmetries of a cell relate; got {type(table).__name__}.")
     return lambda key: WedgeFlow(make(key), order)

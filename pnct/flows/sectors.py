@@ -29,10 +29,11 @@ from jaxtyping import Array, Float
 
 from pnct.flows.base import Flow
 from pnct.flows.irreducible_wedge import Conjugated
-from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.symmetry import WedgeMap, wedge_map
+from pnct.orbitals.base import Orbitals
+from pnct.orbitals.symmetry import WedgeMap
 from pnct.space import Space
-from pnct.states.superposition import orbitals_of
+from pnct.states.base import States
+from pnct.states.slater import as_states
 
 
 class SectorFlows(eqx.Module):
@@ -62,12 +63,14 @@ class SectorFlows(eqx.Module):
         return eqx.combine(at_Q, constants)
 
 
-def by_sector(orbitals, make: Callable[[Array], Flow]) -> Callable[[Array], SectorFlows]:
-    """A function key -> SectorFlows for these orbitals, from a function key -> flow, as `ferminet(cell)`."""
-    space = orbitals.space
-    table = orbitals_of(orbitals)
-    order = wedge_map(table) if isinstance(table, PlaneWaves) else None
-    C = len(space.sector_features(orbitals.quantum_numbers(np.zeros(space.N, int))))
+def by_sector(orbitals: Orbitals | States, make: Callable[[Array], Flow]) -> Callable[[Array], SectorFlows]:
+    """A function key -> SectorFlows for these states, from a function key -> flow such as
+    `ferminet(cell)`.
+    """
+    states = as_states(orbitals)
+    space = states.space
+    order = states.orbitals.wedge_map()
+    C = len(space.sector_features(states.quantum_numbers(np.zeros(space.N, int))))
 
     def make_flows(key: Array) -> SectorFlows:
         flow = make(key)

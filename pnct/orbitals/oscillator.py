@@ -20,12 +20,12 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Num
 
+from pnct.orbitals.base import SharedOrbitals
 from pnct.orbitals.radial_envelope import radial_envelope
 from pnct.space import OpenSpace
 
@@ -33,7 +33,7 @@ STEPS = 256  # of the functions that positions are proposed from
 POINTS = 32  # on each, at which phi^2 is taken
 
 
-class Oscillators(eqx.Module):
+class Oscillators(SharedOrbitals):
     """A table of oscillator orbitals in open space, lowest energy first: sums of up to C products along the
     axes.
 
@@ -62,17 +62,13 @@ class Oscillators(eqx.Module):
 
     @property
     def features(self) -> Float[np.ndarray, "M F"]:
-        """What a network is told of an orbital: m and |m|, or its quanta along each axis, and all of its
+        """Input features of an orbital: m and |m|, or its quanta along each axis, and all of its
         quanta.
         """
         m = self.angular_momenta
         numbers = self.quanta[:, 0] if m is None else np.stack([m, np.abs(m)], axis=-1)
         scale = max(1.0, fermi_quanta(self.space.num_electrons, self.space.dim))
         return np.concatenate([numbers, self.num_quanta[:, None]], axis=-1) / scale
-
-    def of_species(self, s: int) -> "Oscillators":
-        """The orbitals of the s-th occupied species: all species have the same."""
-        return self
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
         """In two dimensions the total angular momentum M = sum_l m_l of the occupied orbitals of all species;
@@ -92,21 +88,30 @@ class Oscillators(eqx.Module):
         return jnp.einsum("lc,lcp->pl", jnp.asarray(self.coefficients, dtype)[K], products)
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], shares: Float[Array, " n"] | None = None
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l share_l
-        |phi_l|^2, shares 1.
+        """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l w_l
+        |phi_l|^2.
         """
-        shares = jnp.ones(len(K), u.dtype) if shares is None else shares
+        weights = jnp.ones(len(K), u.dtype) if weights is None else weights
         if self.angular_momenta is None:
-            return step_envelope(self.highest).propose(jnp.asarray(self.quanta)[K, 0], shares, u)
+            return step_envelope(self.highest).propose(jnp.asarray(self.quanta)[K, 0], weights, u)
         rings = radial_envelope(tuple(self.num_quanta.tolist()), tuple(self.angular_momenta.tolist()))
-        return rings.propose(shares @ jnp.asarray(rings.heights, u.dtype)[K], u)
+        return rings.propose(weights @ jnp.asarray(rings.heights, u.dtype)[K], u)
 
     def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
         """phi_{n_1}(x) phi_{n_2}(y) ... at the positions r."""
         phi = hermite_functions(r, self.highest)
         return math.prod(phi[quanta[..., b], :, b] for b in range(self.space.dim))
+
+    def columns(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """The quanta, in three dimensions along each axis; in two the angular momenta."""
+        if self.angular_momenta is None:
+            return {"quanta": (("orbital", "axis"), self.quanta[:, 0])}
+        return {
+            "quanta": (("orbital",), self.num_quanta),
+            "angular_momentum": (("orbital",), self.angular_momenta),
+        }
 
     @property
     def highest(self) -> int:
@@ -137,21 +142,21 @@ class StepEnvelope(NamedTuple):
     mass: Float[np.ndarray, " M"]
 
     def propose(
-        self, quanta: Int[Array, "n dim"], shares: Float[Array, " n"], u: Float[Array, "p dim"]
+        self, quanta: Int[Array, "n dim"], weights: Float[Array, " n"], u: Float[Array, "p dim"]
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g, g = sum_l share_l prod_axis g_{l, axis}, from points of the unit
+        """Points of the density g/int g, g = sum_l w_l prod_axis g_{l, axis}, from points of the unit
         cube, and g.
         """
-        weights = shares * jnp.prod(jnp.asarray(self.mass, u.dtype)[quanta], axis=1)
+        masses = weights * jnp.prod(jnp.asarray(self.mass, u.dtype)[quanta], axis=1)
         # The first number names the product, and what is left of it is uniform again.
-        total = jnp.cumsum(weights)
+        total = jnp.cumsum(masses)
         point = u[:, 0] * total[-1]
         chosen = jnp.minimum(jnp.searchsorted(total, point, side="right"), len(total) - 1)
-        share = weights[chosen]
-        rest = jnp.clip(1 - (total[chosen] - point) / jnp.where(share > 0, share, 1), 0, 1)
+        mass = masses[chosen]
+        rest = jnp.clip(1 - (total[chosen] - point) / jnp.where(mass > 0, mass, 1), 0, 1)
         r, step = self.invert(quanta[chosen], u.at[:, 0].set(rest))
         heights = jnp.asarray(self.heights, u.dtype)[quanta[:, None], step]  # (n, p, dim)
-        return r, shares @ jnp.prod(heights, axis=2)
+        return r, weights @ jnp.prod(heights, axis=2)
 
     def invert(
         self, n: Int[Array, "*p"], u: Float[Array, "*p"]

@@ -6,16 +6,17 @@ axis first). The squares are compared after rounding to 1e-9, so the order does 
 happens to sort ties.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from pnct.orbitals.base import SharedOrbitals
+from pnct.orbitals.symmetry import WedgeMap, wedge_map
 from pnct.space import Cell
 
 
-class PlaneWaves(eqx.Module):
+class PlaneWaves(SharedOrbitals):
     """A table of plane-wave orbitals in a cell, lowest energy first.
 
     `indices`: (M, dim) float, n + twist in units of 2 pi / L.
@@ -39,15 +40,11 @@ class PlaneWaves(eqx.Module):
 
     @property
     def features(self) -> Float[np.ndarray, "M dim+1"]:
-        """What a network is told of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and
+        """Input features of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and
         k^2.
         """
         k = self.indices / max(self.space.num_electrons) ** (1 / self.space.dim)
         return np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1)
-
-    def of_species(self, s: int) -> "PlaneWaves":
-        """The orbitals of the s-th occupied species: all species have the same."""
-        return self
 
     def occupied(self, K: Int[Array, " n"], dtype=None) -> Float[Array, "n dim"]:
         """The wave vectors k_m of the occupied orbitals K."""
@@ -67,11 +64,28 @@ class PlaneWaves(eqx.Module):
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the density g/int g from points of the unit cube, and g = sum_l share_l |phi_l|^2, here
-        uniform, shares 1.
+        """Points of the density g/int g from points of the unit cube, and g = sum_l w_l |phi_l|^2, here
+        uniform.
         """
         total = len(K) if weights is None else jnp.sum(weights)
         return self.space.L * u, jnp.full(len(u), total * self.space.L**-self.space.dim, u.dtype)
+
+    def wedge_map(self) -> WedgeMap:
+        """Total momentum -> the exchange and reflection of axes that orders it."""
+        return wedge_map(self.indices[0], self.space)
+
+    def image(self, g: Int[np.ndarray, "dim dim"]) -> Int[np.ndarray, " M"]:
+        """The number of g k_m, for each m."""
+        number = {tuple(n): m for m, n in enumerate(np.round(self.indices, 6) + 0.0)}
+        return np.array([number[tuple(n)] for n in np.round(self.indices @ g.T, 6) + 0.0])
+
+    def columns(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """The wave vectors, and the twist between -1/2 and 1/2."""
+        lowest = self.indices[0]
+        return {
+            "wavevector": (("orbital", "axis"), self.wavevectors),
+            "twist": (("axis",), lowest - np.ceil(lowest - 0.5)),
+        }
 
 
 def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np.ndarray, "M dim"]:

@@ -17,19 +17,18 @@ beta = 1 noise in 280 angles of equal weight made F of a hot dot rise by a quart
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from pnct.orbitals.base import deduplicated, orbital_values
+from pnct.orbitals.base import Orbitals, SpeciesOrbitals, deduplicated, orbital_values
 from pnct.orbitals.oscillator import Oscillators
 from pnct.space import OpenSpace
 
 NEAREST = 0.1  # the factor of the angles of neighbours
 
 
-class OrbitalRotation(eqx.Module):
+class OrbitalRotation(Orbitals):
     """Tables of orbitals like `table`, of the same order and the same symmetries, one for each occupied
     species.
 
@@ -53,6 +52,20 @@ class OrbitalRotation(eqx.Module):
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def energies(self) -> Float[np.ndarray, " M"]:
+        """Those of the table."""
+        return self.table.energies
+
+    @property
+    def features(self) -> Float[np.ndarray, "M F"]:
+        """Those of the table."""
+        return self.table.features
+
+    def columns(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Those of the table."""
+        return self.table.columns()
+
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
         """Those of the table."""
         return self.table.quantum_numbers(K)
@@ -69,7 +82,7 @@ class OrbitalRotation(eqx.Module):
         return RotatedOrbitals(U[self.blocks, self.place], self.table, self.partners)
 
 
-class RotatedOrbitals(eqx.Module):
+class RotatedOrbitals(SpeciesOrbitals):
     """The orbitals chi_l = sum_c rotation_lc phi_{partners_lc}; the rotation is zero beyond the
     last partner.
     """
@@ -94,7 +107,7 @@ class RotatedOrbitals(eqx.Module):
     def propose(
         self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of an envelope of sum_l share_l |chi_l|^2 from points of the unit cube, and its value: as in
+        """Points of an envelope of sum_l w_l |chi_l|^2 from points of the unit cube, and its value: as in
         the table.
         """
         size = jnp.abs(self.rotation[K].astype(u.dtype))

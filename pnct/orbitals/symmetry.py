@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.orbitals.plane_waves import PlaneWaves
+from pnct.space import Cell
 
 ROUNDING = 1e-4  # in units of 2 pi/L: momenta that differ by less are equal
 
@@ -39,8 +39,8 @@ class WedgeMap(NamedTuple):
         return (jnp.eye(len(p), dtype=int) * signs)[order]
 
 
-def wedge_map(table: PlaneWaves) -> WedgeMap:
-    """For the symmetries of this table."""
-    twist = np.mod(np.round(table.indices[0], 9), 1)
+def wedge_map(twist: Float[np.ndarray, " dim"], space: Cell) -> WedgeMap:
+    """For the symmetries of the plane waves of this twist; it counts modulo 1."""
+    twist = np.mod(np.round(twist, 9), 1)
     even = bool(np.all(np.isin(twist, (0, 0.5))))
-    return WedgeMap(bool(np.all(twist == twist[0])), even, 2 * np.pi / table.space.L, table.space.N)
+    return WedgeMap(bool(np.all(twist == twist[0])), even, 2 * np.pi / space.L, space.N)

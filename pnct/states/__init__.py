@@ -1,13 +1,20 @@
 """Many-body states Phi_K of these orbitals."""
 
+from pnct.states.base import DeterminantExpansion, StateDerivatives, States
 from pnct.states.configuration_interaction import ConfigurationInteraction, configuration_interaction
+from pnct.states.slater import SlaterDeterminants, as_states
 from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 from pnct.states.spin_adapted import SpinAdapted, spin_adapted
 
 __all__ = [
     "ConfigurationInteraction",
+    "DeterminantExpansion",
+    "SlaterDeterminants",
     "SlaterJastrow",
     "SpinAdapted",
+    "StateDerivatives",
+    "States",
+    "as_states",
     "configuration_interaction",
     "jastrow",
     "spin_adapted",

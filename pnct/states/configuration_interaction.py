@@ -22,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.orbitals.symmetry import wedge_map
+from pnct.orbitals.base import Orbitals
+from pnct.states.base import DeterminantExpansion, States
 from pnct.states.lowest_configurations import lowest_configurations
-from pnct.states.spin_adapted import image_states
-from pnct.states.superposition import Superposition, orbitals_of
+from pnct.states.slater import as_states
+from pnct.states.superposition import Superposition
 from pnct.validation import checked_integer
 
 
@@ -50,14 +50,14 @@ class ConfigurationInteraction(eqx.Module):
     entries: Int[np.ndarray, "S t"]
     signs: Float[np.ndarray, "S t"]
 
-    def __call__(self, base) -> "CIStates":
-        """The mixed states of `base`, a table of orbitals or of their superpositions, of the same order as
-        the one listed.
+    def __call__(self, base: Orbitals | States) -> "CIStates":
+        """The mixed states of `base`, a table of orbitals or states made of its determinants, of the same
+        order as the one listed.
         """
         constant = eqx.tree_at(
             lambda mixing: mixing.coefficients, self, jax.lax.stop_gradient(self.coefficients)
         )
-        return CIStates(base, constant)
+        return CIStates(expansion(base), constant)
 
     @property
     def blocks(self) -> list[Int[np.ndarray, " n"]]:
@@ -70,26 +70,26 @@ class ConfigurationInteraction(eqx.Module):
 class CIStates(Superposition):
     """The states of `mixing`, made of those of `base`."""
 
-    base: eqx.Module
+    base: DeterminantExpansion
     mixing: ConfigurationInteraction
 
     @property
-    def table(self):
-        """The orbitals that the determinants are made of."""
-        return orbitals_of(self.base)
+    def orbitals(self) -> Orbitals:
+        """Those of the base."""
+        return self.base.orbitals
 
     @property
     def symmetries(self) -> tuple:
         """Those of the base."""
-        return self.base.symmetries if isinstance(self.base, Superposition) else ()
+        return self.base.symmetries
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
         """Those of the base: all of a block have the same."""
         return self.base.quantum_numbers(K)
 
     def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, " T"], Int[Array, "T N"]]:
-        """The coefficients and the orbitals, T = t determinants, or 2 t where the base has two in
-        each state.
+        """The coefficients and the orbitals, T = t times the number of determinants in each state of the
+        base.
         """
         K = jnp.asarray(K)
         mixing = self.mixing
@@ -102,23 +102,22 @@ class CIStates(Superposition):
         c = jnp.where(
             listed, jnp.asarray(mixing.signs, U.dtype)[row] * U[jnp.asarray(mixing.entries)[row]], alone
         )
-        if not isinstance(self.base, Superposition):
-            return c, Ks
         each, determinants = jax.vmap(self.base.determinants)(Ks)
         return (c[:, None] * each.astype(c.dtype)).ravel(), determinants.reshape(-1, len(K))
 
 
 def configuration_interaction(
-    base, num_determinants: int = 128
+    base: Orbitals | States, num_determinants: int = 128
 ) -> Callable[[Array], ConfigurationInteraction]:
     """A function key -> ConfigurationInteraction for `base`, unmixed at first.
 
-    base: the orbitals, or the superpositions of them, that K names (PlaneWaves, Oscillators, SpinAdapted).
+    base: a table of orbitals (PlaneWaves, Oscillators), or a DeterminantExpansion (SpinAdapted).
     num_determinants: how many determinants are listed at least; the level of the last one is listed as a
-    whole. Raises ValueError unless num_determinants is a positive whole number.
+    whole. Raises ValueError unless num_determinants is a positive whole number, and for other states.
     """
     num_determinants = checked_integer("num_determinants", num_determinants, 1)
-    table = orbitals_of(base)
+    base = expansion(base)
+    table = base.orbitals
     states = lowest_configurations(
         tuple(np.asarray(table.energies, float).tolist()), table.space.num_electrons, num_determinants
     )
@@ -147,8 +146,16 @@ def configuration_interaction(
     return make
 
 
+def expansion(base: Orbitals | States) -> DeterminantExpansion:
+    """The states of `base`. Raises ValueError unless they are sums of determinants."""
+    states = as_states(base)
+    if not isinstance(states, DeterminantExpansion):
+        raise ValueError(f"Expected states that are sums of determinants; got {type(states).__name__}.")
+    return states
+
+
 def images(
-    base, states: Int[np.ndarray, "S N"], blocks: list
+    base: DeterminantExpansion, states: Int[np.ndarray, "S N"], blocks: list
 ) -> list[tuple[int, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
     """For each block the number of the one that it is an image of, or its own; its rows in that one's order;
     and signs s_t:
@@ -156,18 +163,18 @@ def images(
     D_t(R) = s_t D_t'(g R) of the determinants of the two blocks, g the symmetry that orders the momentum.
     """
     whole = [(q, block, np.ones(len(block))) for q, block in enumerate(blocks)]
-    table = orbitals_of(base)
-    if not isinstance(table, PlaneWaves):
+    order = base.orbitals.wedge_map()
+    if order is None:
         return whole
     with jax.ensure_compile_time_eval():
-        P = jax.vmap(table.quantum_numbers)(jnp.asarray(states[[block[0] for block in blocks]]))
-        turns = np.asarray(jax.vmap(wedge_map(table))(P))
+        P = jax.vmap(base.orbitals.quantum_numbers)(jnp.asarray(states[[block[0] for block in blocks]]))
+        turns = np.asarray(jax.vmap(order)(P))
     row_of = {tuple(K): row for row, K in enumerate(states)}
     block_of = np.zeros(len(states), int)
     for q, block in enumerate(blocks):
         block_of[block] = q
     for q, (block, turn) in enumerate(zip(blocks, turns, strict=True)):
-        turned, sign = image_states(base, states[block], turn)
+        turned, sign = base.images(states[block], turn)
         rows = np.array([row_of[tuple(K)] for K in turned])
         order = np.argsort(rows)
         whole[q] = int(block_of[rows[0]]), block[order], sign[order]

@@ -2,7 +2,7 @@ r"""Few electrons in a superposition, one after the other:  |Phi|^2 = p(r_1) p(r
 D_t.
 
 With the electrons 1 ... s - 1 in place, what is left is a state of the others, with an amplitude A_X for each
-set X of orbitals: a sum of minors of the D_t. The next one has the law
+set X of orbitals: a sum of minors of the D_t. The next one has the distribution
 
     p(r) ~ f(r) = sum_Y |sum_k (+-) A_{Y + k} phi_k(r)|^2,      A_Y <- sum_k (+-) A_{Y + k} phi_k(r_s)
 
@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pnct.orbitals.base import deduplicated, orbital_values
-from pnct.states.superposition import Superposition
+from pnct.orbitals.base import SpeciesOrbitals, deduplicated, orbital_values
+from pnct.states.base import DeterminantExpansion
 
 PROPOSALS = 16  # per round
 MAX_ROUNDS = 1024  # per electron
@@ -55,15 +55,15 @@ def few_enough_sets(num_determinants: int, num_electrons: tuple[int, int]) -> bo
 
 
 def sample_electron_by_electron(
-    key: Array, orbitals: Superposition, K: Int[Array, " N"], dtype
+    key: Array, states: DeterminantExpansion, K: Int[Array, " N"], dtype
 ) -> Float[Array, "N dim"]:
     """One exact sample of |sum_t c_t D_t|^2. Shape (N, dim); nan if the rounds are used up."""
-    space = orbitals.space
-    c, Ks = orbitals.determinants(K)
+    space = states.space
+    c, Ks = states.determinants(K)
     amplitudes = c.astype(dtype)[:, None]
     placed = []
     for s, species in enumerate(space.species):
-        of_species = orbitals.table.of_species(s)
+        of_species = states.orbitals.of_species(s)
         for step in steps(species, space.N):
             r, amplitudes = next_electron(
                 jax.random.fold_in(key, len(placed)), of_species, Ks, species, amplitudes, step, dtype
@@ -73,7 +73,9 @@ def sample_electron_by_electron(
     return jnp.where(jnp.all(jnp.isfinite(R)), R, jnp.nan)
 
 
-def next_electron(key, orbitals, Ks: Int[Array, "t N"], species: slice, amplitudes, step: Step, dtype):
+def next_electron(
+    key, orbitals: SpeciesOrbitals, Ks: Int[Array, "t N"], species: slice, amplitudes, step: Step, dtype
+):
     """r_s, nan if the rounds are used up, and the amplitudes (t, a) that it leaves of those
     before, (t, b).
     """

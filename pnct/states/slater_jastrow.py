@@ -2,7 +2,7 @@ r"""Slater-Jastrow states that are normalised, orthogonal to each other, and dra
 
 The electrons of the second species, at r_i, see those of the first one, at A_j, through a factor
 
-    g(r; A) = 1 + sum_j h(r - A_j),     h(r) = sum_{0 < |q| <= q_max} h_|q| cos(q.r),     q in 2 pi/L times the integers
+    g(r; A) = 1 + sum_j h(r - A_j),    h(r) = sum_{0 < |q| <= q_max} h_|q| cos(q.r),    q L/2 pi integers
 
 of few waves, so that the overlaps of the products g phi_m of all orbitals of the table are finite sums,
 
@@ -13,8 +13,9 @@ for every A, and
 
     Phi_K(A, r) = Phi_{K_1}(A) det[chi_l(r_i; A)]_{l in K_2}/n_2!^{1/2}
 
-are orthonormal states of the total momentum of K. The second factor has a determinantal law of its own
-(pnct.distributions). Where K_2 are the lowest orbitals of the table, Phi_K is that of free electrons times
+are orthonormal states of the total momentum of K. Given A, the electrons of the second species are a
+projection determinantal point process (pnct.states.projection_dpp), so they are drawn after those of the
+first. Where K_2 are the lowest orbitals of the table, Phi_K is that of free electrons times
 prod_i g(r_i; A)/(det S)^{1/2}, S of these. A flow that makes the hole around electrons of the other spin
 compresses the waves of the orbitals and moves the nodes; g does neither.
 """
@@ -28,10 +29,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from pnct.orbitals.base import SpeciesOrbitals
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors
 from pnct.space import Cell
+from pnct.states.base import StateDerivatives, States, check_shapes, log_norm
+from pnct.states.projection_dpp import sample
+from pnct.states.slater import SlaterDeterminants, log_det
 from pnct.validation import checked_number
 
+PROPOSALS = 32  # per round: the bound is a few times larger than the density
 OVERSAMPLING = 8  # points of the grid on which g is bounded, in units of the largest wave number of h
 
 
@@ -87,30 +93,50 @@ class Jastrow(eqx.Module):
         return r @ jnp.asarray((2 * np.pi / self.space.L) * self.waves.T, r.dtype)
 
 
-class SlaterJastrow(eqx.Module):
-    """The states of plane waves `table` whose second species sees the first one through the
+class SlaterJastrow(States):
+    """The states of plane waves `orbitals` whose second species sees the first one through the
     factor `jastrow`.
     """
 
-    table: PlaneWaves
+    orbitals: PlaneWaves
     jastrow: Jastrow
 
     def __check_init__(self):
-        if not isinstance(self.table, PlaneWaves) or not isinstance(self.jastrow, Jastrow):
-            got = f"{type(self.table).__name__} and {type(self.jastrow).__name__}"
+        if not isinstance(self.orbitals, PlaneWaves) or not isinstance(self.jastrow, Jastrow):
+            got = f"{type(self.orbitals).__name__} and {type(self.jastrow).__name__}"
             raise ValueError(f"Expected plane waves and a module that jastrow(cell) makes; got {got}.")
 
-    @property
-    def space(self) -> Cell:
-        """Where the electrons live."""
-        return self.table.space
+    def log_amplitude(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Complex[Array, ""]:
+        """The sum over species of ln det/(n!)^(1/2), of phi and of chi."""
+        check_shapes(self.space, K, zeta)
+        first, second = self.space.species
+        parts = [log_det(self.orbitals.matrix(K[first], zeta[first]))]
+        parts.append(log_det(self.given(zeta[first]).matrix(K[second], zeta[second])))
+        return sum(parts) - log_norm(self.space)
 
-    def __len__(self) -> int:
-        return len(self.table)
+    def derivatives(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> StateDerivatives:
+        """Automatically; where the table is filled, that of what is not a determinant of plane waves only."""
+        if not self.is_filled:
+            return super().derivatives(K, zeta)
+        value = self.log_amplitude(K, zeta)
+        free = SlaterDeterminants(self.orbitals).derivatives(K, zeta)
+        first = self.space.species[0]
+        slope = jax.grad(self.log_factor)
+        slope_of_norm = jax.grad(self.log_norm)
+        gradient = (free.gradient + slope(zeta)).at[first].add(-slope_of_norm(zeta[first]))
+        hessian = (
+            (free.hessian + jax.jacfwd(slope)(zeta))
+            .at[first, :, first]
+            .add(-jax.jacfwd(slope_of_norm)(zeta[first]))
+        )
+        return StateDerivatives(value, gradient, hessian)
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " dim"]:
-        """The total momentum, that of the plane waves: g depends on differences of positions alone."""
-        return self.table.quantum_numbers(K)
+    def sample(self, key: Array, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+        """The second species among the electrons of the first one."""
+        first, second = self.space.species
+        keys = jax.random.split(key)
+        A = sample(keys[0], self.orbitals, K[first], dtype)
+        return jnp.concatenate([A, sample(keys[1], self.given(A), K[second], dtype, PROPOSALS)])
 
     @property
     def is_filled(self) -> bool:
@@ -140,7 +166,7 @@ class SlaterJastrow(eqx.Module):
 
     def overlaps(self, G: Complex[Array, " Q"]) -> Complex[Array, "M M"]:
         """S of the orbitals of the table, from the amplitudes of g."""
-        n = np.round(self.table.indices - self.table.indices[0]).astype(int)
+        n = np.round(self.orbitals.indices - self.orbitals.indices[0]).astype(int)
         differences = n[:, None] - n
         reach = int(np.max(np.abs(differences)))
         points = (
@@ -151,8 +177,8 @@ class SlaterJastrow(eqx.Module):
         return waves[tuple(np.moveaxis(reach + differences, -1, 0))]
 
 
-class ConditionalOrbitals(eqx.Module):
-    """chi_l for given A: what is drawn from the determinantal law of the second species."""
+class ConditionalOrbitals(SpeciesOrbitals):
+    """chi_l for given A: the orbitals of the second species."""
 
     states: SlaterJastrow
     amplitudes: Complex[Array, " Q"]
@@ -163,17 +189,21 @@ class ConditionalOrbitals(eqx.Module):
         """Where the electrons live."""
         return self.states.space
 
+    def __len__(self) -> int:
+        return len(self.states)
+
     def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Complex[Array, "p n"]:
         """chi_l(r_i) for the orbitals K."""
-        waves = self.states.table.matrix(jnp.arange(len(self.states)), r)
+        waves = self.states.orbitals.matrix(jnp.arange(len(self.states)), r)
         return (waves @ self.mixing[:, K]) * self.states.jastrow.factor(self.amplitudes, r)[:, None]
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"]
+        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
-        """Points of the unit cube scaled to the cell, and a bound of sum_l |chi_l|^2."""
-        _, uniform = self.states.table.propose(jnp.arange(1), u)
-        weight = jnp.sum(jnp.sum(jnp.abs(self.mixing[:, K]), axis=0) ** 2)
+        """Points of the unit cube scaled to the cell, and a bound of sum_l w_l |chi_l|^2."""
+        _, uniform = self.states.orbitals.propose(jnp.arange(1), u)
+        each = jnp.sum(jnp.abs(self.mixing[:, K]), axis=0) ** 2
+        weight = jnp.sum(each if weights is None else weights * each)
         return self.space.L * u, uniform * weight * self.states.jastrow.largest(self.amplitudes) ** 2
 
 

@@ -9,27 +9,25 @@ of D_AB. For each pair of A and B one state is called K = (A, B) and the other K
 did before.
 """
 
-from itertools import combinations
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from pnct.orbitals.plane_waves import PlaneWaves
-from pnct.states.superposition import Superposition, orbitals_of
+from pnct.orbitals.base import Orbitals
+from pnct.states.base import States
+from pnct.states.slater import SlaterDeterminants, as_states
+from pnct.states.superposition import Superposition
 
 
 class SpinAdapted(Superposition):
-    """The orbitals of `table`, of which `determinants` makes two-determinant states. Both species have the
-    same number.
-    """
+    """Both species have the same number of electrons, and the same orbitals."""
 
-    table: PlaneWaves
+    orbitals: Orbitals
 
     def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
-        """Those of the table, and whether the state is odd (1) or even (0) under the flip."""
-        Q = self.table.quantum_numbers(K)
+        """Those of the orbitals, and whether the state is odd (1) or even (0) under the flip."""
+        Q = self.orbitals.quantum_numbers(K)
         return jnp.append(Q, self.odd(K).astype(Q.dtype))
 
     def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, "2"], Int[Array, "2 N"]]:
@@ -45,6 +43,17 @@ class SpinAdapted(Superposition):
         first = jnp.argmax(up != down)
         return up[first] > down[first]
 
+    def images(
+        self, Ks: Int[np.ndarray, "S N"], g: Int[np.ndarray, "dim dim"]
+    ) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, " S"]]:
+        """Those of D_AB, named as of the same parity; D_BA is subtracted from it or it from D_BA."""
+        image, sign = SlaterDeterminants(self.orbitals).images(Ks, g)
+        with jax.ensure_compile_time_eval():
+            odd, other = (np.asarray(jax.vmap(self.odd)(jnp.asarray(K))) for K in (Ks, image))
+        flipped = np.roll(image, image.shape[1] // 2, axis=1)
+        image = np.where((odd != other)[:, None], flipped, image)
+        return image, sign * np.where(odd & ~other, -1, 1)
+
     @property
     def symmetries(self) -> tuple:
         """The flip of all spins."""
@@ -56,31 +65,8 @@ class SpinAdapted(Superposition):
         return jnp.concatenate(jnp.split(jnp.asarray(x), 2)[::-1])
 
 
-def image_states(
-    base: SpinAdapted | PlaneWaves, Ks: Int[np.ndarray, "S N"], turn: Float[np.ndarray, "dim dim"]
-):
-    """The names K' (S, N) and the signs (S,) of the images under a symmetry g of the table:  Phi_K(R) = +-
-    Phi_K'(g R).
-    """
-    table = orbitals_of(base)
-    number = {tuple(n): m for m, n in enumerate(np.round(table.indices, 6) + 0.0)}
-    image = np.array([number[tuple(n)] for n in np.round(table.indices @ turn.T, 6) + 0.0])[Ks]
-    sign = np.ones(len(Ks))
-    for species in table.space.species:
-        part = image[:, species]
-        for i, j in combinations(range(part.shape[1]), 2):
-            sign *= np.where(part[:, i] > part[:, j], -1, 1)
-        image[:, species] = np.sort(part, axis=1)
-    if isinstance(base, SpinAdapted):
-        with jax.ensure_compile_time_eval():
-            odd, other = (np.asarray(jax.vmap(base.odd)(jnp.asarray(K))) for K in (Ks, image))
-        flipped = np.roll(image, image.shape[1] // 2, axis=1)
-        image = np.where((odd != other)[:, None], flipped, image)
-        sign *= np.where(odd & ~other, -1, 1)
-    return image, sign
-
-
-def spin_adapted(table: PlaneWaves) -> SpinAdapted | PlaneWaves:
-    """SpinAdapted where there are as many up as down electrons; elsewhere the table itself."""
-    up, down = table.space.num_electrons
-    return SpinAdapted(table) if up == down else table
+def spin_adapted(orbitals: Orbitals | SlaterDeterminants) -> States:
+    """SpinAdapted where there are as many up as down electrons; elsewhere the determinants themselves."""
+    determinants = as_states(orbitals)
+    up, down = determinants.space.num_electrons
+    return SpinAdapted(determinants.orbitals) if up == down else determinants

@@ -15,16 +15,13 @@ from jaxtyping import Array, Float, Int
 
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
+from pnct.systems.base import ENTROPY_TOLERANCE, System, bounded
 from pnct.systems.ewald import Coulomb, NoInteraction, ewald
 from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
-ENTROPY_TOLERANCE = 1e-4  # k_B per electron that the default cutoff may leave out
-# A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps theta = 0 and float32 finite.
-LARGEST_REDUCED_ENERGY = 200.0
 
-
-class ElectronGas(eqx.Module):
+class ElectronGas(System):
     """The uniform electron gas of `num_electrons` = (up, down) electrons in `dim` dimensions at r_s and theta
     = T/T_F.
 
@@ -58,17 +55,13 @@ class ElectronGas(eqx.Module):
         check_room(len(self.orbitals), self.num_electrons)
 
     @property
-    def N(self) -> int:
-        """The number of electrons."""
-        return sum(self.num_electrons)
-
-    @property
     def L(self) -> float:
         """The side of the cell, in units of r_s a_0."""
         return _side(self.N, self.dim)
 
     @property
     def space(self) -> Cell:
+        """Where the electrons live: a periodic cell, in units of r_s a_0."""
         return Cell(self.num_electrons, self.dim, self.L)
 
     @property
@@ -137,11 +130,6 @@ class ElectronGas(eqx.Module):
             _reduced(q, n, self.L, self.dim, self.num_electrons, self.theta) for n in self.num_electrons
         )
 
-    @property
-    def ground_state(self) -> Int[np.ndarray, " N"]:
-        """K of the lowest orbitals, up then down; in an open shell, the first ones in the table's order."""
-        return np.concatenate([np.arange(n) for n in self.num_electrons])
-
 
 def default_cutoff(num_electrons: tuple[int, int], dim: int, theta: float, twist: tuple[float, ...]) -> float:
     """The smallest closed shell whose ideal entropy per electron is within 1e-4 k_B of the
@@ -165,8 +153,7 @@ def _reduced(q, n, L, dim, num_electrons, theta):
     fermi = (_fermi_wavevector(num_electrons, dim) * L / (2 * np.pi)) ** 2
     excess = (q - q[max(n, 1) - 1]) / fermi
     xp = np if isinstance(theta, float) else jnp
-    b = excess / xp.maximum(theta, 1e-12)
-    return xp.clip(b, -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)
+    return bounded(excess / xp.maximum(theta, 1e-12))
 
 
 def _side(N: int, dim: int) -> float:

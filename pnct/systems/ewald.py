@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 from scipy.special import erfc
 
 from pnct.space import Cell
+from pnct.systems.base import SystemPotential
 
 
 class Ewald(eqx.Module):
@@ -58,7 +59,7 @@ class Ewald(eqx.Module):
         return jnp.sum(jnp.asarray(self.weights, s.dtype) * structure)
 
 
-class Coulomb(eqx.Module):
+class Coulomb(SystemPotential):
     """V(R) = Ewald(R)/r_s, in hartree."""
 
     rs: float
@@ -68,7 +69,7 @@ class Coulomb(eqx.Module):
         return self.ewald(R) / self.rs
 
 
-class NoInteraction(eqx.Module):
+class NoInteraction(SystemPotential):
     """V(R) = 0."""
 
     def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:

@@ -13,12 +13,12 @@ from jaxtyping import Array, Float, Int
 
 from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
-from pnct.systems.electron_gas import ENTROPY_TOLERANCE, LARGEST_REDUCED_ENERGY
+from pnct.systems.base import ENTROPY_TOLERANCE, System, SystemPotential, bounded
 from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 
-class HarmonicTrap(eqx.Module):
+class HarmonicTrap(System):
     """`num_electrons` = (up, down) electrons in an isotropic trap of frequency 1 in `dim` dimensions.
 
     coupling: lambda, >= 0.  beta: hbar omega/T, > 0.
@@ -45,11 +45,6 @@ class HarmonicTrap(eqx.Module):
         else:
             self.cutoff = checked_number("cutoff", cutoff, lambda x: x >= 0, ">= 0")
         check_room(len(self.orbitals), self.num_electrons)
-
-    @property
-    def N(self) -> int:
-        """The number of electrons."""
-        return sum(self.num_electrons)
 
     @property
     def space(self) -> OpenSpace:
@@ -102,13 +97,8 @@ class HarmonicTrap(eqx.Module):
         """
         return tuple(_reduced(self.shell_index, n, self.beta) for n in self.num_electrons)
 
-    @property
-    def ground_state(self) -> Int[np.ndarray, " N"]:
-        """K of the lowest orbitals, up then down; in an open shell, the first ones in the table's order."""
-        return np.concatenate([np.arange(n) for n in self.num_electrons])
 
-
-class TrapPotential(eqx.Module):
+class TrapPotential(SystemPotential):
     """V(R) = sum_i r_i^2/2 + lambda sum_{i<j} 1/r_ij, in hbar omega."""
 
     coupling: float
@@ -135,5 +125,4 @@ def default_cutoff(num_electrons: tuple[int, int], dim: int, beta: float) -> flo
 
 
 def _reduced(quanta, n, beta):
-    xp = np if isinstance(beta, float) else jnp
-    return xp.clip(beta * (quanta - quanta[max(n, 1) - 1]), -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)
+    return bounded(beta * (quanta - quanta[max(n, 1) - 1]))

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.systems.base import System
+
 UNREACHABLE = -1e30  # not -inf: the gradient of logaddexp(-inf, -inf) is nan
 
 
@@ -104,7 +106,7 @@ def converged_cutoff(
     return float(candidates[low])
 
 
-def ideal_gas(system) -> IdealGas:
+def ideal_gas(system: System) -> IdealGas:
     """The exact canonical ensemble of the non-interacting electrons of a system, within its orbital table.
 
     Totals, and k_B. At theta = 0 the entropy is the logarithm of the ground state's degeneracy.

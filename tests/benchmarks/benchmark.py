@@ -53,6 +53,7 @@ from pnct.inference.optimisation.natural_gradient import solve
 from pnct.inference.sampling.batch import CLASSICAL_CHUNK
 from pnct.inference.sampling.scores import complex_score, real_score
 from pnct.kinetic import local_kinetic
+from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.ewald import ewald
 
@@ -170,7 +171,7 @@ def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
     yield "Ewald", *both((ewald(gas.space), R), (published.pair_ewald(gas.space), R))
 
     def kinetic(K, R):
-        return local_kinetic(orbitals, K, flow, R)
+        return local_kinetic(as_states(orbitals), K, flow, R)
 
     def hutchinson(K, R, key):
         return published.kinetic(flow, orbitals, K, R, gas.rs, key)
@@ -241,7 +242,7 @@ def variance_ratio(chunk_size, walkers=128) -> float:
     def both(K, key):
         R_key, probe_key = jax.random.split(key)
         R = dist.Born(orbitals, K, flow).sample(seed=R_key)
-        psi = local_kinetic(orbitals, K, flow, R)
+        psi = local_kinetic(as_states(orbitals), K, flow, R)
         exact = -(psi.laplacian + jnp.sum(psi.gradient**2)).real / (2 * RS**2)
         return exact + V(R) / RS, published.kinetic(flow, orbitals, K, R, RS, probe_key).real - exact
 

@@ -12,7 +12,7 @@ from small_flow import random_positions, small_flow
 
 from pnct.hamiltonian import hamiltonian
 from pnct.kinetic import local_kinetic
-from pnct.states import slater
+from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.ewald import ewald
 
@@ -20,7 +20,7 @@ from pnct.systems.ewald import ewald
 class Law(NamedTuple):
     """What the Hamiltonian reads off the law of R."""
 
-    orbitals: Any
+    states: Any
     K: Any
     flow: Any
 
@@ -32,7 +32,7 @@ def local_energy(hamiltonian, law, R):
 
 @jax.jit
 def local_energy_and_log_psi(hamiltonian, law, R):
-    return hamiltonian(law, R), local_kinetic(law.orbitals, law.K, law.flow, R)
+    return hamiltonian(law, R), local_kinetic(law.states, law.K, law.flow, R)
 
 
 @pytest.mark.parametrize("rs", [1.0, 10.0])
@@ -50,7 +50,7 @@ def test_trained_networks(reference, rs):
         np.testing.assert_allclose(net.occupation.log_prob(K), log_p, rtol=1e-11)
 
     for b in (0, 3):
-        law = Law(net.orbitals, golden["state_idx"][b], net.flow)
+        law = Law(as_states(net.orbitals), golden["state_idx"][b], net.flow)
         energy, psi = local_energy_and_log_psi(H, law, golden["x"][b])
         log_psi = psi.log_psi + math.lgamma(30) / 2  # theirs is without 1/sqrt(N!)
         np.testing.assert_allclose(log_psi.real, golden["lnpsi"][b].real, rtol=1e-11)
@@ -69,7 +69,9 @@ def test_eigenstates_have_no_variance():
     H = hamiltonian(gas, coulomb=False)
     for seed in range(3):
         found = local_energy(
-            H, Law(gas.orbitals, K, small_flow(gas.space, size=0.0)), random_positions(gas.space, seed)
+            H,
+            Law(as_states(gas.orbitals), K, small_flow(gas.space, size=0.0)),
+            random_positions(gas.space, seed),
         )
         assert np.isclose(found.total, np.sum(np.asarray(gas.orbital_energies)[K]), rtol=1e-9)
         assert found.potential == 0
@@ -82,14 +84,14 @@ def test_is_the_hamiltonian_applied_to_psi():
 
     def psi(R):
         J = jax.jacfwd(flow)(R).reshape(R.size, R.size)
-        return jnp.exp(slater.log_det(gas.orbitals, K, flow(R))) * jnp.sqrt(jnp.linalg.det(J))
+        return jnp.exp(as_states(gas.orbitals).log_amplitude(K, flow(R))) * jnp.sqrt(jnp.linalg.det(J))
 
     steps = h * np.eye(R.size).reshape(-1, *R.shape)
     batch = np.concatenate([R[None] + c * steps for c in (-2, -1, 0, 1, 2)])
     values = np.asarray(jax.jit(jax.vmap(psi))(batch)).reshape(5, -1)
     laplacian = np.sum(np.array([-1, 16, -30, 16, -1]) @ values) / (12 * h**2)
 
-    found = local_energy(hamiltonian(gas), Law(gas.orbitals, K, flow), R)
+    found = local_energy(hamiltonian(gas), Law(as_states(gas.orbitals), K, flow), R)
     assert np.isclose(found.kinetic, -laplacian / (2 * gas.rs**2) / psi(R), rtol=1e-6)
     assert np.isclose(found.potential, ewald(gas.space)(R) / gas.rs, rtol=1e-12)
     assert found.total == found.kinetic + found.potential
@@ -101,7 +103,7 @@ def test_scaling_with_density():
 
     @jax.jit
     def energy(gas):
-        return hamiltonian(gas)(Law(gas.orbitals, gas.ground_state, small_flow(gas.space)), R)
+        return hamiltonian(gas)(Law(as_states(gas.orbitals), gas.ground_state, small_flow(gas.space)), R)
 
     near, far = (energy(ElectronGas((3, 0), 2, rs, 0.2, 0.25, cutoff=2.0)) for rs in (1.0, 4.0))
     np.testing.assert_allclose(16 * far.kinetic, near.kinetic, rtol=1e-12)
@@ -115,7 +117,10 @@ def test_temperature_is_in_hartree():
 
 def test_float32():
     gas = ElectronGas((2, 1), 3, 2.5, 0.5, (0.1, 0.2, 0.3), cutoff=3.0)
-    R, law = random_positions(gas.space), Law(gas.orbitals, gas.ground_state, small_flow(gas.space))
+    R, law = (
+        random_positions(gas.space),
+        Law(as_states(gas.orbitals), gas.ground_state, small_flow(gas.space)),
+    )
     exact, single = (local_energy(hamiltonian(gas), law, r) for r in (R, R.astype(np.float32)))
     assert {x.dtype.name for x in single} == {"complex64", "float32"}
     np.testing.assert_allclose(single.total, exact.total, rtol=1e-3)

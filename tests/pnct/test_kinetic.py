@@ -9,7 +9,7 @@ from small_flow import random_positions, small_flow
 
 from pnct.flows import Flow
 from pnct.kinetic import local_kinetic
-from pnct.states import slater
+from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
 
 GASES = {
@@ -28,7 +28,7 @@ def excited(gas, seed=3):
 def log_psi(orbitals, K, flow, R):
     """The definition, with a Jacobian determinant by automatic differentiation."""
     J = jax.jacfwd(flow)(R).reshape(R.size, R.size)
-    return slater.log_det(orbitals, K, flow(R)) + jnp.linalg.slogdet(J)[1] / 2
+    return as_states(orbitals).log_amplitude(K, flow(R)) + jnp.linalg.slogdet(J)[1] / 2
 
 
 local = jax.jit(local_kinetic)
@@ -51,7 +51,7 @@ def test_automatic_derivatives_of_the_definition(gas):
         hessian = jax.jacfwd(real)(R) + 1j * jax.jacfwd(phase)(R)
         return log_psi(gas.orbitals, K, flow, R), real(R) + 1j * phase(R), jnp.einsum("iaia->", hessian)
 
-    found = local(gas.orbitals, K, flow, R)
+    found = local(as_states(gas.orbitals), K, flow, R)
     value, gradient, laplacian = derivatives(R)
     assert np.isclose(wave(found.log_psi), wave(value), rtol=1e-12)
     np.testing.assert_allclose(found.gradient, gradient, rtol=1e-9, atol=1e-10)
@@ -68,7 +68,7 @@ def test_finite_differences(gas):
     log = log - log[2, 0]
     log = log.real + 1j * np.angle(np.exp(1j * log.imag))
 
-    found = local(gas.orbitals, K, flow, R)
+    found = local(as_states(gas.orbitals), K, flow, R)
     slope = np.array([1, -8, 0, 8, -1]) @ log / (12 * h)
     curvature = np.array([-1, 16, -30, 16, -1]) @ log / (12 * h**2)
     np.testing.assert_allclose(found.gradient.ravel(), slope, atol=1e-6 * np.max(np.abs(slope)))
@@ -78,7 +78,7 @@ def test_finite_differences(gas):
 def test_identity_flow_is_the_ideal_gas():
     gas = GASES["2D"]
     K, R = excited(gas), random_positions(gas.space)
-    found = local(gas.orbitals, K, small_flow(gas.space, size=0.0), R)
+    found = local(as_states(gas.orbitals), K, small_flow(gas.space, size=0.0), R)
     energy = -(found.laplacian + jnp.sum(found.gradient**2))
     assert np.isclose(energy, np.sum(gas.orbitals.wavevectors[K] ** 2), rtol=1e-9)
     assert (found.log_det_jacobian, found.det_sign) == (0, 1)
@@ -90,7 +90,7 @@ def test_exchange_within_a_species_changes_the_sign(pair):
     K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     swapped = R.copy()
     swapped[list(pair)] = R[list(pair)[::-1]]
-    before, after = (local(gas.orbitals, K, flow, r) for r in (R, swapped))
+    before, after = (local(as_states(gas.orbitals), K, flow, r) for r in (R, swapped))
     assert np.isclose(wave(after.log_psi), -wave(before.log_psi), rtol=1e-11)
     assert np.isclose(after.laplacian, before.laplacian, rtol=1e-9)
 
@@ -98,7 +98,9 @@ def test_exchange_within_a_species_changes_the_sign(pair):
 def test_exchange_between_species_is_no_symmetry():
     gas = GASES["2D"]
     K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
-    before, after = (abs(wave(local(gas.orbitals, K, flow, r).log_psi)) for r in (R, R[[2, 1, 0, 3, 4]]))
+    before, after = (
+        abs(wave(local(as_states(gas.orbitals), K, flow, r).log_psi)) for r in (R, R[[2, 1, 0, 3, 4]])
+    )
     assert not np.isclose(before, after, rtol=1e-3)
 
 
@@ -107,7 +109,7 @@ def test_lattice_translation_gives_the_twist_phase(gas):
     K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     moved = R.copy()
     moved[0, 1] += gas.L
-    before, after = (local(gas.orbitals, K, flow, r) for r in (R, moved))
+    before, after = (local(as_states(gas.orbitals), K, flow, r) for r in (R, moved))
     assert np.isclose(
         wave(after.log_psi), np.exp(2j * np.pi * gas.twist[1]) * wave(before.log_psi), rtol=1e-10
     )
@@ -118,7 +120,9 @@ def test_lattice_translation_gives_the_twist_phase(gas):
 def test_total_momentum_is_conserved_by_the_flow(gas):
     K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
     P = np.sum(gas.orbitals.wavevectors[K], axis=0)
-    np.testing.assert_allclose(np.sum(local(gas.orbitals, K, flow, R).gradient, axis=0), 1j * P, atol=1e-9)
+    np.testing.assert_allclose(
+        np.sum(local(as_states(gas.orbitals), K, flow, R).gradient, axis=0), 1j * P, atol=1e-9
+    )
 
 
 class Mirror(Flow):
@@ -141,8 +145,8 @@ def test_batches():
     gas = GASES["2D"]
     K, flow = excited(gas), small_flow(gas.space)
     Rs = np.stack([random_positions(gas.space, seed) for seed in range(3)])
-    together = jax.jit(jax.vmap(lambda R: local_kinetic(gas.orbitals, K, flow, R)))(Rs)
-    one_by_one = [local(gas.orbitals, K, flow, R) for R in Rs]
+    together = jax.jit(jax.vmap(lambda R: local_kinetic(as_states(gas.orbitals), K, flow, R)))(Rs)
+    one_by_one = [local(as_states(gas.orbitals), K, flow, R) for R in Rs]
     for x, *ys in zip(together, *one_by_one, strict=True):
         np.testing.assert_allclose(x, np.stack(ys), rtol=1e-9, atol=1e-12)
 
@@ -150,7 +154,10 @@ def test_batches():
 def test_float32():
     gas = GASES["3D"]
     K, R, flow = excited(gas), random_positions(gas.space), small_flow(gas.space)
-    exact, single = local(gas.orbitals, K, flow, R), local(gas.orbitals, K, flow, R.astype(np.float32))
+    exact, single = (
+        local(as_states(gas.orbitals), K, flow, R),
+        local(as_states(gas.orbitals), K, flow, R.astype(np.float32)),
+    )
     assert {x.dtype.name for x in single} == {"complex64", "float32"}
     assert np.isclose(wave(single.log_psi - exact.log_psi), 1, atol=1e-4)
     np.testing.assert_allclose(single.gradient, exact.gradient, atol=1e-3 * np.max(np.abs(exact.gradient)))
@@ -160,4 +167,4 @@ def test_float32():
 def test_wrong_shapes_are_named():
     gas = GASES["2D"]
     with pytest.raises(ValueError, match=r"Expected coordinates of shape \(5, 2\); got \(4, 2\)"):
-        local_kinetic(gas.orbitals, gas.ground_state, Identity(), np.zeros((4, 2)))
+        local_kinetic(as_states(gas.orbitals), gas.ground_state, Identity(), np.zeros((4, 2)))

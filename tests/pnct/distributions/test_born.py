@@ -11,7 +11,7 @@ from jax import random
 from pnct.distributions.born import Born
 from pnct.distributions.determinantal import Determinantal
 from pnct.flows import backflow, ferminet
-from pnct.states import slater
+from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
 
 SIGMA = 5
@@ -116,7 +116,7 @@ def test_log_psi_of_the_identity_is_that_of_free_electrons():
     gas = ElectronGas((2, 2), 3, twist=0.2, cutoff=3.0)
     K, R = jnp.array([0, 2, 1, 3]), random.uniform(random.key(0), (4, 3)) * gas.L
     born = Born(gas.orbitals, K, jax.tree.map(jnp.zeros_like, random_flow(ferminet(gas.space))))
-    free = jax.jit(lambda R: slater.log_det(gas.orbitals, K, R))
+    free = jax.jit(lambda R: as_states(gas.orbitals).log_amplitude(K, R))
     np.testing.assert_allclose(log_psi(born, R), free(R), rtol=1e-13)
 
 
@@ -146,7 +146,7 @@ def test_log_psi_has_exact_complex_scores(flow):
 
     def dense_log_psi(flow):
         J = jax.jacfwd(flow)(R).reshape(R.size, R.size)
-        return slater.log_det(gas.orbitals, K, flow(R)) + 0.5 * jnp.linalg.slogdet(J)[1]
+        return as_states(gas.orbitals).log_amplitude(K, flow(R)) + 0.5 * jnp.linalg.slogdet(J)[1]
 
     def parts(flow):
         psi = Born(gas.orbitals, K, flow).log_psi(R)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from jax import random
 
-from pnct.distributions.determinantal import Determinantal, sample
+from pnct.distributions.determinantal import Determinantal
+from pnct.states.projection_dpp import sample
 from pnct.systems.electron_gas import ElectronGas
 
 SIGMA = 5

@@ -14,7 +14,6 @@ from pnct.flows import by_sector, ferminet, forward_and_log_det, in_irreducible_
 from pnct.flows.base import automatic_derivatives, flow_derivatives
 from pnct.flows.irreducible_wedge import Conjugated
 from pnct.hamiltonian import hamiltonian
-from pnct.orbitals.symmetry import wedge_map
 from pnct.systems.electron_gas import ElectronGas
 
 TURN = jnp.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -45,7 +44,7 @@ def test_ordered_momenta(twist):
     symmetry.
     """
     gas = ElectronGas((3, 0), 2, twist=twist, cutoff=4.0)
-    table, order, unit = gas.orbitals, wedge_map(gas.orbitals), 2 * np.pi / gas.L
+    table, order, unit = gas.orbitals, gas.orbitals.wedge_map(), 2 * np.pi / gas.L
     assert (order.exchanges, order.reflections) == (not isinstance(twist, tuple), twist in (0.0, 0.5))
     P = unit * (
         3 * np.broadcast_to(twist, 2) + np.stack(np.meshgrid(*[np.arange(-4, 5)] * 2), axis=-1).reshape(-1, 2)

@@ -36,13 +36,6 @@ def test_units_in_two_dimensions():
     np.testing.assert_allclose(gas.orbital_energies, np.sum(k**2, axis=1) / 200)
 
 
-def test_reduced_energies_are_measured_from_the_highest_filled_level():
-    gas = ElectronGas((7, 2), dim=3, rs=3.0, theta=0.3, twist=(0.1, 0.2, 0.3))
-    e = gas.orbital_energies
-    for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True):
-        np.testing.assert_allclose(b, (e - e[n - 1]) / gas.temperature, atol=1e-12)
-
-
 def test_table_is_ordered_by_energy_then_by_integer_vector():
     n = integer_vectors(2, (0.0, 0.0), 2.0)
     np.testing.assert_array_equal(

@@ -156,14 +156,6 @@ def test_orthonormal(num_electrons):
     np.testing.assert_allclose(overlap, np.eye(len(Ks)), rtol=0, atol=2e-3)
 
 
-def test_compiles_once_for_all_couplings_and_temperatures():
-    traces = []
-    f = jax.jit(lambda trap: traces.append(1) or trap.reduced_energies[0] * trap.coupling)
-    one, two = f(HarmonicTrap((3, 0), 1.0, 2.0, cutoff=6)), f(HarmonicTrap((3, 0), 2.0, 4.0, cutoff=6))
-    np.testing.assert_allclose(two, 4 * one, rtol=1e-13)
-    assert len(traces) == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

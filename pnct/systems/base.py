@@ -1,0 +1,72 @@
+"""The contract of what is simulated: electrons in a space, their single-particle states, a temperature, a
+potential.
+
+A new system is one subclass of `System` with its potential, a subclass of `SystemPotential`.
+"""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pnct.orbitals.base import Orbitals
+from pnct.space import Space
+
+ENTROPY_TOLERANCE = 1e-4  # k_B per electron that a default cutoff may leave out
+# A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps T = 0 and float32 finite.
+LARGEST_REDUCED_ENERGY = 200.0
+
+
+class SystemPotential(eqx.Module):
+    """R -> V, the potential energy of the electrons of a system, in its unit of energy."""
+
+    @abc.abstractmethod
+    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+        """V(R)"""
+
+
+class System(eqx.Module):
+    """Electrons, all energies in one unit.
+
+    num_electrons: (up, down).  dim: of space.  space: where they live.  orbitals: the single-particle table.
+    temperature: T.  unit: the name of the unit of energy.
+    energy_scale: of the energies that change with the state.  kinetic_prefactor: of -nabla^2.
+    orbital_energies: (M,) of the table, ascending.  shell_index: (M,) the number of each orbital's energy
+    level: degenerate orbitals share one.
+    reduced_energies: (e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills;
+    bounded by +-200.
+    """
+
+    num_electrons: eqx.AbstractVar[tuple[int, int]]
+    dim: eqx.AbstractVar[int]
+    space: eqx.AbstractVar[Space]
+    orbitals: eqx.AbstractVar[Orbitals]
+    temperature: eqx.AbstractVar[float]
+    unit: eqx.AbstractVar[str]
+    energy_scale: eqx.AbstractVar[float]
+    kinetic_prefactor: eqx.AbstractVar[float]
+    orbital_energies: eqx.AbstractVar[Float[Array, " M"]]
+    shell_index: eqx.AbstractVar[Int[np.ndarray, " M"]]
+    reduced_energies: eqx.AbstractVar[tuple[Float[Array, " M"], Float[Array, " M"]]]
+
+    @abc.abstractmethod
+    def potential(self, coulomb: bool = True) -> SystemPotential:
+        """R -> V; with `coulomb=False`, without the interaction of the electrons."""
+
+    @property
+    def N(self) -> int:
+        """The number of electrons."""
+        return sum(self.num_electrons)
+
+    @property
+    def ground_state(self) -> Int[np.ndarray, " N"]:
+        """K of the lowest orbitals, up then down; in an open shell, the first ones in the table's order."""
+        return np.concatenate([np.arange(n) for n in self.num_electrons])
+
+
+def bounded(reduced_energies: Float[Array, " M"]) -> Float[Array, " M"]:
+    """Reduced energies, bounded by +-LARGEST_REDUCED_ENERGY."""
+    xp = np if isinstance(reduced_energies, np.ndarray) else jnp
+    return xp.clip(reduced_energies, -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)
