@@ -28,6 +28,7 @@ def files(folder: Path) -> list[str]:
 FILES = files(ROOT)
 DOCUMENTS = [path for path in FILES if path.endswith(".md")]
 PROGRAMS = ("README.md", "models/README.md", *(name for name in DOCUMENTS if name.startswith("inference/")))
+QUICK = ("README.md", "models/README.md", "inference/diagnostics/README.md")  # the others compile for longer
 LARGEST_README = 10_240  # bytes
 
 # What README.md shows, and what is run in its place: two electrons instead of seven, few steps and samples.
@@ -84,7 +85,10 @@ def is_path(text: str) -> bool:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PROGRAMS],
+)
 def test_python_blocks_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("warnings.filters", [])  # warnings of few samples are no errors here
