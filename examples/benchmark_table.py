@@ -17,7 +17,6 @@ jax.config.update("jax_enable_x64", True)
 
 from benchmark_cases import CASES, SMALL, Case
 from numpyro.handlers import condition
-from processes import process_flags, share_the_work
 from shared import (
     check_whole_numbers,
     directory_flags,
@@ -25,6 +24,8 @@ from shared import (
     entropy_of_states,
     estimates,
     output_directory,
+    process_flags,
+    share_the_work,
     write_json,
 )
 

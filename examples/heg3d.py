@@ -20,7 +20,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from processes import process_flags, share_the_work
 from shared import (
     UNITS,
     check_whole_numbers,
@@ -29,6 +28,8 @@ from shared import (
     entropy_of_states,
     estimates,
     output_directory,
+    process_flags,
+    share_the_work,
     write_json,
 )
 

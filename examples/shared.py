@@ -16,12 +16,12 @@ from pnct import Estimate
 from pnct.inference import Interrupted, TrainingFailedError
 from pnct.inference.observables.entropy import entropy
 from pnct.inference.runs import run_directory
+from pnct.inference.runs.launch import PLACE, cores, join, launch
 
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 STATES_PER_SAMPLE = 16  # of p(K) alone, for S: they take a small part of the time of the samples
 UNITS = {"Ha": 1.0, "Ry": 2.0}
 REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
-PLACE = "PNCT_PLACE"  # port, number of processes and rank of one that --processes has started
 LIBRARIES = ("pnct", "jax", "numpyro", "optax", "distrax", "equinox", "arviz", "numpy")
 
 
@@ -35,6 +35,36 @@ def directory_flags(parser: argparse.ArgumentParser, default: str) -> None:
     existing.add_argument(
         "--overwrite", action="store_true", help="start anew in --out, though it holds a run"
     )
+
+
+def process_flags(parser: argparse.ArgumentParser) -> None:
+    """--processes and --distributed."""
+    many = parser.add_mutually_exclusive_group()
+    many.add_argument(
+        "--processes", type=int, default=1, help="how many to start on the cores of this machine"
+    )
+    many.add_argument(
+        "--distributed", action="store_true", help="one of several processes, as Slurm or MPI start them"
+    )
+
+
+def share_the_work(args: argparse.Namespace, parser: argparse.ArgumentParser, command: list[str]) -> None:
+    """Joins the other processes, if there are to be any. To be called before jax is used.
+
+    With --processes > 1 it starts `command`, a script and its flags, so many times, and ends with their
+    status. What is wrong with --out is said before.
+    """
+    if args.distributed or PLACE in os.environ:
+        join()
+    elif args.processes > 1:
+        if args.processes > len(cores()):
+            parser.error(
+                f"Expected --processes <= {len(cores())}, the cores of this machine; got {args.processes}."
+            )
+        output_directory(args, parser)
+        sys.exit(launch(command, args.processes))
+    elif args.processes < 1:
+        parser.error(f"Expected --processes >= 1; got {args.processes}.")
 
 
 def entropy_of_states(model, seed: int, params, num_samples: int, gas) -> Estimate:
@@ -63,7 +93,8 @@ def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) 
     if not asked and jax.process_index() == 0 and not args.resume and any(path.iterdir()):
         if not args.overwrite:
             parser.error(
-                f"Expected a new or empty --out; got {path}. Add --resume to go on there, --overwrite to start anew."
+                f"Expected a new or empty --out; got {path}. "
+                "Add --resume to go on there, --overwrite to start anew."
             )
         for log in path.rglob(run_directory.LOG):
             run_directory.clear(log.parent)
@@ -79,6 +110,8 @@ def ended_in_one_line(parser: argparse.ArgumentParser):
     except Interrupted as stop:
         print(f"{stop} Here: the same command with --resume.", file=sys.stderr)
         sys.exit(128 + stop.signum)
+    except KeyboardInterrupt:
+        sys.exit("Stopped by SIGINT. To go on: the same command with --resume.")
     except TrainingFailedError as error:
         sys.exit(str(error))
     except ValueError as error:

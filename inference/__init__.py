@@ -4,6 +4,7 @@ from pnct.inference.diagnostics.arviz_export import to_arviz
 from pnct.inference.diagnostics.diagnose import diagnose
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.optimisation.natural_gradient import natural_gradient
+from pnct.inference.runs.parameters import load, save
 from pnct.inference.runs.signals import Interrupted
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.metropolis import metropolis
@@ -18,9 +19,11 @@ __all__ = [
     "TrainingFailedError",
     "VariationalFreeEnergy",
     "diagnose",
+    "load",
     "metropolis",
     "natural_gradient",
     "run_in_rounds",
     "run_to_plateau",
+    "save",
     "to_arviz",
 ]

@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 from pnct.backend import check_cpu_pool
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.natural_gradient import as_optax
-from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import (
@@ -38,7 +37,7 @@ from pnct.inference.sampling.sites import (
     read_sites,
 )
 from pnct.inference.training.failures import warn_of_draws
-from pnct.inference.training.loop import RunResult, train
+from pnct.inference.training.loop import Options, RunResult, run_steps
 from pnct.inference.training.model_checks import check_hamiltonian, check_measured, system_among
 from pnct.inference.training.step import Info, TrainState, training_step
 from pnct.validation import checked_integer
@@ -98,6 +97,12 @@ class VariationalFreeEnergy(eqx.Module):
         self.hamiltonian_for(args)
         return self._update(state, *as_arrays(args))
 
+    def updates(self, *args) -> Callable[[TrainState], tuple[TrainState, Info]]:
+        """`update` at these arguments, which are looked at once."""
+        self.hamiltonian_for(args)
+        arrays = as_arrays(args)
+        return lambda state: self._update(state, *arrays)
+
     @eqx.filter_jit
     def _update(self, state, *args):
         sites = read_sites(self.model, state.params, args)
@@ -119,34 +124,17 @@ class VariationalFreeEnergy(eqx.Module):
         """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise.
 
         checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from the last
-        checkpoint there, and with a larger num_steps further; the result is that of one uninterrupted run, bitwise. SIGTERM
-        and Ctrl-C are then saved and raise Interrupted. Raises ValueError where the directory holds another run.
+        checkpoint there, and with a larger num_steps further; the result is that of one uninterrupted run, bitwise. Raises
+        ValueError where the directory holds another run.
+        SIGTERM, with a directory, and Ctrl-C raise Interrupted after the step; its `result` is that up to there.
         callback: called as callback(step, info) after each step, step = 1 ... num_steps, info on the host.
         Walkers and updates that are not finite are left out, counted and reported by a NumericalWarning; after a few
         updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
-        hamiltonian = self.hamiltonian_for(args)
+        update = self.updates(*args)
         start = self.init(key, *args) if init_state is None else init_state
-        run = describe_run(self.model, hamiltonian, self.num_walkers, start, args)
-        sites = read_sites(self.model, start.params, args)
-        arrays = as_arrays(args)
-
-        def update(state):
-            return self._update(state, *arrays)
-
-        return train(
-            update,
-            start,
-            num_steps,
-            self.num_walkers,
-            sites,
-            run,
-            progress_bar,
-            checkpoint,
-            callback,
-            hamiltonian.unit,
-        )
+        return run_steps(self, update, start, num_steps, args, Options(progress_bar, checkpoint, callback))
 
     def evaluate(self, key, params: Params, num_samples: int, *args) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays."""

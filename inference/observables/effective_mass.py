@@ -95,10 +95,7 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     occupations = ideal_gas(gas).occupations
     shells = gas.shell_index
     weight = np.array(
-        [
-            np.sum((n * (1 - n))[shells == shells[m]])
-            for n, m in ((occupations[s], m) for s, m in fit.shell_index)
-        ]
+        [np.sum((n * (1 - n))[shells == shells[m]]) for n, m in ((occupations[s], m) for s, m in fit.shells)]
     )
     slope = _slope(fit.free_energies, weight)
     if slope is None:

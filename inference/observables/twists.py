@@ -14,6 +14,7 @@ k^(3/2) in 2D:
 """
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,8 @@ from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.observables.correlations import StructureFactor
 from pnct.inference.observables.effective_mass import mass_from_entropy
 from pnct.inference.observables.thermodynamics import volume
+from pnct.inference.runs.fingerprint import describe
+from pnct.inference.training.loop import Options, Workflow, run_steps
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.ideal_gas import ideal_gas
 
@@ -81,28 +84,44 @@ def over_twists(
     num_steps: int,
     num_samples: int,
     random: bool = False,
+    progress_bar: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> tuple[dict, TwistAverage]:
     """Trains one set of parameters on the gas at all twists, and averages over them: (parameters, averages).
 
     twists: of `monkhorst_pack`, or of `random_twists` with random = True, which is what the errors of the
-    averages then hold.
+    averages then hold. progress_bar, checkpoint: of the training, as in vfe.run.
     """
     gases = [with_twist(gas, twist) for twist in twists]
     keys = jax.random.split(key)
-    params = train_over_twists(keys[0], vfe, gases, num_steps)
+    params = train_over_twists(keys[0], vfe, gases, num_steps, progress_bar, checkpoint)
     return params, evaluate_over_twists(keys[1], vfe, params, gases, num_samples, random)
 
 
-def train_over_twists(key, vfe: VariationalFreeEnergy, gases: list, num_steps: int):
+def train_over_twists(
+    key,
+    vfe: VariationalFreeEnergy,
+    gases: list,
+    num_steps: int,
+    progress_bar: bool = True,
+    checkpoint: str | Path | None = None,
+):
     """One set of parameters for all gases: step i sees gas i modulo their number. Returns the averaged
     parameters.
 
     The parameters must not depend on the table of orbitals, as those of `pnct.models.twisted_gas`.
+    progress_bar, checkpoint: as in vfe.run; the same call made again goes on where it stood.
     """
-    state = vfe.init(key, gases[0])
-    for step in range(num_steps):
-        state, _ = vfe.update(state, gases[step % len(gases)])
-    return state.average
+
+    updates = [vfe.updates(gas) for gas in gases]
+
+    def update(state):
+        return updates[int(state.step) % len(gases)](state)
+
+    start = vfe.init(key, gases[0])
+    options = Options(progress_bar, checkpoint)
+    workflow = Workflow({"twists": describe(gases)})
+    return run_steps(vfe, update, start, num_steps, (gases[0],), options, workflow).params
 
 
 def evaluate_over_twists(

@@ -1,7 +1,7 @@
 """A run that outlives its process: a directory with its last two checkpoints and steps.jsonl, one line per
 step.
 
-Nothing is asked of the caller but to make the same run again: it goes on from the newest sound checkpoint. A
+Nothing is asked of the caller but to make the same run again: it goes on from the newest intact checkpoint. A
 checkpoint is written after every step whose writing costs no more than a twentieth of the time since the last
 one, and at the end, however it comes. The log follows the checkpoint: what it says of later steps is cut off,
 and those steps are made again.
@@ -18,40 +18,51 @@ from typing import Any
 import jax
 import numpy as np
 
-from pnct.inference.runs.checkpoint import Checkpoint, keep_only, newest, save, write_atomically
+from pnct.inference.runs.archive import write_atomically
+from pnct.inference.runs.checkpoint import Checkpoint, keep_only, newest, save_checkpoint
 
 LOG = "steps.jsonl"
-BEST = "best"  # a folder in it, where a run to a plateau keeps its best parameters and all evaluations
 WRITING_SHARE = 0.05  # of the time
+
+
+def found_in(
+    directory: str | Path, like: Checkpoint, run: dict, fields: tuple[str, ...]
+) -> tuple[Path, Checkpoint] | None:
+    """Where the run in this directory stands, and in which file; None where it has not begun. Makes the
+    directory.
+
+    like: before the first step.  run: what the run is of.  fields: of the history. Of several processes all
+    read, so the directory has to be one that all of them see. Raises ValueError where the directory holds
+    another run, or a log and no checkpoint; OSError where it cannot be written.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    found = newest(directory, like, run, fields)
+    log = directory / LOG
+    if found is None and jax.process_index() == 0 and log.exists() and log.stat().st_size:
+        raise ValueError(
+            f"Expected a directory with a checkpoint, or a new one; got {directory}, which has only {LOG}."
+        )
+    return found
 
 
 @contextmanager
 def run_directory(
-    directory: str | Path, like: Any, run: dict, fields: tuple[str, ...]
-) -> Iterator[tuple[Checkpoint, Callable[[Any, Any], None]]]:
-    """Gives (checkpoint, record): where the run stands, and `record(state, info)`, to be called after each
-    step.
+    directory: str | Path, path: Path | None, start: Checkpoint, run: dict, memory: Callable[[], Any]
+) -> Iterator[Callable]:
+    """A hook that keeps the run. start: where it stands, as found in the file `path`, or new, with None.
+    memory: gives what is to be kept beside the state after a step.
 
-    like: the state before the first step.  run: what the run is of.  info: a NamedTuple of host numbers and
-    arrays, of these fields. Of several processes only the first one writes; all read, so the directory has to
-    be one that all of them see. Raises ValueError where the directory holds another run, or a log and no
-    checkpoint; OSError where it cannot be written.
+    The hooks that change the state come before it: a checkpoint holds all that belongs to its step. Of
+    several processes only the first one writes.
     """
     directory = Path(directory)
-    writes = jax.process_index() == 0
-    directory.mkdir(parents=True, exist_ok=True)
-    path, start = newest(directory, like, run, fields) or (None, Checkpoint(like, {}))
-    if not writes:
-        yield start, lambda state, info: None
+    if jax.process_index() > 0:
+        yield _nothing
         return
-    log = directory / LOG
-    if path is None and log.exists() and log.stat().st_size:
-        raise ValueError(
-            f"Expected a directory with a checkpoint, or a new one; got {directory}, which has only {LOG}."
-        )
 
     infos = unstacked(start.history)
-    latest = (start.state, len(infos))
+    latest = (start.state, len(infos), start.memory)
     previous = path
     written = len(infos)
     cost = 0.0
@@ -59,8 +70,8 @@ def run_directory(
     def write():
         nonlocal previous, written, cost, last
         begun = time.monotonic()
-        state, done = latest
-        new = save(directory, done, Checkpoint(state, stacked(infos[:done])), run)
+        state, done, remembered = latest
+        new = save_checkpoint(directory, done, Checkpoint(state, stacked(infos[:done]), remembered), run)
         keep_only(directory, (previous, new))
         previous = new
         written = done
@@ -68,25 +79,24 @@ def run_directory(
         cost = last - begun
 
     last = time.monotonic()
-    if path is None:
+    if previous is None:
         write()
-    write_atomically(log, "".join(log_line(step, info) for step, info in enumerate(infos, 1)).encode())
-    with open(log, "a") as file:
+    write_atomically(
+        directory / LOG, "".join(log_line(step, info) for step, info in enumerate(infos, 1)).encode()
+    )
+    with open(directory / LOG, "a") as file:
 
-        def record(state, info):
+        def after_step(step, state, info):
             nonlocal latest
             infos.append(info._asdict())
-            latest = (
-                state,
-                len(infos),
-            )  # at once: an interruption finds a state and as many lines as it has steps
+            latest = (state, len(infos), memory())  # at once: whatever interrupts finds what belongs together
             file.write(log_line(len(infos), infos[-1]))
             file.flush()
             if time.monotonic() - last >= cost / WRITING_SHARE:
                 write()
 
         try:
-            yield start, record
+            yield after_step
         finally:
             if latest[1] > written:
                 write()
@@ -94,8 +104,7 @@ def run_directory(
 
 def clear(directory: Path) -> None:
     """Removes the checkpoints and the log, so that a run can start anew."""
-    for folder in (directory, directory / BEST):
-        keep_only(folder, ())
+    keep_only(directory, ())
     (directory / LOG).unlink(missing_ok=True)
 
 
@@ -122,3 +131,7 @@ def _plain(x):
     if isinstance(x, list):
         return [_plain(y) for y in x]
     return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def _nothing(step, state, info) -> None:
+    return None

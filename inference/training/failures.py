@@ -8,6 +8,7 @@ silently.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ class TrainingFailedError(FloatingPointError):
     parameters.
     """
 
-    def __init__(self, message: str, result):
+    def __init__(self, message: str, result: Any = None):
         super().__init__(message)
         self.result = result
 
@@ -150,13 +151,13 @@ def warn_of_draws(sites, walkers) -> None:
 
 
 @contextmanager
-def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callable[[int, Any], None]]:
-    """Gives `report(step, info)`: warns of the first faulty steps of a run one by one, and of the others'
-    number at its end.
+def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callable]:
+    """A hook that warns of the first faulty steps of a run one by one, and of the number of the others at its
+    end.
     """
     faulty = 0
 
-    def report(step, info):
+    def report(step, state, info):
         nonlocal faulty
         fault = describe_step(info, names, num_walkers)
         faulty += bool(fault)
@@ -169,6 +170,26 @@ def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callab
         if faulty > WARNED:
             message = f"{faulty - WARNED} more steps left out walkers or updates; the history counts them, step by step."
             warnings.warn(message, NumericalWarning, stacklevel=4)
+
+
+@contextmanager
+def given_up(infos: list, directory: str | Path | None) -> Iterator[Callable]:
+    """A hook that raises TrainingFailedError after STEPS_IN_A_ROW updates that were not made, and after as
+    many more. infos: of the steps before.
+    """
+    skipped = skipped_in_a_row(infos)
+    kept = "are in the attribute `result` of this error" if directory is None else f"are kept in {directory}"
+
+    def check(step, state, info):
+        nonlocal skipped
+        skipped = 0 if info.updated else skipped + 1
+        if skipped and skipped % STEPS_IN_A_ROW == 0:
+            raise TrainingFailedError(
+                f"The last {skipped} updates, up to step {step}, were not finite and not made. "
+                f"The last good parameters {kept}."
+            )
+
+    yield check
 
 
 def skipped_in_a_row(infos: list) -> int:

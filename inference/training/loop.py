@@ -1,25 +1,37 @@
-"""The training loop: steps until their number is reached, with all that a long run needs around them.
+"""The training loop, and the hooks around it:  state, info = update(state),  then each hook sees the step.
 
-Progress is shown, faults are told, every step is kept where a directory is given, and signals wait for the
-end of the step.
+A hook is a context manager, entered before the first step and left at the end, however that comes, that gives
+a function (step, state, info) -> None, a new state, or STOP; step counts from 1. Progress, failure reports,
+the directory of a run, callbacks, signals and the workflows are such hooks.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from signal import Signals
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.inference.runs.run_directory import run_directory, stacked, unstacked
-from pnct.inference.runs.signals import Interrupted, deferred_signals
-from pnct.inference.sampling.sites import Params, Sites
-from pnct.inference.training import failures
+from pnct.inference.runs.checkpoint import Checkpoint
+from pnct.inference.runs.fingerprint import describe_run
+from pnct.inference.runs.launch import connect
+from pnct.inference.runs.run_directory import found_in, run_directory, stacked, unstacked
+from pnct.inference.runs.signals import Interrupted, stopped_by_signals
+from pnct.inference.sampling.sites import Params, read_sites
+from pnct.inference.training.failures import (
+    TrainingFailedError,
+    failure_reports,
+    given_up,
+    stages,
+)
 from pnct.inference.training.progress import progress
 from pnct.inference.training.step import Info, TrainState
+
+STOP = object()  # what a hook returns that ends the run after this step
+
+Hook = AbstractContextManager[Callable[[int, TrainState, Info], TrainState | object | None]]
 
 
 class RunResult(NamedTuple):
@@ -32,83 +44,129 @@ class RunResult(NamedTuple):
     history: Info
 
 
+class Options(NamedTuple):
+    """How a run is shown and kept; none of it changes a number."""
+
+    progress_bar: bool = True
+    checkpoint: str | Path | None = None
+    callback: Callable[[int, Info], None] | None = None
+
+
+class Workflow:
+    """What is done between the steps of a run. This one does nothing.
+
+    settings: plain JSON, part of the fingerprint.  memory: a pytree of arrays, kept in the checkpoints.
+    """
+
+    def __init__(self, settings: dict[str, Any] | None = None, memory: Any = None):
+        self.settings = settings or {}
+        self.memory = memory
+
+    def begin(self, state: TrainState) -> TrainState:
+        """The state before the first step, where the run is a new one."""
+        return state
+
+    def finished(self) -> bool:
+        """Whether a run that was found needs no further step."""
+        return False
+
+    def after_step(self, step: int, state: TrainState, info: Info) -> TrainState | object | None:
+        """As of a hook."""
+
+
 def train(
     update: Callable[[TrainState], tuple[TrainState, Info]],
     start: TrainState,
     num_steps: int,
-    num_walkers: int,
-    sites: Sites,
-    run: dict,
-    progress_bar: bool,
-    checkpoint: str | Path | None,
-    callback: Callable[[int, Info], None] | None,
-    unit: str,
+    hooks: tuple[Hook, ...] = (),
+    infos: tuple[Info, ...] = (),
 ) -> RunResult:
-    """The run of VariationalFreeEnergy, from `start`. run: its description, by which its checkpoints are
-    known.
+    """Steps from `start` until there are num_steps of them. infos: of the steps made before, on the host.
 
-    unit: the name of that of the energies in `Info`.
+    Interrupted and TrainingFailedError leave with the result up to there.
     """
-    state = start
-    infos = []
-    with ExitStack() as stack:
+    infos = list(infos)
+    made = (start, len(infos))
+    try:
+        with ExitStack() as stack:
+            after_step = [stack.enter_context(hook) for hook in hooks]
+            for step in range(len(infos) + 1, num_steps + 1):
+                state, info = update(made[0])
+                infos.append(jax.device_get(info))
+                made = (state, step)
+                answers = []
+                for look in after_step:
+                    answers.append(look(step, made[0], infos[-1]))
+                    if isinstance(answers[-1], TrainState):
+                        made = (answers[-1], step)
+                if STOP in answers:
+                    break
+    except (Interrupted, TrainingFailedError) as stop:
+        stop.result = _result(made[0], infos[: made[1]])
+        raise
+    return _result(made[0], infos)
 
-        def signalled():
-            return None
 
-        def record(state, info):
-            return None
+def run_steps(
+    vfe,
+    update: Callable[[TrainState], tuple[TrainState, Info]],
+    start: TrainState,
+    num_steps: int,
+    args: tuple,
+    options: Options,
+    workflow: Workflow | None = None,
+) -> RunResult:
+    """`train` from `start` with all that a long run of a VariationalFreeEnergy needs around it. args: of the
+    model.
 
-        if checkpoint is not None:
-            found, record = stack.enter_context(run_directory(checkpoint, start, run, Info._fields))
-            state = found.state
-            infos = [Info(**info) for info in unstacked(found.history)]
-            signalled = stack.enter_context(deferred_signals())
-        done = len(infos)
-        if done > num_steps:
-            raise ValueError(
-                f"Expected num_steps >= {done}, the steps that {checkpoint} holds; got {num_steps}."
-            )
+    Raises ValueError where the directory holds another run, or more steps.
+    """
+    connect(vfe.sharding)
+    workflow = Workflow() if workflow is None else workflow
+    directory = options.checkpoint
+    run = describe_run(vfe, start, args) | workflow.settings
+    found = None
+    if directory is not None:
+        found = found_in(directory, Checkpoint(start, {}, workflow.memory), run, Info._fields)
+    if found is None:
+        path = None
+        begun = Checkpoint(workflow.begin(start), {}, workflow.memory)
+    else:
+        path, begun = found
+        workflow.memory = begun.memory
+    infos = [Info(**info) for info in unstacked(begun.history)]
+    done = len(infos)
+    if done > num_steps:
+        raise ValueError(f"Expected num_steps >= {done}, the steps that {directory} holds; got {num_steps}.")
+    if workflow.finished():
+        num_steps = done
 
-        shown = progress_bar and done < num_steps and jax.process_index() == 0
-        report = stack.enter_context(progress(num_steps, shown, sites.num_particles, done, unit))
-        warn = stack.enter_context(failures.failure_reports(failures.stages(sites), num_walkers))
-        for step in range(done, num_steps):
-            state, info = update(state)
-            infos.append(jax.device_get(info))
-            record(state, infos[-1])
-            report(step, infos[-1])
-            warn(step + 1, infos[-1])
-            if callback is not None:
-                callback(step + 1, infos[-1])
+    sites = read_sites(vfe.model, start.params, args)
+    shown = options.progress_bar and done < num_steps and jax.process_index() == 0
+    hooks = [
+        progress(num_steps, shown, sites.num_particles, done, vfe.hamiltonian_for(args).unit),
+        nullcontext(workflow.after_step),
+        failure_reports(stages(sites), vfe.num_walkers),
+        nullcontext(_callback(options.callback)),
+        given_up(infos, directory),
+        stopped_by_signals(done, num_steps, directory),
+    ]
+    if directory is not None:  # after what changes the state, before what may end the run
+        hooks.insert(2, run_directory(directory, path, begun, run, lambda: workflow.memory))
+    return train(update, begun.state, num_steps, tuple(hooks), tuple(infos))
 
-            skipped = failures.skipped_in_a_row(infos)
-            if skipped and skipped % failures.STEPS_IN_A_ROW == 0:
-                raise failures.TrainingFailedError(
-                    _failure(step + 1, skipped, checkpoint), _result(state, infos)
-                )
-            if signalled() and step + 1 < num_steps:
-                raise Interrupted(signalled(), _farewell(signalled(), step + 1, num_steps, checkpoint))
-    return _result(state, infos)
+
+def _callback(callback):
+    def after_step(step, state, info):
+        if callback is not None:
+            callback(step, info)
+
+    return after_step
 
 
 def _result(state: TrainState, infos: list[Info]) -> RunResult:
     columns = stacked([info._asdict() for info in infos]) or dict.fromkeys(Info._fields, np.zeros(0))
     return RunResult(state.average, state, Info(**columns))
-
-
-def _failure(step: int, skipped: int, checkpoint) -> str:
-    kept = (
-        "are in the attribute `result` of this error" if checkpoint is None else f"are kept in {checkpoint}"
-    )
-    return f"The last {skipped} updates, up to step {step}, were not finite and not made. The last good parameters {kept}."
-
-
-def _farewell(signum: int, step: int, num_steps: int, checkpoint) -> str:
-    return (
-        f"Stopped by {Signals(signum).name} after step {step} of {num_steps}; all of it is kept in {checkpoint}. "
-        "To go on, make the same run again."
-    )
 
 
 def in_precision(tree, dtype):

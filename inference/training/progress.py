@@ -23,14 +23,14 @@ REFRESH = 0.1  # seconds between two updates on a terminal
 def progress(
     num_steps: int, enabled: bool, num_electrons: int, done: int = 0, unit: str = "hartree", stream=None
 ) -> Iterator[Callable]:
-    """Gives `report(step, info)`, to be called after each step of this run, step = done ... num_steps - 1.
+    """A hook: gives `report(step, state, info)`, to be called after each step, step = done + 1 ... num_steps.
 
     info: anything with the fields free_energy, free_energy_error, energy (in `unit`), entropy (k_B): totals
     of one step. The numbers are read (and so waited for) only when a line is due. stream: where to write, by
     default standard error.
     """
     if not enabled or num_steps < 1:
-        yield lambda step, info: None
+        yield _nothing
         return
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
@@ -47,9 +47,8 @@ def progress(
     first = None
     shown = float("-inf")
 
-    def report(step, info):
+    def report(done, state, info):
         nonlocal first, shown
-        done = step + 1
         window.append(info)
         # The first step is the one that compiles, so the clock starts after it.
         now = time.monotonic()
@@ -96,3 +95,7 @@ def _time_left(done, num_steps, first, now):
     if done == first[0]:
         return None
     return (now - first[1]) / (done - first[0]) * (num_steps - done)
+
+
+def _nothing(step, state, info) -> None:
+    return None

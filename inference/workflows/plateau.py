@@ -20,11 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.runs.checkpoint import PATTERN, Checkpoint, keep_only, newest, save
-from pnct.inference.runs.fingerprint import describe_run
-from pnct.inference.runs.run_directory import BEST, stacked, unstacked
+from pnct.inference.runs.run_directory import stacked, unstacked
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.sites import Params
+from pnct.inference.training.loop import STOP, Options, Workflow, run_steps
 from pnct.inference.training.step import Info, TrainState
 from pnct.validation import checked_integer
 
@@ -77,42 +76,51 @@ def run_to_plateau(
     num_samples = checked_integer("num_samples", num_samples, 2)
     patience = checked_integer("patience", patience, 1)
     state = vfe.init(key, *args)
-    infos = []
-    run = describe_run(vfe.model, vfe.hamiltonian_for(args), vfe.num_walkers, state, args)
-    run |= {"evaluation": {"block": block, "num_samples": num_samples}}
-    best, rows = _found(checkpoint, state.params, run)
+    workflow = Plateau(vfe, key, args, max_steps, block, num_samples, patience, state.params)
 
-    def train(steps):
-        """Up to this number of steps in all; the averaged parameters."""
-        nonlocal state, infos
-        done = len(infos) if checkpoint is None else 0
-        start = state if checkpoint is None else None
-        told = callback and (lambda step, info: callback(done + step, info))
-        result = vfe.run(
-            key,
-            steps - done,
-            *args,
-            init_state=start,
-            progress_bar=progress_bar,
-            checkpoint=checkpoint,
-            callback=told,
+    options = Options(progress_bar, checkpoint, callback)
+    result = run_steps(vfe, vfe.updates(*args), state, max_steps, args, options, workflow)
+    memory = workflow.memory
+    return PlateauResult(
+        memory["best"], result.state, result.history, memory["evaluations"], workflow.finished()
+    )
+
+
+class Plateau(Workflow):
+    """Evaluates after every block of steps, remembers the best parameters and all evaluations, and stops."""
+
+    def __init__(self, vfe, key, args, max_steps, block, num_samples, patience, params):
+        self.vfe = vfe
+        self.key = key
+        self.args = args
+        self.max_steps = max_steps
+        self.block = block
+        self.num_samples = num_samples
+        self.patience = patience
+        none = Evaluations(np.zeros(0, int), *(np.zeros(0) for _ in Evaluations._fields[1:]))
+        super().__init__(
+            settings={"evaluation": {"block": block, "num_samples": num_samples}},
+            memory={"best": params, "evaluations": none},
         )
-        state = result.state
-        infos = infos[:done] + unstacked(result.history._asdict())
-        return result.params
 
-    while not rows or (rows[-1]["steps"] < max_steps and not is_plateau(rows, patience)):
-        steps = min(block * (len(rows) + 1), max_steps)
-        params = train(steps)
-        rows.append(_row(steps, vfe.evaluate(jax.random.fold_in(key, steps), params, num_samples, *args)))
+    def rows(self) -> list[dict[str, float]]:
+        return unstacked(self.memory["evaluations"]._asdict())
+
+    def finished(self) -> bool:
+        return is_plateau(self.rows(), self.patience)
+
+    def after_step(self, step, state, info):
+        rows = self.rows()
+        if step != min(self.block * (len(rows) + 1), self.max_steps):
+            return None
+        params = state.average
+        key = jax.random.fold_in(self.key, step)
+        rows.append(_row(step, self.vfe.evaluate(key, params, self.num_samples, *self.args)))
+        best = self.memory["best"]
         if rows[-1]["free_energy"] <= min(row["free_energy"] for row in rows):
             best = params
-        _keep(checkpoint, best, rows, run)
-
-    train(rows[-1]["steps"])  # nothing to do, unless all of it was found in the directory
-    return PlateauResult(
-        best, state, Info(**stacked(infos)), Evaluations(**stacked(rows)), is_plateau(rows, patience)
-    )
+        self.memory = {"best": best, "evaluations": Evaluations(**stacked(rows))}
+        return STOP if self.finished() else None
 
 
 def is_plateau(rows: list[dict], patience: int) -> bool:
@@ -138,19 +146,3 @@ def _row(steps: int, draws: Draws) -> dict[str, float]:
     F = found["free_energy"]
     S = found["entropy"]
     return Evaluations(steps, F.value, F.error, S.value, S.error)._asdict()
-
-
-def _found(checkpoint, params: Params, run: dict) -> tuple[Params, list[dict]]:
-    found = None if checkpoint is None else newest(Path(checkpoint) / BEST, params, run, Evaluations._fields)
-    return (params, []) if found is None else (found[1].state, unstacked(found[1].history))
-
-
-def _keep(checkpoint, best: Params, rows: list[dict], run: dict) -> None:
-    if checkpoint is None or jax.process_index() > 0:
-        return
-    directory = Path(checkpoint) / BEST
-    directory.mkdir(exist_ok=True)
-    previous = sorted(directory.glob(PATTERN))[-1:]
-    keep_only(
-        directory, (*previous, save(directory, rows[-1]["steps"], Checkpoint(best, stacked(rows)), run))
-    )

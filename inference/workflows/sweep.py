@@ -47,7 +47,8 @@ def sweep(
     tables = {jax.tree.structure(system) for system in systems}
     if len(tables) != 1:
         raise ValueError(
-            f"Expected gases that differ in rs and theta alone, with one cutoff; got {len(tables)} tables of orbitals."
+            "Expected gases that differ in rs and theta alone, with one cutoff; "
+            f"got {len(tables)} tables of orbitals."
         )
     params = None
     for i, system in enumerate(systems):

@@ -15,22 +15,24 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = f"""
 import argparse, os, sys, time
 sys.path.insert(0, "{EXAMPLES}")
-from processes import process_flags, share_the_work
-from shared import directory_flags, output_directory
+from shared import directory_flags, output_directory, process_flags, share_the_work
 parser = argparse.ArgumentParser()
 directory_flags(parser, "out")
 process_flags(parser)
 parser.add_argument("--fails", type=int, default=-1)
 parser.add_argument("--waits", action="store_true")
+parser.add_argument("--late", type=float, default=0.0)
 args = parser.parse_args()
 share_the_work(args, parser, [__file__, *sys.argv[1:]])
 out = output_directory(args, parser)
 import jax
 import jax.numpy as jnp
 from jax.experimental.multihost_utils import process_allgather
+if jax.process_index() == 1:
+    time.sleep(args.late)
 ranks = process_allgather(jnp.array(jax.process_index())).tolist()
 (out / f"{{jax.process_index()}}.txt").write_text(f"{{ranks}} {{len(os.sched_getaffinity(0))}}")
-if args.waits:
+if args.waits and jax.process_index() != args.fails:
     time.sleep(600)
 if jax.process_index() == args.fails:
     sys.stderr.write("a fault\\n")
@@ -68,10 +70,23 @@ def test_both_take_part_on_cores_of_their_own(start, tmp_path):
 
 
 def test_the_fault_of_one_ends_all_and_is_told(start):
-    process = start("--processes", "2", "--fails", "1")
+    """The first process waits for the other one, which is gone, for minutes if nobody ends it."""
+    begun = time.monotonic()
+    process = start("--processes", "2", "--fails", "1", "--waits")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "a fault" in errors
+    assert errors.splitlines()[-1] == "Process 1 of 2 failed with status 3; the other has been ended."
+    assert time.monotonic() - begun < 60
+
+
+@pytest.mark.slow
+def test_one_may_come_later_than_jax_waits_for_it(start):
+    """Half a minute is what jax gives them to connect; they have connected before."""
+    process = start("--processes", "2", "--late", "45")
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert output.splitlines()[-1] == "done 2"
 
 
 def test_a_signal_reaches_all(start, tmp_path):

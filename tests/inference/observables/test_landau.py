@@ -48,7 +48,7 @@ def test_ideal_gas(gas):
     np.testing.assert_allclose(
         fit.epsilon - fit.free_energies, (fit.epsilon - fit.free_energies)[0], atol=1e-9
     )
-    np.testing.assert_allclose(fit.free_energies, gas.orbital_energies[fit.shell_index[:, 1]])
+    np.testing.assert_allclose(fit.free_energies, gas.orbital_energies[fit.shells[:, 1]])
     np.testing.assert_allclose(fit.f, 0, atol=1e-9)
     np.testing.assert_allclose(fit.f_error, 0, atol=1e-8)
     assert fit.r_squared > 1 - 1e-12 and fit.rms_residual < 1e-9 and np.isnan(fit.lack_of_fit)

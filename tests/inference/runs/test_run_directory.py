@@ -19,10 +19,11 @@ import tiny_program
 from tiny_program import GAS, digest, routine
 
 from pnct import ElectronGas
-from pnct.inference import Interrupted
+from pnct.inference import Interrupted, natural_gradient
 from pnct.inference.runs import fingerprint as description
 from pnct.inference.runs.run_directory import LOG, log_line, stacked, unstacked
 from pnct.inference.training import loop as training
+from pnct.inference.training import step as training_step
 from pnct.inference.training.loop import in_precision
 
 KEY = jax.random.key(0)
@@ -58,10 +59,10 @@ def test_a_directory_changes_no_number(vfe, whole):
 def test_ten_and_ten_steps_are_twenty_bitwise(vfe, whole, tmp_path):
     half = go_on(vfe, tmp_path, 10)
     assert len(half.history.free_energy) == 10
-    assert checkpoints(tmp_path)[-1] == "step-000000010.checkpoint"
+    assert checkpoints(tmp_path)[-1] == "step-000000010.npz"
     assert digest(go_on(vfe, tmp_path)) == digest(whole[0])
     assert (tmp_path / LOG).read_text() == whole[1]
-    assert len(checkpoints(tmp_path)) == 2 and checkpoints(tmp_path)[-1] == "step-000000020.checkpoint"
+    assert len(checkpoints(tmp_path)) == 2 and checkpoints(tmp_path)[-1] == "step-000000020.npz"
     assert digest(go_on(vfe, tmp_path)) == digest(whole[0])  # nothing left to do
 
 
@@ -82,9 +83,9 @@ def test_the_log_is_cut_back_and_never_doubled(vfe, whole, tmp_path):
 
 def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(vfe, whole, tmp_path):
     go_on(vfe, tmp_path, 10)
-    last = tmp_path / "step-000000010.checkpoint"
+    last = tmp_path / "step-000000010.npz"
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match="step-000000010.checkpoint is damaged"):
+    with pytest.warns(UserWarning, match="step-000000010.npz is damaged"):
         assert digest(go_on(vfe, tmp_path)) == digest(whole[0])
     assert (tmp_path / LOG).read_text() == whole[1]
 
@@ -102,8 +103,34 @@ def test_a_signal_is_saved_and_says_how_to_go_on(vfe, whole, tmp_path, signum):
     ):
         go_on(vfe, tmp_path, callback=send)
     assert signal.getsignal(signum) == before
-    assert checkpoints(tmp_path)[-1] == "step-000000007.checkpoint"
+    assert checkpoints(tmp_path)[-1] == "step-000000007.npz"
     assert digest(go_on(vfe, tmp_path)) == digest(whole[0])
+
+
+def test_ctrl_c_without_a_directory_gives_back_what_there_is(vfe, whole):
+    def send(step, info):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"by SIGINT after step 7 of 20; .* the attribute `result`") as stop:
+        vfe.run(KEY, STEPS, GAS, progress_bar=False, callback=send)
+    result = stop.value.result
+    assert result.history.free_energy.tolist() == whole[0].history.free_energy[:7].tolist()
+    rest = vfe.run(KEY, STEPS - 7, GAS, progress_bar=False, init_state=result.state)
+    assert digest((rest.params, rest.state)) == digest(whole[0][:2])
+
+
+def test_ctrl_c_while_compiling_ends_in_one_line(tmp_path):
+    command = [sys.executable, PROGRAM, tmp_path, "20"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "compiling" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT and "Traceback" not in errors
+    assert output.startswith(f"Stopped by SIGINT after step 0 of 20; all of it is kept in {tmp_path}.")
+    assert checkpoints(tmp_path) == ["step-000000000.npz"]
 
 
 def test_an_error_in_a_callback_loses_no_step(vfe, whole, tmp_path):
@@ -117,7 +144,7 @@ def test_an_error_in_a_callback_loses_no_step(vfe, whole, tmp_path):
     with pytest.raises(RuntimeError, match="plotter"):
         go_on(vfe, tmp_path, callback=fail)
     assert seen == [(i + 1, F) for i, F in enumerate(whole[0].history.free_energy[:3])]
-    assert checkpoints(tmp_path)[-1] == "step-000000003.checkpoint"
+    assert checkpoints(tmp_path)[-1] == "step-000000003.npz"
     assert digest(go_on(vfe, tmp_path)) == digest(whole[0])
 
 
@@ -138,13 +165,21 @@ def test_another_run_is_refused(vfe, tmp_path, monkeypatch):
         go_on(routine(num_walkers=14), tmp_path)
     with refused(r"hamiltonian.temperature \(0.5 there, 0.25 here\)"):
         go_on(routine(hamiltonian=tiny_program.MadeUpEnergy(0.25)), tmp_path)
-    with refused(r"model and optimiser; got .*opt_state"):
+    with refused(r"optim.damping \(None there, 0.001 here\)"):
+        go_on(routine(optim=natural_gradient(damping=0.001)), tmp_path)
+    with refused(r"optim.function \('.*natural_gradient.<locals>.update' there, 'optax.*' here\)"):
         go_on(routine(optim=optax.adam(1e-3)), tmp_path)
+    backtracks = r"constants.inference.training.step.MAX_BACKTRACKS \(4 there, 5 here\)"
+    with refused(backtracks), monkeypatch.context() as other:
+        other.setattr(training_step, "MAX_BACKTRACKS", 5)
+        go_on(vfe, tmp_path)
+    with refused(r"start.shift\[0\]"):
+        start = vfe.init(KEY, GAS)
+        go_on(vfe, tmp_path, init_state=start._replace(params=jax.tree.map(lambda x: x + 1, start.params)))
     with monkeypatch.context() as other:
         other.setattr(training.Info, "_fields", (*training.Info._fields[:-1], "made"))
-        with refused(
-            "history with the fields of this program; got .*step-000000002.checkpoint, which differs in made, updated"
-        ):
+        fields = r"history with the fields of this program; got .*step-000000002.npz"
+        with refused(f"{fields}, which differs in made, updated"):
             go_on(vfe, tmp_path)
     with refused("Expected num_steps >= 2, the steps that .* holds; got 1"):
         go_on(vfe, tmp_path, 1)
@@ -206,7 +241,7 @@ def killed_run(directory, steps, signals, cache, early=0.0, seed=0):
 
 def report(directory, code):
     lines = (directory / LOG).read_text().count("\n") if (directory / LOG).exists() else 0
-    kept = max((int(path.stem.split("-")[1]) for path in directory.glob("step-*.checkpoint")), default=0)
+    kept = max((int(path.stem.split("-")[1]) for path in directory.glob("step-*.npz")), default=0)
     print(f"exit code {code}: {lines} steps made, {kept} of them kept, {lines - kept} to be made again")
 
 

@@ -64,9 +64,9 @@ def test_two_processes_give_the_numbers_of_one_and_one_of_them_writes(found, tmp
     agree(first, found["1"])
     assert second is None
     assert len((tmp_path / "shared" / LOG).read_text().splitlines()) == 4
-    kept = sorted(p.name for p in (tmp_path / "shared").glob("*.checkpoint"))
+    kept = sorted(p.name for p in (tmp_path / "shared").glob("*.npz"))
     assert (
-        len(kept) == 2 and kept[-1] == "step-000000004.checkpoint"
+        len(kept) == 2 and kept[-1] == "step-000000004.npz"
     )  # the last two written; which came before depends on time
 
 

@@ -25,8 +25,8 @@ class Terminal(io.StringIO):
 
 def run(stream, num_steps, enabled=True):
     with progress(num_steps, enabled, num_electrons=4, stream=stream) as report:
-        for step in range(num_steps):
-            report(step, INFO)
+        for step in range(1, num_steps + 1):
+            report(step, None, INFO)
     return stream.getvalue()
 
 
@@ -50,9 +50,9 @@ def test_line_is_per_electron_with_the_error_of_the_window():
 def test_numbers_are_means_over_the_last_steps():
     stream = io.StringIO()
     with progress(60, True, 1, stream=stream) as report:
-        for step in range(60):
-            report(step, INFO._replace(energy=float(step)))
-    assert "E/N 49.50000" in stream.getvalue().splitlines()[-1]  # the mean of 40 ... 59
+        for step in range(1, 61):
+            report(step, None, INFO._replace(energy=float(step)))
+    assert "E/N 50.50000" in stream.getvalue().splitlines()[-1]  # the mean of 41 ... 60
 
 
 @pytest.mark.parametrize(("num_steps", "most"), [(1, 1), (3, 3), (20, 20), (1000, 21), (1009, 21)])
@@ -75,7 +75,7 @@ def test_terminal_rewrites_one_line():
 
 def test_standard_error_by_default(capsys):
     with progress(1, True, 4) as report:
-        report(0, INFO)
+        report(1, None, INFO)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "step 1/1" in captured.err
@@ -94,14 +94,14 @@ def test_numbers_are_read_only_when_a_line_is_due():
             return 1.0
 
     with progress(10_000, True, 1, stream=io.StringIO()) as report:
-        for step in range(499):
-            report(step, Counting())
+        for step in range(1, 500):
+            report(step, None, Counting())
     assert Counting.reads <= 4  # the first line only
 
 
 def test_closes_after_an_interrupt():
     stream = Terminal()
     with pytest.raises(KeyboardInterrupt), progress(10, True, 4, stream=stream) as report:
-        report(0, INFO)
+        report(1, None, INFO)
         raise KeyboardInterrupt
     assert stream.getvalue().endswith("\n")

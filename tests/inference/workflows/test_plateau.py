@@ -84,6 +84,39 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(vfe, whole, tmp_pa
     )  # nothing left to do
 
 
+@pytest.mark.parametrize("fails", [1, 2])
+def test_what_is_lost_with_an_evaluation_is_made_again(vfe, whole, tmp_path, monkeypatch, fails):
+    calls = []
+    evaluate = type(vfe).evaluate
+
+    def stopped(self, *args):
+        calls.append(args)
+        if len(calls) == fails:
+            raise KeyboardInterrupt
+        return evaluate(self, *args)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(vfe), "evaluate", stopped)
+        run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path)
+    again = run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path)
+    assert digest(again[:-1]) == digest(whole[:-1]) and again.reached == whole.reached
+
+
+def test_one_directory_holds_evaluations_and_best_parameters(vfe, whole, tmp_path):
+    run_to_plateau(vfe, KEY, 30, GAS, **SETTINGS, checkpoint=tmp_path)
+    with np.load(max(tmp_path.glob("*.npz"))) as file:
+        np.testing.assert_array_equal(file["memory/best/shift/w"], whole.params["shift"].w)
+        np.testing.assert_array_equal(file["memory/evaluations/entropy"], whole.evaluations.entropy)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_more_steps_go_on_from_fewer(vfe, tmp_path):
+    fewer = run_to_plateau(vfe, KEY, 6, GAS, **SETTINGS, checkpoint=tmp_path)
+    more = run_to_plateau(vfe, KEY, 12, GAS, **SETTINGS, checkpoint=tmp_path)
+    np.testing.assert_array_equal(more.evaluations.steps[:3], [4, 6, 12])
+    np.testing.assert_array_equal(more.evaluations.free_energy[:2], fewer.evaluations.free_energy)
+
+
 def test_another_block_is_another_run(vfe, tmp_path):
     run_to_plateau(vfe, KEY, 4, GAS, **SETTINGS, checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"evaluation\.block"):
