@@ -67,12 +67,13 @@ class Draws(NamedTuple):
 
     def finite(self) -> "Draws":
         """The finite samples alone."""
-        kept = self.is_finite
+        return self.take(self.is_finite)
+
+    def take(self, chosen) -> "Draws":
+        """Some of the samples, by their numbers, a slice or a mask."""
+        columns = ("log_prob", "kinetic", "potential", "is_exact")
         return self._replace(
-            samples={name: np.asarray(x)[kept] for name, x in self.samples.items()},
-            diagnostics={name: np.asarray(x)[kept] for name, x in self.diagnostics.items()},
-            **{
-                name: np.asarray(getattr(self, name))[kept]
-                for name in ("log_prob", "kinetic", "potential", "is_exact")
-            },
+            samples={name: np.asarray(x)[chosen] for name, x in self.samples.items()},
+            diagnostics={name: np.asarray(x)[chosen] for name, x in self.diagnostics.items()},
+            **{name: np.asarray(getattr(self, name))[chosen] for name in columns},
         )

@@ -11,10 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from identity_flow import Identity
+from made_up_draws import draws_of_states
 
+import pnct
+import pnct.distributions as dist
 from pnct import ElectronGas
 from pnct.distributions import Occupation, transformer
-from pnct.inference import Draws
 from pnct.inference.closed_form.boltzmann_weights import (
     fit_shell_energies,
     occupation_optimum,
@@ -51,8 +54,7 @@ def draws(shifts, num_samples, noise, seed=0):
     rng = np.random.default_rng(seed)
     i = rng.choice(len(STATES), num_samples, p=np.exp(log_p) / np.sum(np.exp(log_p)))
     energy = ENERGIES[i] + noise * T * rng.normal(size=num_samples) + 0.3j
-    nothing = np.zeros(num_samples)
-    return Draws({"K": STATES[i]}, log_p[i], energy, nothing, nothing, nothing + 1, T, 3, "R")
+    return draws_of_states(STATES[i], log_p[i], energy, T)
 
 
 def test_the_formulae_are_the_first_terms_of_an_expansion_about_p():
@@ -107,16 +109,24 @@ def test_the_step_takes_wrong_levels_back():
 def test_a_level_that_no_sample_occupies_moves_with_the_others():
     some = draws(WRONG, 4000, 1.0)
     low = np.all(GAS.shell_index[some.samples["K"]] < LEVELS - 1, axis=1)
-    columns = {name: getattr(some, name)[low] for name in ("log_prob", "kinetic", "potential")}
-    steps = shell_energy_shifts(GAS, some._replace(samples={"K": some.samples["K"][low]}, **columns))
+    steps = shell_energy_shifts(GAS, some.take(low))
     assert abs(steps[-1]) < np.max(np.abs(steps[:-1]))
+
+
+def model(gas):
+    network = pnct.module("occupation", lambda key: occupation(WRONG))
+    K = pnct.sample("states", dist.Occupation(gas, network))
+    return pnct.sample("electrons", dist.Born(gas.orbitals, K, Identity()))
 
 
 def test_settled_parameters_have_a_lower_free_energy_and_the_same_flow():
     def evaluate(key, params, num_samples, system):
         return draws(np.asarray(params["occupation"].energy_shifts), num_samples, 5.0)
 
-    vfe, params = SimpleNamespace(evaluate=evaluate), {"occupation": occupation(WRONG), "flow": jnp.ones(3)}
+    vfe, params = (
+        SimpleNamespace(evaluate=evaluate, model=model),
+        {"occupation": occupation(WRONG), "flow": jnp.ones(3)},
+    )
     better = fit_shell_energies(vfe, jax.random.key(0), params, 40_000, GAS)
     F = [exact(np.asarray(p["occupation"].energy_shifts))[2] for p in (params, better)]
     assert F[1] < F[0] and better["flow"] is params["flow"]
@@ -128,9 +138,14 @@ def test_settled_parameters_have_a_lower_free_energy_and_the_same_flow():
 
 def test_it_says_what_it_needs():
     few = draws(WRONG, 30, 0.0)
-    with pytest.raises(ValueError, match="Expected 40 sound samples or more; got 30"):
+    with pytest.raises(ValueError, match="Expected 40 finite samples or more; got 30"):
         occupation_optimum(GAS, few)
     with pytest.raises(ValueError, match="Expected draws at a temperature > 0"):
         shell_energy_shifts(GAS, draws(WRONG, 60, 0.0)._replace(temperature=0.0))
-    with pytest.raises(ValueError, match="Expected a module 'levels' with energy_shifts"):
-        fit_shell_energies(None, jax.random.key(0), {"flow": jnp.ones(3)}, 100, GAS, name="levels")
+    ideal = SimpleNamespace(
+        model=lambda gas: pnct.sample("R", dist.Born(gas.orbitals, gas.ground_state, Identity()))
+    )
+    with pytest.raises(
+        ValueError, match=r"Expected a network of p\(K\) with shell energies among the parameters; got flow"
+    ):
+        fit_shell_energies(ideal, jax.random.key(0), {"flow": jnp.ones(3)}, 100, GAS)

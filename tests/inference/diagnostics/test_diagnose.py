@@ -37,11 +37,12 @@ def gaussian_draws(samples=4000, seed=0, dtype=float):
         log_prob=normal(-8, 1),
         kinetic=kinetic,
         potential=normal(-2, 0.2),
-        log_det_jacobian=normal(0.5, 0.1),
-        det_sign=np.ones(samples, dtype),
+        diagnostics={"log_det_jacobian": normal(0.5, 0.1), "det_sign": np.ones(samples, dtype)},
         temperature=TEMPERATURE,
-        num_electrons=N,
         measured_site="R",
+        state_site="K",
+        dims=("electron", "axis"),
+        is_exact=np.ones(samples, bool),
     )
 
 
@@ -71,8 +72,7 @@ def test_groups_dims_and_contents():
         "potential": draws.potential,
         "log_prob": draws.log_prob,
         "free_energy": TEMPERATURE * draws.log_prob + energy.real,
-        "log_det_jacobian": draws.log_det_jacobian,
-        "det_sign": draws.det_sign,
+        **draws.diagnostics,
     }.items():
         np.testing.assert_allclose(stats[name].values.ravel(), x)
         assert stats[name].dims == ("chain", "draw")
@@ -80,7 +80,7 @@ def test_groups_dims_and_contents():
     assert idata["training"]["num_failed"].dims == ("step",)
     assert idata.attrs["temperature"] == TEMPERATURE
     assert idata.attrs["num_electrons"] == N
-    assert idata.attrs["born_site"] == "R"
+    assert idata.attrs["measured_site"] == "R" and idata.attrs["state_site"] == "K"
     assert "jax_version" in idata.attrs
 
 
@@ -128,7 +128,7 @@ def test_file_and_back(tmp_path, dtype):
             np.testing.assert_array_equal(back[group][name].values, idata[group][name].values)
             assert back[group][name].dims == idata[group][name].dims
     assert back["posterior"]["R"].dtype == dtype
-    assert back.attrs["born_site"] == "R"
+    assert back.attrs["measured_site"] == "R"
     assert diagnose(back) == diagnose(idata)
 
 
@@ -237,9 +237,10 @@ def test_correlated_chains_have_larger_errors():
 def spoil(**changes):
     draws = gaussian_draws()
     for name, (where, value) in changes.items():
-        x = np.array(getattr(draws, name))
+        of_flow = name in draws.diagnostics
+        x = np.array(draws.diagnostics[name] if of_flow else getattr(draws, name))
         x[where] = value
-        draws = draws._replace(**{name: x})
+        draws = draws._replace(**{"diagnostics": draws.diagnostics | {name: x}} if of_flow else {name: x})
     return diagnose(to_arviz(draws))
 
 
@@ -272,7 +273,7 @@ def test_folds():
 def test_samples_from_metropolis_are_counted_and_tolerated_up_to_a_share_of_the_error():
     """sqrt(4000)/10 = 6.3."""
     draws = gaussian_draws()
-    few, many = (diagnose(to_arviz(draws._replace(exact=np.arange(4000) >= count))) for count in (6, 7))
+    few, many = (diagnose(to_arviz(draws._replace(is_exact=np.arange(4000) >= count))) for count in (6, 7))
     assert few.converged and few.num_metropolis == 6 and "from Metropolis: 6" in str(few)
     assert not many.converged and "7 of 4000 samples had no inverse" in many.verdict
     assert many.energy == diagnose(to_arviz(draws)).energy
@@ -408,7 +409,7 @@ def test_one_long_chain():
 
 def test_expected_got():
     draws = gaussian_draws(8)
-    with pytest.raises(ValueError, match="Expected born_site among the sites"):
+    with pytest.raises(ValueError, match="Expected measured_site among the sites"):
         to_arviz(draws._replace(measured_site="electrons"))
     with pytest.raises(ValueError, match="Expected draws with one number of samples"):
         to_arviz(draws._replace(potential=np.zeros(7)))

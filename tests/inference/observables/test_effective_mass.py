@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 from covered import assert_covered, parts
+from made_up_draws import draws_of_states
 
 from pnct import ElectronGas, ideal_gas
-from pnct.distributions import Occupation
+from pnct.distributions import Occupation, shell_energies
 from pnct.estimate import Estimate
 from pnct.inference.observables.effective_mass import (
     effective_mass,
@@ -15,7 +16,6 @@ from pnct.inference.observables.effective_mass import (
     mass_from_levels,
 )
 from pnct.inference.observables.landau import landau_functional, landau_parameters
-from pnct.inference.sampling.draws import Draws
 
 GAS = ElectronGas((5, 0), 2, 2.0, 0.3, 0.25)
 
@@ -23,14 +23,13 @@ GAS = ElectronGas((5, 0), 2, 2.0, 0.3, 0.25)
 def draws_of(gas, samples=20_000, seed=0):
     program = Occupation(gas)
     K = jax.jit(lambda key: program.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
-    zeros = np.zeros(samples)
     log_p = np.asarray(jax.jit(program.log_prob)(K))
-    return Draws({"K": np.asarray(K)}, log_p, zeros, zeros, zeros, zeros, float(gas.temperature), gas.N, "R")
+    return draws_of_states(K, log_p, np.zeros(samples), gas.temperature)
 
 
 def test_ideal_gas_has_mass_one():
-    levels = np.zeros(GAS.shell_index.max() + 1)
-    mass = effective_mass(GAS, draws_of(GAS), levels)
+    params = {"any name": shell_energies(GAS)(jax.random.key(0)), "flow": np.ones(2)}
+    mass = effective_mass(GAS, draws_of(GAS), params)
     assert abs(mass.entropy.value - 1) < 3 * mass.entropy.error < 0.05
     assert mass.levels.value == pytest.approx(1, abs=1e-12) and mass.levels.error < 1e-9
     assert mass.quasi_particles.value == pytest.approx(1, abs=1e-9) and mass.quasi_particles.error < 1e-8
@@ -50,7 +49,9 @@ def test_heavy_quasi_particles():
     hotter = ElectronGas(GAS.num_electrons, GAS.dim, GAS.rs, 2 * GAS.theta, GAS.twist, GAS.cutoff)
     draws = draws_of(hotter)._replace(temperature=float(GAS.temperature))
     _, first = np.unique(GAS.shell_index, return_index=True)
-    mass = effective_mass(GAS, draws, -0.5 * np.asarray(GAS.orbital_energies)[first] / GAS.temperature)
+    shifts = -0.5 * np.asarray(GAS.orbital_energies)[first] / GAS.temperature
+    network = shell_energies(GAS)(jax.random.key(0)).with_shell_shifts(shifts)
+    mass = effective_mass(GAS, draws, {"any name": network})
     assert mass.levels.value == pytest.approx(2, rel=1e-9)
     assert mass.quasi_particles.value == pytest.approx(2, rel=1e-9)
     expected = ideal_gas(hotter).entropy / ideal_gas(GAS).entropy

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from covered import assert_covered, parts
+from made_up_draws import draws_of_states
 from two_electrons import exact_two_electrons
 
 from pnct import ElectronGas, ideal_gas
@@ -22,7 +23,6 @@ from pnct.inference.observables.thermodynamics import (
     volume,
     with_electrons,
 )
-from pnct.inference.sampling.draws import Draws
 from pnct.inference.workflows.sweep import sweep
 from pnct.models import electron_gas
 from pnct.systems.first_order import first_order_bound, pair_occupations
@@ -52,11 +52,8 @@ def draws_of(gas, samples, seed=0):
     program = Occupation(gas)
     K = jax.jit(lambda key: program.sample(seed=key, sample_shape=(samples,)))(jax.random.key(seed))
     energy = np.sum(np.asarray(gas.orbital_energies)[np.asarray(K)], axis=1)
-    zeros = np.zeros(samples)
     log_p = np.asarray(jax.jit(program.log_prob)(K))
-    return Draws(
-        {"K": np.asarray(K)}, log_p, energy + 0j, zeros, zeros, zeros + 1, float(gas.temperature), gas.N, "R"
-    )
+    return draws_of_states(K, log_p, energy, gas.temperature)
 
 
 @pytest.mark.parametrize(("num_electrons", "dim"), [((3, 0), 2), ((2, 1), 3)])
@@ -141,7 +138,7 @@ def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
     }
     z = {name: [] for name in exact}
     for part in parts(1000):
-        some = some_of(draws, part)
+        some = draws.take(part)
         mean, covariance = state_point(some)
         form = np.array(
             [1, 1, -gas.temperature]
@@ -160,12 +157,6 @@ def test_draws_of_one_state_cover_the_truth_at_the_stated_rate():
     assert_covered(z)
 
 
-def some_of(draws, part):
-    return draws._replace(
-        log_prob=draws.log_prob[part], kinetic=draws.kinetic[part], potential=draws.potential[part]
-    )
-
-
 def test_grids_of_draws_cover_the_truth_at_the_stated_rate():
     """200 repeats of 250 draws of the ideal gas, at all six points of a grid, beside the same differences of
     exact numbers.
@@ -176,7 +167,7 @@ def test_grids_of_draws_cover_the_truth_at_the_stated_rate():
     ]
     exact, z = thermodynamics(gases, [[exact_point(g) for g in row] for row in gases]), {}
     for part in parts(250):
-        found = thermodynamics(gases, [[state_point(some_of(d, part)) for d in row] for row in draws])
+        found = thermodynamics(gases, [[state_point(d.take(part)) for d in row] for row in draws])
         for name, field in found._asdict().items():
             if isinstance(field, GridEstimate) and name != "free_energy":  # without error in the ideal gas
                 z.setdefault(name, []).append((field.value - getattr(exact, name).value) / field.error)
