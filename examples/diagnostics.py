@@ -11,8 +11,7 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib

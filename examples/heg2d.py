@@ -14,8 +14,7 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -123,7 +122,8 @@ def main(argv=None) -> None:
 def line(gas, report, mass) -> str:
     bound = first_order_bound(gas).free_energy / gas.N
     text = (
-        f"N = {gas.N}  rs = {gas.rs:g}  F/N {report.free_energy} hartree (first order {bound:.5f})  S/N {report.entropy} k_B\n"
+        f"N = {gas.N}  rs = {gas.rs:g}  F/N {report.free_energy} hartree (first order {bound:.5f})  "
+        f"S/N {report.entropy} k_B\n"
         f"    m*/m: {mass}"
     )
     return text if report.converged else f"{text}\n    {report.verdict}"

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-3 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-3 are the result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -23,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from shared import (
+    REFERENCE,
     check_whole_numbers,
     directory_flags,
     ended_in_one_line,
@@ -63,9 +63,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
     )
-    reference = Path(__file__).parents[2] / "shared" / "reference" / "quantum_dot.csv"
     parser.add_argument(
-        "--reference", type=Path, default=reference, help="table of exact values, used where it exists"
+        "--reference",
+        type=Path,
+        default=REFERENCE / "quantum_dot.csv",
+        help="table of exact values, used where it exists",
     )
     directory_flags(parser, "out/quantum_dot")
     return parser
@@ -107,9 +109,8 @@ def main(argv=None) -> None:
             print(line(trap, report, exact), flush=True)
 
     ideal = ideal_gas(traps[0])
-    print(
-        f"without interaction: F {ideal.free_energy / traps[0].N:.5f}  E {ideal.energy / traps[0].N:.5f} hbar omega"
-    )
+    F, E = (x / traps[0].N for x in (ideal.free_energy, ideal.energy))
+    print(f"without interaction: F {F:.5f}  E {E:.5f} hbar omega")
     write_json(out / "result.json", args, {"runs": runs, "energy_unit": "hbar omega", "per": "electron"})
     plot_densities(out / "density.png", traps, samples)
     animate_density(out / "density.gif", traps, samples)
