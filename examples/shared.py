@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import math
 import os
 import signal
 import sys
@@ -142,4 +143,16 @@ def write_json(path: Path, args: argparse.Namespace, result: dict) -> None:
     """The result with the flags and the versions that it came from."""
     config = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     versions = {"python": sys.version.split()[0]} | {name: version(name) for name in LIBRARIES}
-    path.write_text(json.dumps(result | {"config": config, "versions": versions}, indent=2) + "\n")
+    text = json.dumps(
+        without_nan(result | {"config": config, "versions": versions}), indent=2, allow_nan=False
+    )
+    path.write_text(text + "\n")
+
+
+def without_nan(x):
+    """The same with None, null in JSON, in the place of numbers that are not finite."""
+    if isinstance(x, dict):
+        return {name: without_nan(value) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [without_nan(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
