@@ -130,7 +130,7 @@ def line(gas, report, mass) -> str:
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run, and the published values, which are grey."""
+    """The three routes of this run, and the published values, grey and black."""
     fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
     numbers = sorted({row["num_electrons"] for row in rows})
     curves = [*own_points(rows, numbers), *reference_points(args.reference, numbers, args)]
@@ -146,7 +146,8 @@ def plot_effective_mass(path: Path, args, rows) -> None:
         fontsize="medium",
     )
     caption = "Points of one $r_s$ stand side by side,\na few per cent apart, to be seen."
-    fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
+    legend = fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
+    legend.set_alignment("left")
     fig.savefig(path, dpi=150)
     plt.close(fig)
 

@@ -49,7 +49,10 @@ def one_draw(model, params, key, gas):
 
 
 def plot_pipeline(path: Path, gas, draws, draw) -> None:
-    """The steps of one draw, as `one_draw` returns it: K ~ p(K), zeta ~ |Phi_K|^2, R = T^-1(zeta)."""
+    """The steps of one draw, as `one_draw` returns it: K ~ p(K), zeta ~ |Phi_K|^2, R = T^-1(zeta).
+
+    Electrons are shown without the shift that all of them share, on which |Psi_K|^2 does not depend.
+    """
     K, zeta, R = draw
     fig = plt.figure(figsize=(9.6, 3.2), layout="constrained")
     grid = fig.add_gridspec(2, 3, height_ratios=(3, 2), width_ratios=(1.1, 1, 1), wspace=0.1)
@@ -62,12 +65,14 @@ def plot_pipeline(path: Path, gas, draws, draw) -> None:
     mean.tick_params(labelbottom=False)
     marks.set(xlabel=r"orbital energy $k^2/k_F^2$", xlim=(-0.1 * level, 1.1 * level))
 
-    start = np.mod(zeta, gas.L)
-    end = start + (R - zeta) - gas.L * np.round((R - zeta) / gas.L)
+    start, step = np.mod(zeta, gas.L), R - zeta
+    step = step - gas.L * np.round(step / gas.L)
+    end = start + step - np.mean(step, axis=0)
     names = r"$\zeta \sim |\Phi_K|^2$", r"$R = T^{-1}(\zeta) \sim |\Psi_K|^2$"
     for axis, name in zip(cells, names, strict=True):
         axis.set(title=name, xlim=(0, gas.L), ylim=(0, gas.L), aspect="equal", xlabel=r"$x/(r_s a_0)$")
     cells[0].set_ylabel(r"$y/(r_s a_0)$")
+    cells[1].set_xlabel(r"$x/(r_s a_0)$, but for a common shift")
     for shift in np.stack(np.meshgrid(*2 * [(-gas.L, 0, gas.L)]), -1).reshape(-1, 2):
         before, after = start[:, :2] + shift, end[:, :2] + shift
         cells[1].add_collection(LineCollection(np.stack([before, after], axis=1), color="0.4", lw=0.9))

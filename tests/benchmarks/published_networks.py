@@ -92,7 +92,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
             K, log_p = trained.occupation.sample(K_key)
             born = Born(orbitals, K, flow)
             R = born.sample(seed=R_key)
-            local = energy(born, R)
+            local = energy.local_energy(born, R)
             return (
                 K,
                 log_p,
@@ -110,7 +110,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
 
         def at(new):
             moved = R.at[i[pair]].add((new - offset) / 2).at[j[pair]].add((offset - new) / 2)
-            local = energy(born, moved)
+            local = energy.local_energy(born, moved)
             return local.kinetic.real + local.potential, born.log_prob(moved)
 
         return average_over_disc(at, radius * space.L)
