@@ -11,8 +11,7 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -98,13 +97,9 @@ def main(argv=None) -> None:
 
 
 def metropolis_draws(key, gas, model, params, start: Draws, num_samples: int, thin: int) -> Draws:
-    """Four chains of |Psi_K|^2 that begin at exact samples (so that no burn-in is needed, only the step's),
-    as Draws.
-    """
+    """Four chains of |Psi_K|^2 that begin at exact samples: no burn-in is needed but for the step."""
     born = trace(seed(substitute(model, params), key)).get_trace(gas)[start.measured_site]["fn"].distribution
-    R, acceptance = metropolis(
-        key, born.log_prob, start.samples[start.measured_site][:4], num_samples, thin, burn_in=200
-    )
+    R, acceptance = metropolis(key, born.log_prob, start.measured[:4], num_samples, thin, burn_in=200)
     print(f"Metropolis accepts {float(acceptance):.0%} of its moves")
     R = R.reshape(-1, *R.shape[2:])
     energy = jax.jit(
@@ -115,8 +110,7 @@ def metropolis_draws(key, gas, model, params, start: Draws, num_samples: int, th
         log_prob=jnp.zeros(len(R)),
         kinetic=energy.kinetic,
         potential=energy.potential,
-        log_det_jacobian=energy.log_det_jacobian,
-        det_sign=energy.det_sign,
+        diagnostics=energy.diagnostics,
     )
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
 import matplotlib
@@ -123,55 +122,62 @@ def main(argv=None) -> None:
 def line(gas, report, mass) -> str:
     bound = first_order_bound(gas).free_energy / gas.N
     text = (
-        f"N = {gas.N}  rs = {gas.rs:g}  F/N {report.free_energy} hartree (first order {bound:.5f})  S/N {report.entropy} k_B\n"
+        f"N = {gas.N}  rs = {gas.rs:g}  F/N {report.free_energy} hartree (first order {bound:.5f})  "
+        f"S/N {report.entropy} k_B\n"
         f"    m*/m: {mass}"
     )
     return text if report.converged else f"{text}\n    {report.verdict}"
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run and the published values, a little apart along r_s so that all error bars
-    are seen.
-    """
+    """The three routes of this run, and the published values, grey and black."""
     fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
     numbers = sorted({row["num_electrons"] for row in rows})
-    for color, N in enumerate(numbers):
-        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), ("o", "^", "s"), strict=True)):
-            points = [
-                (r["rs"] * 1.02 ** (3 * i - 3 + color), *r["effective_mass"][route].values())
-                for r in rows
-                if r["num_electrons"] == N and route in r["effective_mass"]
-            ]
-            if points:
-                style = {
-                    "fmt": marker,
-                    "ls": "-" if route == "entropy" else ":",
-                    "color": f"C{color}",
-                    "lw": 1,
-                    "capsize": 2,
-                }
-                fill = None if route == "entropy" else "none"
-                axis.errorbar(*np.array(points).T, **style, mfc=fill, ms=5, label=f"N = {N}, {label}")
-    for name, rs, mass, error, style in reference_points(args.reference, numbers, args):
-        axis.errorbar(rs, mass, error, lw=0.8, capsize=2, ms=5, label=name, **style)
+    curves = [*own_points(rows, numbers), *reference_points(args.reference, numbers, args)]
+    for name, shift, (rs, mass, error), style in curves:
+        axis.errorbar(rs * 1.02**shift, mass, error, capsize=2, label=name, **{"lw": 0.8, "ms": 5} | style)
     axis.axhline(1, color="k", lw=0.6)
     axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$")
-    axis.set_xticks(sorted({0.25, 0.5, 1, 3, 5, 10} | {row["rs"] for row in rows}))
+    axis.set_xticks(apart(np.concatenate([points[0] for _, _, points, _ in curves])))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     axis.set_title(
         rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$",
         fontsize="medium",
     )
-    fig.legend(loc="outside right upper", fontsize="small")
+    caption = "Points of one $r_s$ stand side by side,\na few per cent apart, to be seen."
+    legend = fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
+    legend.set_alignment("left")
     fig.savefig(path, dpi=150)
     plt.close(fig)
 
 
+def apart(values, factor: float = 1.15) -> list[float]:
+    """Those of the values, ascending, that are this far from the one before: ticks that can be read."""
+    kept = []
+    for x in np.unique(values):
+        if not kept or x > factor * kept[-1]:
+            kept.append(float(x))
+    return kept
+
+
+def own_points(rows, numbers):
+    """(name, shift, (rs, m*/m, error), style) of the routes of this run."""
+    for color, N in enumerate(numbers):
+        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), ("o", "^", "s"), strict=True)):
+            points = [
+                (r["rs"], *r["effective_mass"][route].values())
+                for r in rows
+                if r["num_electrons"] == N and route in r["effective_mass"]
+            ]
+            if points:
+                style = {"fmt": marker, "color": f"C{color}", "lw": 1}
+                style |= {"ls": "-"} if route == "entropy" else {"ls": ":", "mfc": "none"}
+                yield f"N = {N}, {label}", 3 * i - 3 + color, np.array(points).T, style
+
+
 def reference_points(folder: Path, numbers, args):
-    """(name, rs, m*/m, error, style): published values of the polarised gas, and exact diagonalisation where
-    there is any.
-    """
+    """The same of published values of the polarised gas, and of exact diagonalisation where there is any."""
     if not folder.is_dir():
         print(f"No published values at {folder}: the plot shows this run alone.")
         return
@@ -192,32 +198,23 @@ def reference_points(folder: Path, numbers, args):
             .replace("URL given is also ", "")
             .replace("plotted as", "curve of its")
         )
-        points[0] *= 1.03 ** (i - 1.5)
-        yield name, *points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
+        yield name, 1.5 * i - 2, points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
 
     published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
-    for i, (N, marker) in enumerate(
-        zip(dict.fromkeys(row["num_electrons_polarised"] for row in published), "xd+", strict=False)
-    ):
-        points = number(
-            [row for row in published if row["num_electrons_polarised"] == N], "rs", "value", "error"
-        )
-        points[0] *= 1.03 ** (i - 0.5)
-        yield f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)", *points, {"fmt": marker, "color": "k"}
+    sizes = dict.fromkeys(row["num_electrons_polarised"] for row in published)
+    for i, (N, marker) in enumerate(zip(sizes, "xd+", strict=False)):
+        same = [row for row in published if row["num_electrons_polarised"] == N]
+        name = f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)"
+        yield name, 1.5 * i - 1, number(same, "rs", "value", "error"), {"fmt": marker, "color": "k"}
 
     for color, N in enumerate(numbers):
         same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
         exact = [row for row in exact_rows(folder, **same) if row["S_total"]]
         if exact:
-            rs, S, error = number(exact, "rs", "S_total", "S_total_err")
             s0 = ideal_gas(ElectronGas((N, 0), 2, 1.0, args.theta, args.twist)).entropy
-            yield (
-                f"N = {N}, $s/s_0$, exact diagonalisation",
-                rs,
-                S / s0,
-                error / s0,
-                {"fmt": "*--", "color": f"C{color}", "mec": "k", "mew": 0.5},
-            )
+            points = number(exact, "rs", "S_total", "S_total_err") / np.array([[1.0], [s0], [s0]])
+            style = {"fmt": "*--", "color": f"C{color}", "mec": "k", "mew": 0.5}
+            yield f"N = {N}, $s/s_0$, exact diagonalisation", 0, points, style
 
 
 if __name__ == "__main__":

@@ -7,20 +7,17 @@ at frozen parameters, and sets the result beside the ideal gas and the first-ord
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from heg3d_pictures import one_draw, plot_occupations, plot_pair_correlation, plot_pipeline, plot_training
 from shared import (
+    QUANTITIES,
+    STATES_PER_SAMPLE,
     UNITS,
     check_whole_numbers,
     directory_flags,
@@ -35,40 +32,39 @@ from shared import (
 
 from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_to_plateau, to_arviz
-from pnct.inference.observables.correlations import occupations, pair_correlation
 from pnct.inference.observables.effective_mass import effective_mass
-from pnct.inference.observables.ideal_correlations import canonical_pair_correlation
 from pnct.models import electron_gas
-from pnct.systems.first_order import first_order_bound
+from pnct.systems.first_order import FirstOrder, first_order_bound
+
+SYMBOLS = dict(zip(QUANTITIES, "FEKVS", strict=True))
+ROUTES = {"entropy": "s/s_0", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
-def arguments(argv=None) -> argparse.ArgumentParser:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--num-up", type=int, default=7, help="electrons with spin up")
-    parser.add_argument("--num-down", type=int, default=0, help="electrons with spin down")
-    parser.add_argument("--rs", type=float, default=10.0, help="density parameter r_s")
-    parser.add_argument("--theta", type=float, default=0.25, help="temperature T/T_F")
-    parser.add_argument(
-        "--twist", type=float, nargs="+", default=[0.0], help="in 2 pi/L; one number or one per axis"
-    )
-    parser.add_argument("--steps", type=int, default=150, help="training steps")
-    parser.add_argument(
-        "--until-plateau", action="store_true", help="stop before --steps where F and S stand still"
-    )
-    parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
-    parser.add_argument(
-        "--samples", type=int, default=8192, help="independent samples of the final evaluation"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
-    )
-    parser.add_argument(
-        "--units", choices=UNITS, default="Ha", help="energy unit of what is printed and plotted"
-    )
-    directory_flags(parser, "out/heg3d")
+    gas = parser.add_argument_group("system")
+    gas.add_argument("--num-up", type=int, default=7, metavar="N", help="electrons with spin up")
+    gas.add_argument("--num-down", type=int, default=0, metavar="N", help="electrons with spin down")
+    gas.add_argument("--rs", type=float, default=10.0, help="density parameter r_s")
+    gas.add_argument("--theta", type=float, default=0.25, help="temperature T/T_F")
+    twist = "phase of the boundary conditions in units of 2 pi/L: one number, or one per axis"
+    gas.add_argument("--twist", type=float, nargs="+", default=[0.0], metavar="PHASE", help=twist)
+
+    run = parser.add_argument_group("run")
+    run.add_argument("--steps", type=int, default=150, metavar="N", help="training steps")
+    plateau = "end the training before --steps where F and S no longer change"
+    run.add_argument("--until-plateau", action="store_true", help=plateau)
+    run.add_argument("--walkers", type=int, default=256, metavar="N", help="independent samples per step")
+    samples = f"independent samples of the final evaluation; {STATES_PER_SAMPLE} times as many states for S"
+    run.add_argument("--samples", type=int, default=8192, metavar="N", help=samples)
+    same = "random seed; the same seed gives the same numbers"
+    run.add_argument("--seed", type=int, default=0, metavar="N", help=same)
     process_flags(parser)
+    results = directory_flags(parser, "out/heg3d")
+    unit = "unit of the energies that are printed and plotted; those in result.json are in hartree"
+    results.add_argument("--units", choices=UNITS, default="Ha", help=unit)
     return parser
 
 
@@ -112,105 +108,60 @@ def main(argv=None) -> None:
     print(table(gas, report, mass, args.units))
     print(report.verdict)
     idata.to_netcdf(str(out / "draws.nc"), engine="h5netcdf")
-    write_json(out / "result.json", args, estimates(report))
+    write_json(out / "result.json", args, everything(gas, report, mass, args))
+    draw = one_draw(vfe.model, result.params, jax.random.key(args.seed + 3), gas)
+    plot_pipeline(out / "pipeline.png", gas, draws, draw)
     plot_training(out / "free_energy.png", gas, result.history, report, args.units)
     plot_pair_correlation(out / "pair_correlation.png", gas, draws)
     plot_occupations(out / "occupations.png", gas, draws)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
+def without_correlation(gas) -> FirstOrder:
+    """The ideal gas: totals in hartree and k_B."""
+    ideal = ideal_gas(gas)
+    return FirstOrder(ideal.free_energy, ideal.energy, ideal.energy, 0.0, ideal.entropy)
+
+
+def everything(gas, report, mass, args) -> dict:
+    """What is written into result.json: per electron, hartree and k_B."""
+    beside = {"first_order": first_order_bound(gas), "ideal_gas": without_correlation(gas)}
+    result = estimates(report) | {
+        name: {quantity: float(getattr(x, quantity)) / gas.N for quantity in QUANTITIES}
+        for name, x in beside.items()
+    }
+    result["effective_mass"] = {
+        name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)
+    }
+    return result | {
+        "unit": gas.unit,
+        "temperature": float(gas.temperature),
+        "num_orbitals": len(gas.orbitals),
+        "num_samples": args.samples,
+        "num_states": STATES_PER_SAMPLE * args.samples,
+    }
+
+
 def table(gas, report, mass, units: str) -> str:
     """This run beside the ideal gas and the first-order bound, per electron; and m*/m three ways."""
-    ideal = ideal_gas(gas)
-    bound = first_order_bound(gas)
-    columns = {"free_energy": "F", "energy": "E", "kinetic": "K", "potential": "V", "entropy": "S"}
-    ideal = {
-        "free_energy": ideal.free_energy,
-        "energy": ideal.energy,
-        "kinetic": ideal.energy,
-        "potential": 0.0,
-    }
-    ideal["entropy"] = bound.entropy
+    up, down = gas.num_electrons
     lines = [
-        f"\n{gas.num_electrons[0]} up + {gas.num_electrons[1]} down electrons, {gas.dim}D, rs = {gas.rs:g}, "
-        f"theta = {gas.theta:g}, twist = {gas.twist}; {len(gas.orbitals)} orbitals",
+        f"\n{up} up + {down} down electrons, {gas.dim}D, rs = {gas.rs:g}, theta = {gas.theta:g}, "
+        f"twist = {gas.twist}; {len(gas.orbitals)} orbitals",
         f"per electron ({units}, k_B)   {'this run':>16s} {'first order':>13s} {'ideal gas':>13s}",
     ]
-    for name, symbol in columns.items():
+    bound, ideal = first_order_bound(gas), without_correlation(gas)
+    for name, symbol in SYMBOLS.items():
         scale = 1.0 if name == "entropy" else UNITS[units]
-        values = (getattr(bound, name) * scale / gas.N, ideal[name] * scale / gas.N)
-        lines.append(
-            f"  {symbol} = {name:<22s} {getattr(report, name).scaled(scale)!s:>16s} {values[0]:13.5f} {values[1]:13.5f}"
-        )
+        found = getattr(report, name).scaled(scale)
+        beside = [float(getattr(x, name)) * scale / gas.N for x in (bound, ideal)]
+        lines.append(f"  {symbol} = {name:<22s} {found!s:>16s} {beside[0]:13.5f} {beside[1]:13.5f}")
     lines += [
-        f"  m*/m from {name:<17s} {value!s:>16s}"
-        for name, value in zip(("s/s_0", "learned levels", "Landau functional"), mass, strict=True)
+        f"  m*/m from {ROUTES[name]:<17s} {value!s:>16s}"
+        for name, value in mass._asdict().items()
         if np.isfinite(value.value)
     ]
     return "\n".join(lines)
-
-
-def plot_training(path: Path, gas, history, report, units: str) -> None:
-    scale = UNITS[units] / gas.N
-    bound = first_order_bound(gas).free_energy * scale
-    final = report.free_energy.scaled(UNITS[units])
-    steps = np.arange(1, len(history.free_energy) + 1)
-    fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    axis.errorbar(
-        steps,
-        history.free_energy * scale,
-        history.free_energy_error * scale,
-        fmt=".",
-        ms=3,
-        lw=0.6,
-        label="each step",
-    )
-    axis.axhline(bound, color="k", ls="--", lw=1, label=r"first-order bound $F_0 + \langle V\rangle_0$")
-    axis.axhspan(final.value - final.error, final.value + final.error, color="C3", alpha=0.3)
-    axis.axhline(final.value, color="C3", lw=1, label=f"evaluated at the end: {final}")
-    axis.set(xlabel="training step", ylabel=f"free energy per electron ({units})")
-    axis.set_title(rf"N = {gas.N}, $r_s$ = {gas.rs:g}, $\theta$ = {gas.theta:g}")
-    axis.legend()
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
-
-
-def plot_pair_correlation(path: Path, gas, draws) -> None:
-    pairs = pair_correlation(draws.measured, gas.space, bins=30)
-    r = np.linspace(0, gas.L / 2, 120)
-    ideal = canonical_pair_correlation(gas, r)
-    fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    for color, name in enumerate(pairs.g):
-        axis.errorbar(
-            pairs.r, pairs.g[name], pairs.error[name], fmt=".", ms=4, lw=0.8, color=f"C{color}", label=name
-        )
-        axis.plot(r, ideal[name], "--", lw=1, color=f"C{color}", label=f"{name}, ideal gas")
-    axis.set(xlabel=r"$r / (r_s a_0)$", ylabel=r"pair correlation $g(r)$", ylim=(0, None))
-    axis.set_title(rf"N = {gas.N}, $r_s$ = {gas.rs:g}, $\theta$ = {gas.theta:g}")
-    axis.legend()
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
-
-
-def plot_occupations(path: Path, gas, draws) -> None:
-    ideal = ideal_gas(gas).occupations
-    energies = np.asarray(gas.orbital_energies) / float(gas.E_F)
-    fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    for spin, name in enumerate(("up", "down")):
-        electrons = slice(0, gas.num_electrons[0]) if name == "up" else slice(gas.num_electrons[0], None)
-        if gas.num_electrons[spin] == 0:
-            continue
-        measured = occupations(draws.samples[draws.state_site][:, electrons], len(gas.orbitals))
-        axis.errorbar(energies, measured.n, measured.error, fmt=".", ms=5, lw=0.8, label=f"this run, {name}")
-        axis.plot(energies, ideal[spin], "k_", ms=8, label=f"ideal gas, {name}")
-    axis.set(
-        xlabel=r"orbital energy $k^2 / k_F^2$",
-        ylabel="occupation of quasi-particle orbitals",
-        ylim=(-0.02, 1.05),
-    )
-    axis.legend()
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
 
 
 if __name__ == "__main__":

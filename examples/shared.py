@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import math
 import os
 import signal
 import sys
@@ -22,27 +23,31 @@ from pnct.inference.runs.launch import PLACE, cores, join, launch
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 STATES_PER_SAMPLE = 16  # of p(K) alone, for S: they take a small part of the time of the samples
 UNITS = {"Ha": 1.0, "Ry": 2.0}
-REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
 LIBRARIES = ("pnct", "jax", "numpyro", "optax", "distrax", "equinox", "arviz", "numpy")
 
 
-def directory_flags(parser: argparse.ArgumentParser, default: str) -> None:
-    """--out, and what to do where it holds something already."""
-    parser.add_argument("--out", type=Path, default=Path(default), help="directory for results")
-    existing = parser.add_mutually_exclusive_group()
+def directory_flags(parser: argparse.ArgumentParser, default: str):
+    """--out, and what to do where it holds something already. Returns the group of these flags."""
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=Path, default=Path(default), metavar="DIR", help="directory for results, new or empty"
+    )
+    existing = results.add_mutually_exclusive_group()
     existing.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint in --out, if it has one"
     )
     existing.add_argument(
         "--overwrite", action="store_true", help="start anew in --out, though it holds a run"
     )
+    return results
 
 
 def process_flags(parser: argparse.ArgumentParser) -> None:
     """--processes and --distributed."""
-    many = parser.add_mutually_exclusive_group()
+    many = parser.add_argument_group("processes").add_mutually_exclusive_group()
     many.add_argument(
-        "--processes", type=int, default=1, help="how many to start on the cores of this machine"
+        "--processes", type=int, default=1, metavar="N", help="how many to start on the cores of this machine"
     )
     many.add_argument(
         "--distributed", action="store_true", help="one of several processes, as Slurm or MPI start them"
@@ -81,9 +86,7 @@ def check_whole_numbers(args: argparse.Namespace, parser: argparse.ArgumentParse
 
 
 def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Path:
-    """Makes the directory before anything long starts. What is in it already is neither used nor overwritten
-    unasked.
-    """
+    """Makes the directory before anything long starts. What is in it is not touched unasked."""
     path = args.out
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -126,9 +129,7 @@ def estimates(report) -> dict:
 
 
 def exact_rows(folder: Path, **same: float) -> list[dict[str, str]]:
-    """The rows of exact_diagonalisation.csv in which these columns have these values; none where the file is
-    not there.
-    """
+    """The rows of exact_diagonalisation.csv with these values; none where there is no file."""
     path = folder / "exact_diagonalisation.csv"
     if not path.is_file():
         return []
@@ -142,4 +143,16 @@ def write_json(path: Path, args: argparse.Namespace, result: dict) -> None:
     """The result with the flags and the versions that it came from."""
     config = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     versions = {"python": sys.version.split()[0]} | {name: version(name) for name in LIBRARIES}
-    path.write_text(json.dumps(result | {"config": config, "versions": versions}, indent=2) + "\n")
+    text = json.dumps(
+        without_nan(result | {"config": config, "versions": versions}), indent=2, allow_nan=False
+    )
+    path.write_text(text + "\n")
+
+
+def without_nan(x):
+    """The same with None, null in JSON, in the place of numbers that are not finite."""
+    if isinstance(x, dict):
+        return {name: without_nan(value) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [without_nan(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x

@@ -12,24 +12,19 @@ from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-4 are the
-# result.
+# float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from shared import (
     REFERENCE,
     check_whole_numbers,
     directory_flags,
     ended_in_one_line,
-    exact_rows,
     output_directory,
     write_json,
 )
+from thermodynamics_pictures import plot
 
 from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference import diagnose, natural_gradient, to_arviz
@@ -191,116 +186,11 @@ def table(grid: Thermodynamics, second: dict) -> str:
 def as_json(grid: Thermodynamics, second: dict) -> dict:
     result = {}
     for name, x in grid._asdict().items():
-        result[name] = (
-            {"value": x.value.tolist(), "error": x.error.tolist()} if hasattr(x, "error") else x.tolist()
-        )
+        known = isinstance(x, GridEstimate)
+        result[name] = {"value": x.value.tolist(), "error": x.error.tolist()} if known else x.tolist()
     for name, (_, value, error) in second.items():
         result[f"{name}_second_route"] = {"value": value.tolist(), "error": error.tolist()}
     return result
-
-
-def plot(path: Path, args, grid: Thermodynamics, ideal: Thermodynamics, second: dict) -> None:
-    """Each panel against theta, one colour per r_s, scaled so that the ideal gas is one line; the last one
-    against the density.
-
-    second: the same quantities by a second route, {name: (label, values, errors)}.
-    """
-    fig, axes = plt.subplots(2, 4, figsize=(16, 7.5), layout="constrained")
-    panels = [
-        ("free_energy", 2, r"free energy $r_s^2 F/N$ (hartree)", ""),
-        ("entropy", 0, r"entropy $S/N$ ($k_B$)", ""),
-        ("heat_capacity", 0, r"heat capacity $C/N$ ($k_B$)", r"$\partial E/\partial T$"),
-        ("pressure_virial", 4, r"pressure $r_s^4 P$ (hartree/$a_0^2$)", "$(2K + V)/2\\Omega$"),
-        ("chemical_potential", 2, r"chemical potential $r_s^2 \mu$ (hartree)", r"$(F + P\Omega)/N$"),
-        (
-            "bulk_modulus",
-            4,
-            r"inverse compressibility $r_s^4/\kappa$ (hartree/$a_0^2$)",
-            r"$n\,\partial P/\partial n$",
-        ),
-    ]
-    for axis, (name, power, label, first) in zip(axes.flat, panels, strict=False):
-        for a, rs in enumerate(grid.rs):
-            style = {"color": f"C{a}", "capsize": 2, "lw": 1}
-            own = getattr(grid, name)
-            scale = rs**power
-            axis.errorbar(grid.theta, scale * own.value[a], scale * own.error[a], fmt="o-", ms=4, **style)
-            if name in second:
-                _, value, error = second[name]
-                beside = grid.theta + 0.015 * np.ptp(grid.theta)
-                axis.errorbar(beside, scale * value[a], scale * error[a], fmt="s", ms=5, mfc="none", **style)
-        axis.plot(grid.theta, grid.rs[0] ** power * getattr(ideal, name).value[0], "k--", lw=0.8)
-        axis.set(xlabel=r"temperature $\theta = T/T_F$", ylabel=label)
-        routes = (
-            [("o-", first, None), *([("s", second[name][0], "none")] if name in second else [])]
-            if first
-            else []
-        )
-        handles = [
-            axis.errorbar([], [], [], fmt=fmt, color="0.3", ms=5, mfc=fill, label=text)
-            for fmt, text, fill in routes
-        ]
-        if handles:
-            axis.legend(handles=handles, fontsize="small")
-    for axis, name, power in ((axes[0, 0], "F/N", 2), (axes[0, 1], "S_total", 0)):
-        for a, rs in enumerate(grid.rs):
-            theta, value, error = exact_values(args, rs, grid.theta, name)
-            axis.errorbar(
-                theta, rs**power * value, rs**power * error, fmt="*", ms=11, color=f"C{a}", mec="k", mew=0.6
-            )
-
-    axis = axes.flat[len(panels)]
-    for b in range(len(grid.theta)):
-        style = {"color": f"C{b + len(grid.rs)}", "capsize": 2, "lw": 1}
-        for name, marker, fill, shift in (
-            ("entropy_slope", "o-", None, 1.0),
-            ("chemical_potential_slope", "s", "none", 1.04),
-        ):
-            x = getattr(grid, name)
-            axis.errorbar(
-                shift * grid.density, x.value[:, b], x.error[:, b], fmt=marker, mfc=fill, ms=5, **style
-            )
-        axis.plot(grid.density, ideal.entropy_slope.value[:, b], "--", lw=0.8, color=style["color"])
-    axis.set(xscale="log", xlabel=r"density $n$ ($a_0^{-2}$)", ylabel=r"entropy per electron added ($k_B$)")
-    axis.set_xticks(grid.density, [f"{n:.3g}" for n in grid.density])
-    axis.minorticks_off()
-
-    legend = axes.flat[-1]
-    legend.set_axis_off()
-    for a, rs in enumerate(grid.rs):
-        legend.errorbar([], [], [], fmt="o-", color=f"C{a}", capsize=2, label=rf"$r_s$ = {rs:g}")
-    for b, theta in enumerate(grid.theta):
-        legend.errorbar(
-            [], [], [], fmt="o-", color=f"C{b + len(grid.rs)}", capsize=2, label=rf"$\theta$ = {theta:g}"
-        )
-    legend.errorbar([], [], [], fmt="o-", color="0.3", label=r"$(\partial (S/\Omega)/\partial n)_T$")
-    legend.errorbar(
-        [],
-        [],
-        [],
-        fmt="s",
-        color="0.3",
-        mfc="none",
-        label=r"$-(\partial \mu/\partial T)_n$, equal by Maxwell",
-    )
-    legend.plot([], [], "k--", lw=0.8, label="ideal gas, exact")
-    if any(exact_values(args, rs, grid.theta, "F/N")[0].size for rs in grid.rs):
-        legend.plot([], [], "*", ms=11, color="0.7", mec="k", mew=0.6, label="exact diagonalisation")
-    legend.legend(
-        loc="center",
-        title=f"{args.num_up} polarised electrons in 2D,\ntwist {args.twist:g} $\\times\\, 2\\pi/L$",
-    )
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
-
-
-def exact_values(args, rs: float, theta, name: str):
-    """(theta, values, errors) per electron, hartree and k_B, of exact diagonalisation where there is any."""
-    same = {"dim": 2, "n_up": args.num_up, "n_dn": 0, "rs": rs, "twist": args.twist}
-    rows = [row for row in exact_rows(args.reference, **same) if float(row["theta"]) in theta and row[name]]
-    scale = 1 / args.num_up if name == "S_total" else 0.5  # the file has rydbergs
-    columns = (("theta", 1.0), (name, scale), (f"{name}_err", scale))
-    return tuple(np.array([factor * float(row[column]) for row in rows]) for column, factor in columns)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The published trained networks of the 2D gas, as a flow, an orbital table and ln p(K): for comparison only.
 
-Every definition is that of trained_2d_gas in the folder of reference values. Their energies are in Ry/rs^2.
+They belong to their authors and are not part of the repository (tests/reference/README.md). Their energies
+are in Ry/rs^2.
 """
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,6 +16,9 @@ import numpy as np
 from pnct.flows import Flow
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
+
+ELSEWHERE = Path(__file__).parents[2] / "shared" / "reference" / "trained_2d_gas"
+TRAINED_NETWORKS = Path(os.environ.get("PNCT_TRAINED_NETWORKS", ELSEWHERE))
 
 
 class Linear(NamedTuple):
@@ -142,9 +148,9 @@ class Trained(NamedTuple):
     R: np.ndarray
 
 
-def load(reference, rs) -> Trained:
+def load(folder, rs) -> Trained:
     """The network of N = 29 at this r_s (0.25, 0.5, 1.0, 3.0, 5.0, 10.0), with 64 of its walkers."""
-    data = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
+    data = np.load(folder / f"n29_rs{rs}.npz")
 
     def linear(name):
         return Linear(data[f"flow/fermi_net/{name}/w"], data[f"flow/fermi_net/{name}/b"])

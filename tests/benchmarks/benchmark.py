@@ -41,7 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import reference_algorithm as published
-from reference_network import as_ferminet, load
+from reference_network import TRAINED_NETWORKS, as_ferminet, load
 
 import pnct.distributions as dist
 from pnct.distributions import transformer
@@ -57,7 +57,6 @@ from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.ewald import ewald
 
-REFERENCE = Path(os.environ.get("PNCT_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 RS, THETA = 10.0, 0.15
 SYSTEMS = {
     "2d3": ((3, 0), 2),
@@ -95,8 +94,8 @@ def make_case(name: str) -> Case:
     gas = ElectronGas(num_electrons, dim, RS, THETA, twist=0.25 if dim == 2 else 0.0)
     keys = jax.random.split(jax.random.key(0), 4)
     occupation = shaken(transformer(gas)(keys[0]), keys[1])
-    if name == "2d29" and REFERENCE.is_dir():
-        return Case(name, "trained", gas, occupation, as_ferminet(load(REFERENCE, RS).flow, gas.space))
+    if name == "2d29" and TRAINED_NETWORKS.is_dir():
+        return Case(name, "trained", gas, occupation, as_ferminet(load(TRAINED_NETWORKS, RS).flow, gas.space))
     return Case(name, "random", gas, occupation, shaken(ferminet(gas.space)(keys[2]), keys[3]))
 
 
@@ -235,7 +234,7 @@ def medians(*programs: Task, repeats: int) -> list[float]:
 
 def variance_ratio(chunk_size, walkers=128) -> float:
     """Variance of the local energy of the trained gas with one probe, over that of the exact one."""
-    trained = load(REFERENCE, RS)
+    trained = load(TRAINED_NETWORKS, RS)
     orbitals, space = trained.orbitals, trained.orbitals.space
     flow, V = as_ferminet(trained.flow, space), ewald(space)
 
@@ -293,14 +292,14 @@ def measure(name: str, walkers=16, batch=256, chunk_size=2, repeats=3, report=pr
     result |= {"orbitals": len(case.gas.orbitals), "phases": rows}
     result["floor"] = derivative_flops(case.flow, case.gas.N, case.gas.dim) / matrix_speed()
     share = result["floor"] / rows["local energy"]["ours"]
-    report(
-        f"{name:6s} floor of the local energy: {1e3 * result['floor']:.3f} ms, {100 * share:.0f} % of its time"
-    )
+    floor = f"floor of the local energy: {1e3 * result['floor']:.3f} ms, {100 * share:.0f} % of its time"
+    report(f"{name:6s} {floor}")
     if case.weights == "trained":
         result["variance_ratio"] = variance_ratio(chunk_size)
         result["equal_error"] = rows["step"]["ratio"] / result["variance_ratio"]
         report(
-            f"{name:6s} equal error: {result['equal_error']:.4f} (the probe's variance: {result['variance_ratio']:.1f} times)"
+            f"{name:6s} equal error: {result['equal_error']:.4f} "
+            f"(the probe's variance: {result['variance_ratio']:.1f} times)"
         )
     return result
 
@@ -316,12 +315,14 @@ def line(case, phase, row) -> str:
         f"{case:6s} {phase:20s} {1e3 * row['ours']:10.3f} {1e3 * row['reference']:10.3f} {row['ratio']:9.4f}"
     )
     if "memory_ratio" in row:
-        text += f" {row['ours_memory'] / 2**20:10.2f} {row['reference_memory'] / 2**20:10.2f} {row['memory_ratio']:9.3f}"
+        ours, reference = row["ours_memory"] / 2**20, row["reference_memory"] / 2**20
+        text += f" {ours:10.2f} {reference:10.2f} {row['memory_ratio']:9.3f}"
     return text
 
 
+COLUMNS = f"{'ours':>10s} {'reference':>10s} {'ratio':>9s}"  # for time and for memory
 HEADER = f"""{"":27s} {"ms per walker":>21s} {"":9s} {"MiB per walker":>21s}
-{"case":6s} {"phase":20s} {"ours":>10s} {"reference":>10s} {"ratio":>9s} {"ours":>10s} {"reference":>10s} {"ratio":>9s}"""
+{"case":6s} {"phase":20s} {COLUMNS} {COLUMNS}"""
 
 
 def exponents(results) -> dict:

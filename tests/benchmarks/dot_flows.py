@@ -1,7 +1,7 @@
 r"""Which flow reaches the lowest F of a quantum dot:  F = E[T ln p(K) + E_loc]  of one model with each of
 them in turn.
 
-    python tests/benchmarks/dot_flows.py --out DIR [--flows NAME ...] [--coupling 8] [--beta 5] [--steps 150] [--walkers 256]
+    python tests/benchmarks/dot_flows.py --out DIR [--flows NAME ...] [--coupling 8] [--beta 5] [--steps 150]
 
 Three electrons of one spin. The continuous flow and backflow with parameters that depend on the total angular
 momentum, the continuous flow and FermiNet, which has no symmetry under rotations, with one set for all
@@ -87,10 +87,8 @@ def main(argv=None) -> None:
         row = "  ".join(
             f"{symbol} = {x[key][0]:.5f}({x[key][1]:.5f})" for symbol, key in zip("FES", x, strict=False)
         )
-        print(
-            f"{name}: {row}  step x {x['seconds'] / found[args.flows[0]]['seconds']:.2f}  {x['parameters']} parameters",
-            flush=True,
-        )
+        step = x["seconds"] / found[args.flows[0]]["seconds"]
+        print(f"{name}: {row}  step x {step:.2f}  {x['parameters']} parameters", flush=True)
         (args.out / "dot_flows.json").write_text(
             json.dumps(vars(args) | {"out": str(args.out), "flows": found}, indent=1)
         )

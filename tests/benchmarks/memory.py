@@ -21,7 +21,7 @@ import numpy as np
 
 from pnct.hamiltonian import hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
-from pnct.inference.observables.correlations import momentum_distribution as momentum
+from pnct.inference.observables.momentum_distribution import _estimates as momentum
 from pnct.inference.sampling.parallel import as_arrays
 from pnct.inference.sampling.sites import read_sites
 from pnct.models import electron_gas
@@ -60,7 +60,7 @@ def measure(gas, walkers: int, chunk_size: int) -> dict:
     values = {name: jax.numpy.asarray(x) for name, x in draws.samples.items()}
     sites, keys = read_sites(electron_gas, state.params, args), jax.random.split(jax.random.key(2), walkers)
     inputs = (electron_gas, sites, state.params, args, values, keys, 1, chunk_size)
-    return dict(zip(PROGRAMS, (step, evaluate, memory_of(momentum._estimates, *inputs)), strict=True))
+    return dict(zip(PROGRAMS, (step, evaluate, memory_of(momentum, *inputs)), strict=True))
 
 
 def scores(gas, walkers: int) -> int:

@@ -28,14 +28,13 @@ if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
 sys.path.append(str(Path(__file__).parents[1]))
 
-from reference_network import Trained, as_ferminet, load
+from reference_network import TRAINED_NETWORKS, Trained, as_ferminet, load
 
 from pnct.distributions import Born
 from pnct.estimate import mean_of_independent
 from pnct.hamiltonian import ElectronHamiltonian
 from pnct.systems.ewald import Coulomb, ewald
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 THETA = 0.15
 KINKS = np.array([[0.5, 0], [0, 0.5], [0.5, 0.5]])  # in units of L; at r = 0 Psi vanishes
 RADII, ANGLES, BATCH = 4, 8, 512
@@ -53,9 +52,14 @@ def main(argv=None) -> None:
         parser.error(f"Expected --samples >= 2; got {args.samples}.")
     if not 0 <= args.radius <= 0.25:
         parser.error(f"Expected --radius from 0 to 0.25, so that no pair is in two discs; got {args.radius}.")
+    if not TRAINED_NETWORKS.is_dir():
+        parser.error(
+            f"Expected the trained networks at {TRAINED_NETWORKS}; got nothing. "
+            "Set PNCT_TRAINED_NETWORKS to their folder."
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    draws = sample(load(REFERENCE, args.rs), args.samples, args.seed, args.radius)
+    draws = sample(load(TRAINED_NETWORKS, args.rs), args.samples, args.seed, args.radius)
     results = {name: mean_of_independent(x) for name, x in draws.items() if name != "distance"}
     for name, estimate in results.items():
         print(f"{name}/N = {estimate}" + ("" if name == "S" else " Ry"))
@@ -88,7 +92,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
             K, log_p = trained.occupation.sample(K_key)
             born = Born(orbitals, K, flow)
             R = born.sample(seed=R_key)
-            local = energy(born, R)
+            local = energy.local_energy(born, R)
             return (
                 K,
                 log_p,
@@ -106,7 +110,7 @@ def sample(trained: Trained, num_samples: int, seed: int, radius: float) -> dict
 
         def at(new):
             moved = R.at[i[pair]].add((new - offset) / 2).at[j[pair]].add((offset - new) / 2)
-            local = energy(born, moved)
+            local = energy.local_energy(born, moved)
             return local.kinetic.real + local.potential, born.log_prob(moved)
 
         return average_over_disc(at, radius * space.L)

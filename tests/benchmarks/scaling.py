@@ -73,7 +73,8 @@ def line(row: dict, first: dict) -> str:
         ", ".join(f"{kind} {size / 2**20:.2f} MiB" for kind, size in sorted(row["bytes"].items()))
         or "nothing"
     )
-    return f"{row['devices']:7d} {row['walkers']:8d} {1e3 * row['wall']:9.0f} {1e3 * row['cpu']:9.0f} {work:15.2f}   {told}"
+    times = f"{1e3 * row['wall']:9.0f} {1e3 * row['cpu']:9.0f} {work:15.2f}"
+    return f"{row['devices']:7d} {row['walkers']:8d} {times}   {told}"
 
 
 def main(argv=None) -> None:
@@ -89,14 +90,14 @@ def main(argv=None) -> None:
     gas = ElectronGas((args.num_up, 0), dim=2, rs=10.0, theta=0.15, twist=0.25)
 
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    header = f"{'devices':>7s} {'walkers':>8s} {'wall, ms':>9s} {'CPU, ms':>9s} {'CPU per walker':>15s}   told to each device"
+    header = f"{'devices':>7s} {'walkers':>8s} {'wall, ms':>9s} {'CPU, ms':>9s} {'CPU per walker':>15s}"
     numbers = {
         "strong": [args.walkers] * len(DEVICES),
         "weak": [args.walkers * n // DEVICES[-1] for n in DEVICES],
     }
     found = {}
     for kind, walkers in numbers.items():
-        print(f"{kind}\n{header}")
+        print(f"{kind}\n{header}   told to each device")
         found[kind] = []
         for devices, count in zip(DEVICES, walkers, strict=True):
             same = [

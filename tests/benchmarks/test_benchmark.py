@@ -124,9 +124,9 @@ def test_metropolis_moves(case, K, R):
     assert np.all(np.isfinite(moved)) and np.max(np.abs(moved - R)) > 0.01
 
 
-def test_the_trained_network_is_a_ferminet(reference):
+def test_the_trained_network_is_a_ferminet(trained_networks):
     """But for a shift of all electrons alike."""
-    trained = load(reference, 10.0)
+    trained = load(trained_networks, 10.0)
     space, R = trained.orbitals.space, jnp.asarray(trained.R[:4])
     expected = jax.jit(jax.vmap(trained.flow))(R) - trained.flow.output.b
     flow = as_ferminet(trained.flow, space)

@@ -40,11 +40,11 @@ def test_the_nearest_kink():
 
 
 @pytest.mark.slow
-def test_exact_samples_of_the_trained_network_at_rs_10(reference):
+def test_exact_samples_of_the_trained_network_at_rs_10(trained_networks):
     """E = -487.9(3), V = -569.3(3) in total, Ry/rs^2; the training log says V = -567.71. 4 sigma of both
     errors together.
     """
-    draws, total = sample(load(reference, 10.0), 8192, seed=0, radius=0.002), 29 * 10.0**2
+    draws, total = sample(load(trained_networks, 10.0), 8192, seed=0, radius=0.002), 29 * 10.0**2
     T = 4 * 0.15  # Ry/rs^2
     E = mean_of_independent(total * draws["F"] + T * 29 * draws["S"])
     V = mean_of_independent(total * draws["V"])

@@ -33,8 +33,9 @@ def test_the_exact_entropy_follows_from_the_energies(reference):
     """In a process of its own: the example sets up the devices of jax."""
     program = (
         "import pathlib, quantum_dot as dot\n"
+        f"table = pathlib.Path({str(reference)!r}) / 'quantum_dot.csv'\n"
         "traps = [dot.HarmonicTrap((3, 0), coupling, 5.0) for coupling in (8.0, 7.0)]\n"
-        f"print(*(dot.exact_values(pathlib.Path({str(reference)!r}) / 'quantum_dot.csv', trap).get('entropy') for trap in traps))"
+        "print(*(dot.exact_values(table, trap).get('entropy') for trap in traps))"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(

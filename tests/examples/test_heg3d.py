@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pnct import ElectronGas
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "heg3d.py"
+NAMES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 
 
 def run(*flags):
@@ -45,17 +48,28 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
     assert "m*/m" in done.stdout and "first order" in done.stdout
 
     result = json.loads((tmp_path / "result.json").read_text())
-    for name in ("free_energy", "energy", "kinetic", "potential", "entropy"):
+    for name in NAMES:
         assert np.isfinite(result[name]["value"]) and result[name]["error"] >= 0
     assert result["energy"]["value"] == pytest.approx(
         result["kinetic"]["value"] + result["potential"]["value"]
     )
     assert result["config"]["rs"] == 5 and "jax" in result["versions"]
+    for beside in ("first_order", "ideal_gas"):
+        assert all(np.isfinite(result[beside][name]) for name in NAMES)
+    assert result["effective_mass"]["entropy"]["error"] > 0
+    assert (result["num_samples"], result["num_states"]) == (64, 16 * 64)
+    gas = ElectronGas((2, 0), 3, 5.0, 0.25, (0.1, 0.2, 0.3))
+    assert result["num_orbitals"] == len(gas.orbitals)
+    assert result["temperature"] == pytest.approx(gas.temperature)
+    # what was printed is what was written
+    (printed,) = (line.split() for line in done.stdout.splitlines() if "free_energy" in line and "=" in line)
+    for found, name in zip(printed[-2:], ("first_order", "ideal_gas"), strict=True):
+        assert float(found) == pytest.approx(2 * result[name]["free_energy"], abs=6e-6)
 
     idata = arviz.from_netcdf(tmp_path / "draws.nc")
     assert idata["posterior"]["R"].shape == (4, 16, 2, 3)
     assert idata["training"]["free_energy"].shape == (3,)
-    for name in ("free_energy", "pair_correlation", "occupations"):
+    for name in ("pipeline", "free_energy", "pair_correlation", "occupations"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
@@ -74,10 +88,14 @@ def test_help_lists_every_flag():
         "seed",
         "out",
         "units",
+        "until-plateau",
+        "processes",
         "resume",
         "overwrite",
     ):
         assert f"--{flag}" in done.stdout
+    for group in ("system:", "run:", "processes:", "results:"):
+        assert group in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What ends an example early is one line and the status of a shell."""
 
 import argparse
+import json
 import signal
 import sys
 from pathlib import Path
@@ -29,3 +30,14 @@ def test_an_early_end_is_one_line(monkeypatch, capsys, error, status, line):
         raise error
     assert end.value.code == status
     assert (capsys.readouterr().err.splitlines() or [""])[-1].endswith(line)
+
+
+def test_a_number_that_is_not_finite_is_null(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    from shared import write_json
+
+    found = {"mass": {"value": 1.0, "error": float("nan")}, "several": [float("inf"), 2, "x"]}
+    write_json(tmp_path / "result.json", argparse.Namespace(out=tmp_path, steps=3), found)
+    result = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert result["mass"] == {"value": 1.0, "error": None} and result["several"] == [None, 2, "x"]
+    assert result["config"] == {"out": str(tmp_path), "steps": 3}

@@ -1,12 +1,11 @@
 """g(r), S(q) and n_k on configurations where they are known exactly."""
 
-import importlib.util
-
 import jax
 import numpy as np
 import pytest
 
-from pnct.inference import observables
+from pnct.distributions.determinantal import Determinantal
+from pnct.inference.observables import correlations
 from pnct.inference.observables.correlations import (
     ideal_pair_correlation,
     occupations,
@@ -118,14 +117,8 @@ def test_ideal_curve_is_the_angular_average_of_the_exact_law(dim):
     np.testing.assert_array_equal(exact["up-down"], 1.0)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pnct.distributions.determinantal") is None,
-    reason="no exact sampler of determinants",
-)
 @pytest.mark.parametrize("dim", [2, 3])
 def test_sampled_determinant_follows_the_ideal_curve(dim):
-    from pnct.distributions.determinantal import Determinantal
-
     gas = ElectronGas((4, 3), dim=dim, twist=0.1)
     K = np.array([0, 1, 3, 5, 0, 2, 3])
     R = np.asarray(Determinantal(gas.orbitals, K).sample(seed=jax.random.key(0), sample_shape=(2000,)))
@@ -163,7 +156,7 @@ def test_chunks_change_nothing(monkeypatch):
     R = uniform(space, 101).astype(np.float32)
     q, K = allowed_wavevectors(space)[:5], np.random.default_rng(0).integers(0, 9, (101, 5))
     whole = pair_correlation(R, space, 10), structure_factor(R, space, q), occupations(K, 9)
-    monkeypatch.setattr(observables, "CHUNK_NUMBERS", 60)
+    monkeypatch.setattr(correlations, "CHUNK_NUMBERS", 60)
     parts = pair_correlation(R, space, 10), structure_factor(R, space, q), occupations(K, 9)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), whole, parts)
 

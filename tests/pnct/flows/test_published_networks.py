@@ -55,10 +55,10 @@ def published_flow(weights, space) -> FermiNet:
 
 
 @pytest.mark.parametrize("rs", ["1.0", "10.0"])
-def test_published_networks(reference, rs):
+def test_published_networks(trained_networks, rs):
     """zeta, half ln|det J| and ln Psi of an independent program, to rounding; and Newton on the way back."""
-    weights = np.load(reference / "trained_2d_gas" / f"n29_rs{rs}.npz")
-    golden = np.load(reference / "trained_2d_gas" / f"golden_n29_rs{rs}.npz")
+    weights = np.load(trained_networks / f"n29_rs{rs}.npz")
+    golden = np.load(trained_networks / f"golden_n29_rs{rs}.npz")
     space = Cell((29, 0), 2, float(golden["L"]))
     flow, shift = published_flow(weights, space), weights["flow/fermi_net/linear/b"]
     orbitals = PlaneWaves(weights["orbitals"], space)

@@ -1,5 +1,7 @@
 """Free energies beside exact diagonalisation, the published networks and quantum Monte Carlo.
 
+    python tests/benchmarks/benchmark_table.py [--cases all] [--out DIR]
+
 Trains every case from scratch in rounds, each followed by the steps in closed form, evaluates at frozen
 parameters with fresh samples, and sets F (E at T = 0) and S beside the reference; S is of more states,
 without electrons. The default cases take minutes each; `--cases all` takes hours.
@@ -8,12 +10,14 @@ without electrons. The default cases take minutes each; `--cases all` takes hour
 import argparse
 import sys
 import time
+from pathlib import Path
 
 import jax
 
-# float64: the local energy takes third derivatives of the flow, and energy differences of 1e-5 are the
-# result.
-jax.config.update("jax_enable_x64", True)
+if __name__ == "__main__":
+    # float64: the local energy takes third derivatives of the flow, and differences of 1e-5 are the result.
+    jax.config.update("jax_enable_x64", True)
+sys.path.append(str(Path(__file__).parents[2] / "examples"))
 
 from benchmark_cases import CASES, SMALL, Case
 from numpyro.handlers import condition
@@ -133,8 +137,8 @@ def lines(name: str, case: Case, report) -> str:
     gas = case.gas
     bound = first_order_bound(gas).free_energy / gas.N
     text = [
-        f"{name}: F/N {report.free_energy} Ha ({report.free_energy.scaled(2)} Ry), first-order bound {bound:.6f} Ha, "
-        f"S {report.entropy.scaled(gas.N)} k_B"
+        f"{name}: F/N {report.free_energy} Ha ({report.free_energy.scaled(2)} Ry), "
+        f"first-order bound {bound:.6f} Ha, S {report.entropy.scaled(gas.N)} k_B"
     ]
     for reference in case.references:
         gap = bound - reference.free_energy

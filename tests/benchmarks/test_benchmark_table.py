@@ -1,6 +1,4 @@
-"""The table of free energies: its cases are those of the reference files, its one-line errors, and the table
-from end to end.
-"""
+"""The table of free energies: its cases are those of the reference files; its errors; from end to end."""
 
 import csv
 import json
@@ -9,29 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmark_cases import CASES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+TABLE = Path(__file__).parent / "benchmark_table.py"
 
 
 def run(flags, out):
-    command = [sys.executable, EXAMPLES / "benchmark_table.py", *flags.split(), "--out", str(out)]
+    command = [sys.executable, TABLE, *flags.split(), "--out", str(out)]
     return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 
 
-@pytest.fixture(scope="module")
-def cases():
-    sys.path.insert(0, str(EXAMPLES))
-    import benchmark_cases
-
-    yield benchmark_cases.CASES
-    sys.path.remove(str(EXAMPLES))
-
-
-def test_exact_values_are_those_of_the_reference_file(cases, reference):
+def test_exact_values_are_those_of_the_reference_file(reference):
     with open(reference / "exact_diagonalisation.csv") as file:
         rows = list(csv.DictReader(file))
     checked = 0
-    for case in cases.values():
+    for case in CASES.values():
         key = (case.dim, *case.num_electrons, case.rs, case.theta, case.twist)
         for row in rows:
             if tuple(float(row[c]) for c in ("dim", "n_up", "n_dn", "rs", "theta", "twist")) == key:

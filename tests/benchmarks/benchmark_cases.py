@@ -1,12 +1,10 @@
-"""The cases of benchmark_table.py: systems, training steps, and free energies from elsewhere with their
-sources.
-"""
+"""The cases of benchmark_table.py: systems, training steps, free energies with their sources."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from pnct import ElectronGas
-from pnct.models import composed_gas, electron_gas, few_electrons, unpolarised_gas
+from pnct.models import electron_gas, few_electrons, unpolarised_gas
 
 ED = "exact diagonalisation"
 NETWORKS = "networks of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), sampled exactly"
@@ -16,9 +14,7 @@ DMC = "SJ-DMC of the QMCPACK heg tests"
 
 
 class Reference(NamedTuple):
-    """F per electron (E at T = 0), hartree, with its standard error; S of all electrons, k_B, where it is
-    known.
-    """
+    """F per electron (E at T = 0), hartree, with its standard error; S of all electrons, k_B, where known."""
 
     source: str
     free_energy: float
@@ -27,9 +23,7 @@ class Reference(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One row of the table, from scratch in `steps` steps of `walkers` walkers, evaluated with `samples`
-    samples.
-    """
+    """One row of the table: from scratch in `steps` steps of `walkers` walkers, evaluated with `samples`."""
 
     num_electrons: tuple[int, int]
     dim: int
@@ -55,9 +49,7 @@ def rydberg(source: str, free_energy: float, error: float, entropy: float | None
 def few(
     num_electrons: tuple[int, int], dim: int, rs: float, theta: float, twist: float, *exact: float
 ) -> Case:
-    """Two or three electrons beside exact diagonalisation, with walkers and samples enough to see
-    S as well.
-    """
+    """Two or three electrons beside exact diagonalisation, with samples enough to see S as well."""
     return Case(
         num_electrons, dim, rs, theta, twist, 400, (rydberg(ED, *exact),), 512, 131_072, few_electrons
     )
@@ -80,7 +72,6 @@ CASES = {
     "3d-3-rs10-hot": few((3, 0), 3, 10.0, 0.5, 0.0, -0.131183, 1.1e-5, 4.111116),
     "2d-13-rs1": Case((13, 0), 2, 1.0, 0.15, 0.25, 200),
     "2d-13-rs10": Case((13, 0), 2, 10.0, 0.15, 0.25, 100),
-    "2d-13-rs10-composed": Case((13, 0), 2, 10.0, 0.15, 0.25, 100, model=composed_gas),
     "2d-29-rs0.25": Case(
         (29, 0), 2, 0.25, 0.15, 0.25, 150, (rydberg(LOG, 23.375787, 0.001281, 29 * 0.39587),)
     ),
@@ -89,7 +80,6 @@ CASES = {
         (29, 0), 2, 5.0, 0.15, 0.25, 150, (rydberg(NETWORKS, -0.289664, 1.4e-5, 29 * 0.22369),)
     ),
     "2d-29-rs10": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10),
-    "2d-29-rs10-composed": Case((29, 0), 2, 10.0, 0.15, 0.25, 150, AT_RS_10, model=composed_gas),
     "3d-7+7-rs5": Case((7, 7), 3, 5.0, 0.0, 0.0, 150, AT_REST, walkers=512, model=unpolarised_gas),
     "3d-7+7-rs5-flow": Case((7, 7), 3, 5.0, 0.0, 0.0, 200, AT_REST),
     "3d-7-rs4": Case((7, 0), 3, 4.0, 0.0625, 0.0, 150),
