@@ -1,8 +1,9 @@
-r"""Minimises the variational free energy  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T ln Z.
+r"""Minimises the variational free energy  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T
+ln Z.
 
-Every walker is drawn afresh at every step, ancestrally and exactly, so there is no Markov chain to burn in and F is an
-upper bound of the true free energy. The method is the neural canonical transformation (Xie, Zhang, Wang, arXiv
-2105.08644, 2201.03156).
+Every walker is drawn afresh at every step, ancestrally and exactly, so there is no Markov chain to burn in
+and F is an upper bound of the true free energy. The method is the neural canonical transformation (Xie,
+Zhang, Wang, arXiv 2105.08644, 2201.03156).
 """
 
 from collections.abc import Callable
@@ -48,11 +49,12 @@ class VariationalFreeEnergy(eqx.Module):
     """The inference routine for a model with one measured site, under a Hamiltonian.
 
     model: a NumPyro program of one walker.
-    hamiltonian: a pnct.hamiltonian.Hamiltonian, or a function system -> Hamiltonian such as pnct.hamiltonian itself, which
-    is then called with the system among the arguments of the model.
-    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_scale, and `scores` if it asks for them.
-    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device; any integer, by
-    default what is fast.
+    hamiltonian: a pnct.hamiltonian.Hamiltonian, or a function system -> Hamiltonian such as pnct.hamiltonian
+    itself, which is then called with the system among the arguments of the model.
+    optim: an optax or numpyro optimiser; it receives the gradient of F/energy_scale, and `scores` if it asks
+    for them.
+    num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device;
+    any integer, by default what is fast.
     sharding: a mesh with one axis named "walkers"; by default all devices.
     """
 
@@ -68,7 +70,8 @@ class VariationalFreeEnergy(eqx.Module):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian):
             raise ValueError(
-                "Expected a hamiltonian, as from pnct.hamiltonian(gas), or a function that makes one of the system; "
+                "Expected a hamiltonian, as from pnct.hamiltonian(gas), or a function that makes one "
+                "of the system; "
                 f"got {type(hamiltonian).__name__}."
             )
         check_cpu_pool()
@@ -80,7 +83,9 @@ class VariationalFreeEnergy(eqx.Module):
         self.sharding = default_mesh() if sharding is None else sharding
 
     def init(self, key, *args) -> TrainState:
-        """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be right."""
+        """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be
+        right.
+        """
         init_key, key = jax.random.split(checked_key(key))
         hamiltonian = self.hamiltonian_for(args)
         check_observed(self.model, args)
@@ -95,7 +100,9 @@ class VariationalFreeEnergy(eqx.Module):
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
-        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters. Compiled once."""
+        """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters.
+        Compiled once.
+        """
         self.hamiltonian_for(args)
         return self._update(state, *as_arrays(args))
 
@@ -123,15 +130,16 @@ class VariationalFreeEnergy(eqx.Module):
         checkpoint: str | Path | None = None,
         callback: Callable[[int, Info], None] | None = None,
     ) -> RunResult:
-        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000, bitwise.
+        """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000,
+        bitwise.
 
-        checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from the last
-        checkpoint there, and with a larger num_steps further; the result is that of one uninterrupted run, bitwise. Raises
-        ValueError where the directory holds another run.
-        SIGTERM, with a directory, and Ctrl-C raise Interrupted after the step; its `result` is that up to there.
+        checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from
+        the last checkpoint there, and with a larger num_steps further; the result is that of one
+        uninterrupted run, bitwise. Raises ValueError where the directory holds another run. SIGTERM, with a
+        directory, and Ctrl-C raise Interrupted after the step; its `result` is that up to there.
         callback: called as callback(step, info) after each step, step = 1 ... num_steps, info on the host.
-        Walkers and updates that are not finite are left out, counted and reported by a NumericalWarning; after a few
-        updates in a row that were not made, TrainingFailedError.
+        Walkers and updates that are not finite are left out, counted and reported by a NumericalWarning;
+        after a few updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
         update = self.updates(*args)
@@ -161,7 +169,9 @@ class VariationalFreeEnergy(eqx.Module):
         return gathered(walkers, self.sharding)
 
     def hamiltonian_for(self, args: tuple) -> Hamiltonian:
-        """The Hamiltonian for these arguments of the model. Raises ValueError where it is that of another system."""
+        """The Hamiltonian for these arguments of the model. Raises ValueError where it is that of another
+        system.
+        """
         hamiltonian = self._hamiltonian_of(args)
         check_hamiltonian(hamiltonian, args)
         return hamiltonian
@@ -172,7 +182,8 @@ class VariationalFreeEnergy(eqx.Module):
         made = self.hamiltonian(system_among(args))
         if not isinstance(made, Hamiltonian):
             raise ValueError(
-                "Expected a pnct.hamiltonian.Hamiltonian, or a function system -> Hamiltonian; got one that returned "
+                "Expected a pnct.hamiltonian.Hamiltonian, or a function system -> Hamiltonian; got one "
+                "that returned "
                 f"{type(made).__name__}."
             )
         return as_arrays(made)

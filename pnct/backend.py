@@ -33,7 +33,8 @@ def prevent_cpu_hang() -> None:
         return
     if _started():
         warnings.warn(
-            "jax was used before pnct was imported; with this jax version a CPU run may hang. Import pnct first, or set "
+            "jax was used before pnct was imported; with this jax version a CPU run may hang. Import "
+            "pnct first, or set "
             + " and ".join(f"{name}='{value}'" for name, value in missing.items())
             + ".",
             stacklevel=3,
@@ -50,7 +51,8 @@ def check_cpu_pool() -> None:
     threads = int(os.environ.get(POOL, os.cpu_count() or 1))
     if jax.default_backend() == "cpu" and devices > 1 and threads < threads_for(devices) and _can_hang():
         raise ValueError(
-            f"Expected {threads_for(devices)} threads for {devices} CPU devices in one process; got {threads}. "
+            f"Expected {threads_for(devices)} threads for {devices} CPU devices in one process; got "
+            f"{threads}. "
             f"Set jax_num_cpu_devices before pnct is imported, or {POOL} in the environment."
         )
 

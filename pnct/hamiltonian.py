@@ -1,7 +1,9 @@
-r"""The local energy  (H Psi_K)(x)/Psi_K(x).  For particles in space,  -c [Lap ln Psi + (grad ln Psi)^2] + V(R).
+r"""The local energy  (H Psi_K)(x)/Psi_K(x).  For particles in space,  -c [Lap ln Psi + (grad ln Psi)^2] +
+V(R).
 
-c = 1/(2 r_s^2) in the electron gas. The square of the complex gradient is taken without conjugation. The imaginary
-part averages to zero. Energies are in the unit of the system: hartree for the gas, hbar omega in a trap.
+c = 1/(2 r_s^2) in the electron gas. The square of the complex gradient is taken without conjugation. The
+imaginary part averages to zero. Energies are in the unit of the system: hartree for the gas, hbar omega in a
+trap.
 """
 
 import abc
@@ -31,7 +33,9 @@ class LocalEnergy(NamedTuple):
 
 
 class Values(dict):
-    """The values of all sites of one walker, by name. `measured`: that of the measured site, whatever its name."""
+    """The values of all sites of one walker, by name. `measured`: that of the measured site, whatever its
+    name.
+    """
 
     def __init__(self, values: Mapping[str, Array], measured_site: str):
         super().__init__(values)
@@ -41,8 +45,8 @@ class Values(dict):
 class Hamiltonian(eqx.Module):
     """(distribution of the measured site, values of all sites) -> LocalEnergy.
 
-    temperature: in its unit of energy.  energy_scale: the size of the energies that change with the state, by which
-    an optimiser sees its gradients divided.  unit: what energies are printed in.
+    temperature: in its unit of energy.  energy_scale: the size of the energies that change with the state, by
+    which an optimiser sees its gradients divided.  unit: what energies are printed in.
     """
 
     temperature: eqx.AbstractVar[float]
@@ -77,7 +81,8 @@ class ElectronHamiltonian(Hamiltonian):
 def hamiltonian(system, coulomb: bool = True, potential: Callable | None = None) -> ElectronHamiltonian:
     """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction.
 
-    potential: one of your own in the place of the system's, a function R (N, dim) -> energy in the system's unit.
+    potential: one of your own in the place of the system's, a function R (N, dim) -> energy in the system's
+    unit.
     """
     V = system.potential(coulomb) if potential is None else potential
     return ElectronHamiltonian(

@@ -1,5 +1,5 @@
-"""What a model is written with: NumPyro's `sample` and `param`, with distrax laws accepted, and `module` for
-networks.
+"""What a model is written with: NumPyro's `sample` and `param`, which accept distrax distributions,
+and `module` for networks.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,8 @@ def sample(name: str, fn, obs=None, **kwargs):
         if not unseeded:
             raise
         raise ValueError(
-            f"Expected a seeded model; got site '{name}' without a random key. Wrap the model: numpyro.handlers.seed(model, key)."
+            f"Expected a seeded model; got site '{name}' without a random key. Wrap the model: "
+            "numpyro.handlers.seed(model, key)."
         ) from None
 
 

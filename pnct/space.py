@@ -68,7 +68,7 @@ class Space(Protocol):
         """Even features and direction of single electrons, seen from the centre; None where there is none."""
 
     def sector_features(self, Q: Float[Array, " q"]) -> Float[Array, " C"]:
-        """What a flow is told of the conserved quantum numbers Q of a state; 0 at Q = 0."""
+        """Input features of a flow from the conserved quantum numbers Q of a state; 0 at Q = 0."""
 
     def conserved_motion(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
         """All electrons moved as one, by the symmetry that conserves Q."""

@@ -51,5 +51,6 @@ def check_room(num_orbitals: int, num_electrons: tuple[int, int]) -> None:
     """Raises ValueError unless the table has an orbital for every electron of each species."""
     if num_orbitals < max(num_electrons):
         raise ValueError(
-            f"Expected num_orbitals >= num_electrons; got {num_orbitals} < {max(num_electrons)}. Raise `cutoff`."
+            f"Expected num_orbitals >= num_electrons; got {num_orbitals} < {max(num_electrons)}. Raise "
+            "`cutoff`."
         )

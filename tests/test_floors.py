@@ -1,4 +1,6 @@
-"""Imports run one way: examples, tests -> models | inference -> pnct, and room by room within; only progress.py prints."""
+"""Imports run one way: examples, tests -> models | inference -> pnct, and room by room within; only
+progress.py prints.
+"""
 
 import ast
 import shutil
@@ -11,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {"pnct": "pnct", "models": "pnct.models", "inference": "pnct.inference"}
-# From the ground up. A file stands in the room named by the longest of these that its module begins with, and imports
-# from its own room and from those before it.
+# From the ground up. A file stands in the room named by the longest of these that its module begins with, and
+# imports from its own room and from those before it.
 ROOMS = (
     ("pnct.estimate", "pnct.validation", "pnct.backend", "pnct.space"),
     ("pnct.networks",),

@@ -91,8 +91,9 @@ def shell_energy_shifts(system, draws: Draws) -> Float[np.ndarray, " shells"]:
 def fit_shell_energies(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system) -> Params:
     """The parameters with p(K) moved by `shell_energy_shifts` of num_samples fresh draws.
 
-    Only if F or S would change by twice its error: at low temperature S changes where F hardly does. The network of p(K)
-    is found by its kind. The flow stays as it is. Raises ValueError where no network has shell energies.
+    Only if F or S would change by twice its error: at low temperature S changes where F hardly does. The
+    network of p(K) is found by its kind. The flow stays as it is. Raises ValueError where no network has
+    shell energies.
     """
     name = _network(vfe, params, system)
     draws = vfe.evaluate(key, params, num_samples, system)
@@ -117,7 +118,9 @@ def _network(vfe, params, system) -> str:
 def reduced_free_energies(
     draws: Draws,
 ) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
-    """K, ln p(K) and y of the finite samples. Raises ValueError at T = 0 and where there are fewer than 40."""
+    """K, ln p(K) and y of the finite samples. Raises ValueError at T = 0 and where there are
+    fewer than 40.
+    """
     if not draws.temperature > 0:
         raise ValueError(f"Expected draws at a temperature > 0; got T = {draws.temperature:g}.")
     if draws.state_site is None:
@@ -152,7 +155,8 @@ def shell_occupations(system, K: Int[Array, "S N"]) -> Float[np.ndarray, "S shel
 def fit_untabulated(
     vfe: VariationalFreeEnergy, key, params: Params, p_K: StateDistribution, num_samples: int, system
 ) -> Params:
-    """The parameters with p(K) of the states that are not listed at its optimum, as far as num_samples fresh draws tell.
+    """The parameters with p(K) of the states that are not listed at its optimum, as far as num_samples fresh
+    draws tell.
 
     p_K: the distribution at these parameters. Its modules are found by their kind. All else stays as it is.
     """
@@ -172,7 +176,7 @@ def fit_untabulated(
 
 
 def untabulated_shifts(system, draws: Draws, p_K: StateDistribution) -> Float[np.ndarray, " shells"]:
-    """c_s, in units of T; zero where fewer than 40 of the sound draws are listed, or are not."""
+    """c_s, in units of T; zero where fewer than 40 of the finite draws are listed, or are not."""
     K, _, y = reduced_free_energies(draws)
 
     def number(K):

@@ -5,7 +5,7 @@ Of all orthonormal states in the span of a block's Psi_t, t = 1 ... n, its eigen
 lower ones with the larger p (Gibbs). The n states share one flow, so samples of all serve every matrix
 element:
 
-    S_tt' = E[ Psi_t^* Psi_t'/rho ],    H_tt' = E[ Psi_t^* (H Psi_t')/rho ],    R ~ rho = (1/n) sum_t |Psi_t|^2
+    S_tt' = E[ Psi_t^* Psi_t'/rho ],   H_tt' = E[ Psi_t^* (H Psi_t')/rho ],   R ~ rho = (1/n) sum_t |Psi_t|^2
 
 S is the unit matrix but for noise. The same noise is in H, and S^{-1} H is free of it where the block is
 closed under H: then H Psi_t' = sum_t Psi_t h_tt' holds at every R, and S^{-1} H = h for any samples. (The
@@ -45,15 +45,16 @@ BATCH = 1024  # samples that are drawn together
 MIN_VARIANCE = 1e-6  # variance of its occupation below which a level stays where it is
 # states of a block: smaller ones are padded to the largest of these, since each size has to be compiled
 MAX_SMALL_BLOCK = 32
-MIN_SAMPLES_PER_ROW = 8  # samples for each row of a matrix: with fewer sound ones it stays as it is
+MIN_SAMPLES_PER_ROW = 8  # samples for each row of a matrix: with fewer finite ones it stays as it is
 
 
 def diagonalise(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, *args) -> Params:
-    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for them.
+    """The parameters with every block mixed to eigenstates of H, and a tabulated p(K) at its optimum for
+    them.
 
     num_samples: exact samples of all blocks, see `shared_among_blocks`; at least 8 n for each n by n matrix.
-    The module made by `configuration_interaction`, the site that names the states and the network of p(K) are found by
-    their kind. All else stays as it is. Raises ValueError where the model has no such module.
+    The module made by `configuration_interaction`, the site that names the states and the network of p(K) are
+    found by their kind. All else stays as it is. Raises ValueError where the model has no such module.
     """
     num_samples = checked_integer("num_samples", num_samples, 1)
     sites = read_sites(vfe.model, params, args)
@@ -193,13 +194,13 @@ class Elements(NamedTuple):
         return cls(np.zeros((FOLDS, n, n), complex), np.zeros((FOLDS, n, n), complex), 0)
 
     def added(self, psi: Complex[np.ndarray, "B n"], energy: Complex[np.ndarray, "B n"]) -> "Elements":
-        """With those of B samples more, Psi_t/rho^(1/2) and H Psi_t/Psi_t at each; unsound ones
+        """With those of B samples more, Psi_t/rho^(1/2) and H Psi_t/Psi_t at each; those that are not finite
         are left out.
         """
-        sound = np.all(np.isfinite(psi) & np.isfinite(energy), axis=1)
-        psi = psi[sound]
-        energy = energy[sound]
-        fold = (self.count + np.arange(sound.sum())) % FOLDS
+        finite = np.all(np.isfinite(psi) & np.isfinite(energy), axis=1)
+        psi = psi[finite]
+        energy = energy[finite]
+        fold = (self.count + np.arange(finite.sum())) % FOLDS
         folds = [(psi[fold == i], energy[fold == i]) for i in range(FOLDS)]
         S = np.array([psi.conj().T @ psi for psi, _ in folds])
         H = np.array([psi.conj().T @ (psi * energy) for psi, energy in folds])
@@ -257,7 +258,9 @@ def thermal_weights(
 
 @eqx.filter_jit
 def _amplitudes(model, sites, hamiltonian, shared, walkers, batching: Batching):
-    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the block's size."""
+    """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the
+    block's size.
+    """
     one = partial(_sample, model, sites, hamiltonian)
     return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)
 

@@ -1,4 +1,6 @@
-"""Both steps that have a closed form, one after the other: mixed states, and the Boltzmann weights of p(K)."""
+"""Both steps that have a closed form, one after the other: mixed states, and the Boltzmann
+weights of p(K).
+"""
 
 import jax
 

@@ -26,10 +26,10 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     chains this way.
 
     history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
-    system: what was simulated, a System. Then electrons are labelled by spin, K is also counted by shell (K_by_shell), and
-    the group `constant_data` holds the orbitals: energy, ideal occupation, and the columns of their table, such as wave
-    vectors and twist. Failed walkers stay, as nan. Attributes, on every group: temperature, unit (of energies), particle and
-    their number, measured_site, state_site, versions.
+    system: what was simulated, a System. Then electrons are labelled by spin, K is also counted by shell
+    (K_by_shell), and the group `constant_data` holds the orbitals: energy, ideal occupation, and the columns
+    of their table, such as wave vectors and twist. Failed walkers stay, as nan. Attributes, on every group:
+    temperature, unit (of energies), particle and their number, measured_site, state_site, versions.
     """
     import arviz  # takes 2-3 s
     import xarray

@@ -4,8 +4,8 @@ them.
     F = E[T ln p + Re E_loc],   E = E[Re E_loc],   S = -E[ln p],   error = std/sqrt(ESS)
 
 ESS and rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal. 16, 667
-(2021), from ArviZ; so they hold for correlated chains too. Two laws of the ansatz are checked: det J > 0
-everywhere makes the flow one-to-one, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method, F
+(2021), from ArviZ; so they hold for correlated chains too. Two properties of the ansatz are checked: det J
+> 0 everywhere makes the flow one-to-one, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method, F
 >= the exact value where that is known.
 """
 
@@ -74,9 +74,9 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
 
     exact: the exact free energy per electron where it is known, as from exact diagonalisation; no F may lie
     below it.
-    entropy: S of all particles, in k_B, from more states than these samples (`observables.entropy`). It takes the place of
-    theirs, and is a control variate for all energies: what they have in common with -ln p is known better then. F = E - T S
-    and E = K + V hold for what comes out.
+    entropy: S of all particles, in k_B, from more states than these samples (`observables.entropy`). It takes
+    the place of theirs, and is a control variate for all energies: what they have in common with -ln p is
+    known better then. F = E - T S and E = K + V hold for what comes out.
     """
     stats = idata["sample_stats"]
     particle = stats.attrs["particle"]

@@ -51,9 +51,12 @@ def verdict(evidence: Evidence) -> tuple[bool, str]:
     if found:
         text = f"Not to be trusted: {'; '.join(found)}."
     elif drifting:
-        text = f"Sound samples of a state that is not converged: {'; '.join(drifting)}."
+        text = f"Valid samples of a state that is not converged: {'; '.join(drifting)}."
     else:
-        text = f"Converged: all {evidence.finite.size} samples are sound and worth {evidence.min_ess:.0f} independent ones."
+        text = (
+            f"Converged: all {evidence.finite.size} samples are finite and worth {evidence.min_ess:.0f} "
+            "independent ones."
+        )
     noted = remarks(evidence)
     return not (found or drifting), f"{text} Note: {'; '.join(noted)}." if noted else text
 
@@ -69,7 +72,8 @@ def problems(evidence: Evidence) -> list[str]:
         found.append(f"{failed} of {total} samples failed ({FAILED}), and the rest is biased")
     if evidence.num_metropolis > MOST_METROPOLIS * math.sqrt(total):
         found.append(
-            f"{evidence.num_metropolis} of {total} samples had no inverse of the flow, for Newton's iteration did not converge, "
+            f"{evidence.num_metropolis} of {total} samples had no inverse of the flow, for Newton's "
+            "iteration did not converge, "
             "and come from Metropolis: the flow is folded or nearly so"
         )
     if evidence.num_negative_det:
@@ -93,7 +97,8 @@ def problems(evidence: Evidence) -> list[str]:
     if z is not None and z > FARTHEST_BELOW:
         cause = "an upper bound cannot be, so" if not found else "which may come of the rest; if not,"
         found.append(
-            f"F is {z:.1f} standard errors below the exact {evidence.exact}, {cause} the energy, ln p or the law of the samples "
+            f"F is {z:.1f} standard errors below the exact {evidence.exact}, {cause} the energy, ln p "
+            "or the law of the samples "
             "is wrong, or the exact value is of another system"
         )
     return found
@@ -106,19 +111,22 @@ def remarks(evidence: Evidence) -> list[str]:
     if z is not None and 0 < z <= FARTHEST_BELOW:
         chance = math.erfc(z / math.sqrt(2)) / 2
         noted.append(
-            f"F is {z:.1f} standard errors below the exact {evidence.exact}, by chance ({chance:.0%} of such runs)"
+            f"F is {z:.1f} standard errors below the exact {evidence.exact}, by chance ({chance:.0%} of "
+            "such runs)"
         )
     if not evidence.num_negative_det and evidence.log_det.size:
         nearest = float(evidence.log_det.min())
         median = float(np.median(evidence.log_det))
         if nearest < median + math.log(NEAREST_FOLD):
             noted.append(
-                f"det J comes near 0 (smallest ln det J {nearest:.1f}, median {median:.1f}): the flow is close to folding, "
+                f"det J comes near 0 (smallest ln det J {nearest:.1f}, median {median:.1f}): the flow "
+                "is close to folding, "
                 "take shorter steps if training goes on"
             )
     if evidence.num_not_inverted_in_training:
         noted.append(
-            f"in training {evidence.num_not_inverted_in_training} walkers had no inverse and came from Metropolis, "
+            f"in training {evidence.num_not_inverted_in_training} walkers had no inverse and came from "
+            "Metropolis, "
             f"{evidence.num_backtracked} updates were halved"
         )
     return noted
@@ -134,7 +142,10 @@ def drift(name: str, change: Estimate) -> str:
     moves = "rises" if change.value > 0 else "falls"
     size = Estimate(abs(change.value), change.error, change.ess)
     if name == "entropy":
-        return f"S/N still {moves}, by {size} k_B from the third quarter of the training to the last: train longer"
+        return (
+            f"S/N still {moves}, by {size} k_B from the third quarter of the training to the last: train "
+            "longer"
+        )
     return f"F/N still {moves}, by {size} from the third quarter of the training to the last: train longer"
 
 
@@ -153,7 +164,9 @@ def _heavy_tail(evidence):
     near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
     where = "small: the flow nearly folds there" if near_fold else "as elsewhere: look for close pairs"
     return (
-        f"the local energy has a heavy tail (Pareto k = {evidence.tails[side]:.2f} > {HEAVIEST_TAIL}) towards "
-        f"{('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where det J is {where}; "
+        f"the local energy has a heavy tail (Pareto k = {evidence.tails[side]:.2f} > {HEAVIEST_TAIL}) "
+        "towards "
+        f"{('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where det "
+        f"J is {where}; "
         "error bars mean little"
     )

@@ -48,7 +48,8 @@ def chemical_potential(
     )
     if more.N != gas.N + 1 or more.dim != gas.dim or not same:
         raise ValueError(
-            f"Expected {gas.N + 1} electrons in the volume and at the temperature of the {gas.N}; got {more.N}, "
+            f"Expected {gas.N + 1} electrons in the volume and at the temperature of the {gas.N}; got "
+            f"{more.N}, "
             f"volumes {volume(gas):g} and {volume(more):g} a_0^{gas.dim}."
         )
     T = float(gas.temperature)

@@ -1,6 +1,6 @@
 r"""Structure and occupations: pure functions of samples.
 
-    g_ab(r) = L^dim/(N_a N_b) <sum_{i in a, j in b, i != j} delta(r - |r_i - r_j|)> / (surface of a sphere of radius r)
+    g_ab(r) = L^dim/(N_a N_b) <sum_{i in a, j in b, i != j} delta(r - |r_i - r_j|)>/A(r)
     S(q)    = <|rho(q)|^2>/N,   S_ab(q) = Re <rho_a(q) rho_b(q)^*>/N,   rho_a(q) = sum_{i in a} exp(i q.r_i)
     n_m     = <number of electrons in orbital m>
 

@@ -1,8 +1,8 @@
 r"""The effective mass m*/m of the quasi-particles, three ways from one trained density matrix:
 
     from the entropy          s/s_0                          s_0: the ideal gas at the same N, theta and twist
-    from the learned levels   (d epsilon/d e)^-1,            epsilon = e + T shift: the levels of the table of p(K)
-    from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (pnct.inference.observables.landau)
+    from the learned levels   (d epsilon/d e)^-1,            epsilon = e + T shift: the table of p(K)
+    from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (landau.py)
 
 e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each
 with the weight sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.

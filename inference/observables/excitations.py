@@ -33,8 +33,9 @@ def excitation_energies(
 ) -> Excitations:
     """E_K and E_K - E_0 of the `states`, the first of which is the reference, with num_samples draws of each.
 
-    The site that names the state is found by what the state depends on. All states meet the same random numbers, and
-    errors are those of the differences. Raises ValueError where the model has no such site, or K is no state.
+    The site that names the state is found by what the state depends on. All states meet the same random
+    numbers, and errors are those of the differences. Raises ValueError where the model has no such site, or K
+    is no state.
     """
     states = np.asarray(states)
     if states.ndim != 2 or not np.issubdtype(states.dtype, np.integer):

@@ -1,10 +1,11 @@
 r"""Thermodynamics of the electron gas, from the draws of one state and from a grid of states in (r_s, theta).
 
-    heat capacity        C = dE/dT = Cov(E_loc, -ln p(K))/T           (the second where p is the Gibbs law of E_K)
+    heat capacity        C = dE/dT = Cov(E_loc, -ln p(K))/T     (the second where p(K) ~ exp(-E_K/T))
     pressure             d P Omega = 2 K + V (virial theorem),        P = -(dF/dOmega)_T
     chemical potential   mu = (F + P Omega)/N,                        mu = F(N + 1) - F(N) in one volume
     bulk modulus         1/kappa = n (dP/dn)_T
-    entropy              (d(S/Omega)/dn)_T = -(dmu/dT)_n   (Maxwell; Kuntsevich et al., Nat. Commun. 6, 8298, measured it)
+    entropy              (d(S/Omega)/dn)_T = -(dmu/dT)_n        (Maxwell; measured: Kuntsevich et al.,
+                                                                Nat. Commun. 6, 8298)
 
 At fixed N the density n = N/Omega changes with r_s, Omega ~ r_s^d, and theta = T/E_F ~ T r_s^2, so that
 
@@ -68,9 +69,7 @@ def volume(gas) -> float:
 
 
 def heat_capacity(draws: Draws) -> Estimate:
-    """C of all electrons in k_B, Cov(E_loc, -ln p)/T: exact where p is the Gibbs law of the
-    states' energies.
-    """
+    """C of all electrons in k_B, Cov(E_loc, -ln p)/T: exact where p(K) ~ exp(-E_K/T)."""
     draws = draws.finite()
     energy = draws.energy.astype(float)
     log_p = np.asarray(draws.log_prob, float)
@@ -211,5 +210,6 @@ def _check(gases, points, rs, theta):
         or theta[0] <= 0
     ):
         raise ValueError(
-            "Expected rs ascending by rows, theta > 0 ascending by columns, and one N, dim and twist; got another grid."
+            "Expected rs ascending by rows, theta > 0 ascending by columns, and one N, dim and twist; "
+            "got another grid."
         )

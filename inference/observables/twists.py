@@ -2,15 +2,16 @@ r"""Averages over twisted boundary conditions, psi(r + L e_a) = exp(2 pi i twist
 size that stays.
 
     Monkhorst-Pack grid   twist_a = (2 j - q - 1)/(2 q),  j = 1 ... q          Phys. Rev. B 13, 5188 (1976)
-    twist averaging       X = mean of X over twists                            Lin, Zong, Ceperley, Phys. Rev. E 64, 016702 (2001)
+    twist averaging       X = mean of X over twists        Lin, Zong, Ceperley, Phys. Rev. E 64, 016702 (2001)
     potential energy      dV/N = (1/2) [ integral - sum over k != 0 ] of v(k) S(k)/Omega
-                                                                               Chiesa et al., Phys. Rev. Lett. 97, 076404 (2006)
+                                                            Chiesa et al., Phys. Rev. Lett. 97, 076404 (2006)
 
 The difference between integral and sum comes from small k, where screening makes S(k) = c k^2 in 3D and c
 k^(3/2) in 2D:
 
     3D:  dV/N = 2 pi c/Omega                  = omega_p/(4 N) for c = 1/(2 omega_p)
-    2D:  dV/N = -(pi c/Omega) (2 pi/L)^(1/2) Z,   Z = sum' |n|^(1/2) over the square lattice, continued = 4 zeta(-1/4) beta(-1/4)
+    2D:  dV/N = -(pi c/Omega) (2 pi/L)^(1/2) Z,
+         Z = sum' |n|^(1/2) over the square lattice, continued = 4 zeta(-1/4) beta(-1/4)
 """
 
 import math

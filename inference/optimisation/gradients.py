@@ -1,6 +1,6 @@
 r"""Gradients of F = E[T ln p(K) + E_loc] from per-walker scores.
 
-    dF/d phi   = E[ (F_loc - b) O_c ],                     O_c = d ln p(K)/d phi,     F_loc = T ln p(K) + Re E_loc
+    dF/d phi   = E[ (F_loc - b) O_c ],                   O_c = d ln p(K)/d phi,   F_loc = T ln p(K) + Re E_loc
     dF/d theta = 2 Re E[ (E_loc - E_K)^* (O_q - <O_q>) ],  O_q = d ln Psi_K(R)/d theta
 
 Both have the form  (1/B) sum_r rows[r] residual[r]  with real rows: a complex score gives two, its real and
@@ -20,9 +20,9 @@ MIN_CLIP_TEMPERATURES = (
 
 
 class Scores(NamedTuple):
-    """Rows and residuals of one law, B walkers: its gradient is  tensordot(residual, rows)/num_walkers.
+    """Rows and residuals of one distribution, B walkers: its gradient is tensordot(residual, rows)/B.
 
-    rows: a pytree like the law's parameters, each leaf with a leading axis of rows; residual: (rows,).
+    rows: a pytree like its parameters, each leaf with a leading axis of rows; residual: (rows,).
     curvature: the second derivative of the objective at its minimum, in units of the metric, where it is
     known. For p(K) it is T: the free energy above its minimum is T times a relative entropy, whose second
     derivative is the Fisher metric.
@@ -108,7 +108,7 @@ def _centred(rows, residual, weight, num_particles) -> Scores:
 
 
 def gradient(scores: Scores):
-    """(1/B) sum_r residual[r] rows[r], a pytree like the law's parameters."""
+    """(1/B) sum_r residual[r] rows[r], a pytree like its parameters."""
     return jax.tree.map(
         lambda leaf: jnp.tensordot(scores.residual, leaf, 1) / scores.num_walkers, scores.rows
     )

@@ -1,17 +1,20 @@
-r"""Natural gradient, one block per distribution, as an optax transformation:  (O^T O/B + damping) delta = O^T e/B.
+r"""Natural gradient, one block per distribution, as an optax transformation:  (O^T O/B + damping) delta = O^T
+e/B.
 
-Solved on the smaller side: in parameter space by Cholesky, or in sample space, delta = O^T (O O^T + B damping)^{-1} e
-(MinSR: Chen and Heyl 2024).
+Solved on the smaller side: in parameter space by Cholesky, or in sample space, delta = O^T (O O^T + B
+damping)^{-1} e (MinSR: Chen and Heyl 2024).
 
-A flow of few enough parameters is solved for in parameter space with the metric O^T O/B of the last steps, not of this
-batch alone. What is slow to converge are directions with a metric of 1e-5 and less, which a batch of some hundred walkers
-takes for smaller still: with its own metric and so little damping a step would be noise. The damping falls as more steps
-are averaged. With more parameters the walkers of these steps are too few: a direction that one walker of the batch alone
-excites has a 20th of its share in the mean metric, and the step goes there.
+A flow of few enough parameters is solved for in parameter space with the metric O^T O/B of the last steps,
+not of this batch alone. What is slow to converge are directions with a metric of 1e-5 and less, which a batch
+of some hundred walkers takes for smaller still: with its own metric and so little damping a step would be
+noise. The damping falls as more steps are averaged. With more parameters the walkers of these steps are too
+few: a direction that one walker of the batch alone excites has a 20th of its share in the mean metric, and
+the step goes there.
 
-Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the step moves the distribution
-by a bounded distance whatever its parameters, so one setting serves all densities and temperatures. n is the number of
-particles, because the squared distance of two distributions of many grows in proportion to it.
+Each block has its own step size, limited so that delta^T (O^T O/B) delta <= n max_norm^2: the step moves the
+distribution by a bounded distance whatever its parameters, so one setting serves all densities and
+temperatures. n is the number of particles, because the squared distance of two distributions of many grows in
+proportion to it.
 """
 
 import math
@@ -53,7 +56,9 @@ def default_damping(remembered: bool, count) -> Float[Array, ""] | float:
 
 
 def default_rate(block_name: str, count) -> Float[Array, ""] | float:
-    """For p(K) a share of the Newton step that falls like 1/n, so that all walkers drawn so far count alike."""
+    """For p(K) a share of the Newton step that falls like 1/n, so that all walkers drawn so far
+    count alike.
+    """
     return 0.3 / (1 + 0.03 * count) if block_name == "classical" else 1.0
 
 
@@ -71,8 +76,8 @@ def natural_gradient(
 ) -> optax.GradientTransformationExtraArgs:
     """An optax transformation whose update takes `scores`: {"classical" or "measured": Scores}.
 
-    The parameters of a distribution are the rows' keys; those that none holds do not move. The parameters are a dict of
-    modules, and the rows of a distribution are those of some of them.
+    The parameters of a distribution are the rows' keys; those that none holds do not move. The parameters are
+    a dict of modules, and the rows of a distribution are those of some of them.
     learning_rate, max_norm: one value or schedule, or a dict of one per distribution. damping: one for all.
     Equal settings make equal transformations, for which nothing is compiled again.
     """
@@ -106,7 +111,8 @@ class NaturalGradientUpdate:
             rate = _setting(self.learning_rate, block_name, count, default_rate)
             bound = _setting(self.max_norm, block_name, count, default_norm)
 
-            # Where the curvature is known the steps fall like 1/n, and all walkers count alike without a memory.
+            # Where the curvature is known the steps fall like 1/n, and all walkers count alike without a
+            # memory.
             remembered = block.curvature is None and block.rows.keys() <= metrics.keys()
             strength = _setting(self.damping, remembered, count, default_damping)
             if remembered:
@@ -146,8 +152,8 @@ def _setting(setting, block_name, count, default: Callable):
 def solve(scores: Scores, damping: float):
     """delta of one block, on the side with fewer unknowns. A pytree like the block's parameters.
 
-    Where the curvature is known, delta is the Newton step, and the damping the larger one of a regression on the rows whose
-    residuals are noise: directions that these walkers cannot resolve stay where they are.
+    Where the curvature is known, delta is the Newton step, and the damping the larger one of a regression on
+    the rows whose residuals are noise: directions that these walkers cannot resolve stay where they are.
     """
     matrix, unravel = _matrix(scores)
     rows, parameters = matrix.shape
@@ -168,7 +174,8 @@ def _positive_solve(matrix, right):
 
 
 def solve_remembered(metric: Float[Array, "p p"], scores: Scores, damping: float):
-    """delta of one block from the metric of many steps and the gradient of this one, and its length in that metric.
+    """delta of one block from the metric of many steps and the gradient of this one, and its length in that
+    metric.
 
     delta is a pytree like the block's parameters.
     """
@@ -232,7 +239,8 @@ def as_optax(optim) -> optax.GradientTransformationExtraArgs:
     missing = _missing_arguments(optim)
     if missing:
         raise ValueError(
-            f"Expected an optimiser that takes a gradient and the value of F; got one that needs more: {missing}. F is "
+            "Expected an optimiser that takes a gradient and the value of F; got one that needs more: "
+            f"{missing}. F is "
             "sampled, and cannot be compared at trial points, as a line search does."
         )
     return optim

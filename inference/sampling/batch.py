@@ -1,13 +1,14 @@
-r"""One batch of walkers:  K ~ p(K),  R ~ |Psi_K|^2,  with E_loc(K, R) and, for a gradient, the scores of both.
+r"""One batch of walkers:  K ~ p(K),  R ~ |Psi_K|^2,  with E_loc(K, R) and, for a gradient, the scores of
+both.
 
 For a gradient, every other walker takes its state from a broader distribution, and weights make up for it:
 
     q(K) = sum_s c_s p_s(K),    weight = p(K)/q(K),    p_s = p with every conditional raised to the power s
 
-p alone would hardly ever draw the excited states of a cold gas, so the flow would serve them badly, their E_K would
-stay too high, p would shun them even more, and the entropy, which is made of them, would come out too low. The flow
-may be trained on q: any weights that fall with the energy have the eigenstates as their minimum (Gross, Oliveira,
-Kohn, Phys. Rev. A 37, 2805 (1988)). F itself is always that of p.
+p alone would hardly ever draw the excited states of a cold gas, so the flow would serve them badly, their E_K
+would stay too high, p would shun them even more, and the entropy, which is made of them, would come out too
+low. The flow may be trained on q: any weights that fall with the energy have the eigenstates as their minimum
+(Gross, Oliveira, Kohn, Phys. Rev. A 37, 2805 (1988)). F itself is always that of p.
 """
 
 from collections.abc import Callable
@@ -84,7 +85,9 @@ def draw_batch(
     batching: Batching,
     scores: bool = False,
 ) -> WalkerBatch:
-    """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a training step."""
+    """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a
+    training step.
+    """
     keys = jax.random.split(key, (3, batching.num_walkers))
     shared = (hamiltonian, params, args)
     powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)

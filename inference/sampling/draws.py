@@ -1,4 +1,6 @@
-"""What `evaluate` returns: independent samples of rho = sum_K p(K) |Psi_K><Psi_K| and their local energies."""
+"""What `evaluate` returns: independent samples of rho = sum_K p(K) |Psi_K><Psi_K| and their local
+energies.
+"""
 
 from typing import NamedTuple
 
@@ -9,7 +11,9 @@ from pnct.estimate import Estimate, mean_of_independent
 
 
 class Draws(NamedTuple):
-    """Independent samples of the density matrix at frozen parameters; every array has the sample as its first axis."""
+    """Independent samples of the density matrix at frozen parameters; every array has the sample as its first
+    axis.
+    """
 
     samples: dict[str, Array]  # site name -> values, e.g. {"K": (S, N) int, "R": (S, N, dim)}
     log_prob: Array  # (S,) ln p of all classical (unobserved) sites: ln p(K); zeros where K is conditioned

@@ -1,4 +1,6 @@
-"""The local energy of one walker, from whatever Hamiltonian the user has, with an error that names the site."""
+"""The local energy of one walker, from whatever Hamiltonian the user has, with an error that
+names the site.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +19,8 @@ def local_energy(
     Raises ValueError where that is not a LocalEnergy of numbers, naming the site.
     """
     expected = (
-        f"At site '{site}': Expected a hamiltonian (distribution, values) -> LocalEnergy of numbers for a value of "
+        f"At site '{site}': Expected a hamiltonian (distribution, values) -> LocalEnergy of numbers for "
+        "a value of "
         f"shape {values[site].shape}; got "
     )
     try:

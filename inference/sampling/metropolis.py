@@ -1,10 +1,10 @@
-r"""Random-walk Metropolis: the cross-check of the exact sampler, and the sampler for laws that have none.
+r"""Random-walk Metropolis: the cross-check of the exact sampler, and the sampler where there is none.
 
     R' = R + step xi,   xi ~ normal(0, 1),   accept with probability min(1, p(R')/p(R))
 
 Metropolis, Rosenbluth, Rosenbluth, Teller, Teller, J. Chem. Phys. 21, 1087 (1953). All electrons move at
 once. The step is adapted (Robbins, Monro 1951) during burn-in only, so that what is kept is a Markov chain
-with the right law.
+with the right distribution.
 """
 
 from collections.abc import Callable
@@ -84,9 +84,9 @@ def metropolis(
     def each(f, *chains):
         return jax.lax.map(lambda x: f(*x), chains, batch_size=at_once)
 
-    sound = jnp.isfinite(jax.jit(lambda initial: each(log_prob, initial))(initial))
-    if not jnp.all(sound):
-        count = f"{jnp.sum(sound)} of {len(sound)}"
+    finite = jnp.isfinite(jax.jit(lambda initial: each(log_prob, initial))(initial))
+    if not jnp.all(finite):
+        count = f"{jnp.sum(finite)} of {len(finite)}"
         raise ValueError(f"Expected a finite log_prob at the start of every chain; got {count}.")
 
     def move(states, key, step):

@@ -26,7 +26,9 @@ STEP_SIZE = 0.1  # of the first move, in the units of x
 def metropolis_if_not_exact(
     key: Key[Array, ""], measured: Measured, x: Float[Array, "..."], is_exact: Bool[Array, ""] | bool
 ) -> Float[Array, "..."]:
-    """x where the draw was exact, else the end of a chain that starts there; nan where that finds no |Psi|^2 > 0."""
+    """x where the draw was exact, else the end of a chain that starts there; nan where that finds no |Psi|^2
+    > 0.
+    """
     if is_exact is True:
         return x
     dtype = x.dtype

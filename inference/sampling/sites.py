@@ -1,8 +1,10 @@
-"""Reads a model as p(classical) |Psi(x)|^2: which site is measured, which are classical, which parameters each holds.
+"""Reads a model as p(classical) |Psi(x)|^2: which site is measured, which are classical, which parameters
+each holds.
 
-The sites are found by the kind of their distributions, never by a name: one Measured site, any number of other sample
-sites before it. An observed site carries no entropy and no gradient. What depends on what is read off the program: the
-sites that the label of the measured state depends on name the state, and the others are variables beside it.
+The sites are found by the kind of their distributions, never by a name: one Measured site, any number of
+other sample sites before it. An observed site carries no entropy and no gradient. What depends on what is
+read off the program: the sites that the label of the measured state depends on name the state, and the others
+are variables beside it.
 """
 
 from collections.abc import Callable, Iterable
@@ -81,7 +83,8 @@ def draw_classical(model: Callable, sites: Sites, params: Params, key, args: tup
 
 
 def draw_measured(model: Callable, sites: Sites, params: Params, values: dict, key, args: tuple):
-    """The measured distribution at these classical values, one independent sample of it, and whether that is exact.
+    """The measured distribution at these classical values, one independent sample of it, and whether that is
+    exact.
 
     The key is not that of the values. Returns (distribution, sample, is_exact, values of all other sites).
     """
@@ -96,7 +99,9 @@ def draw_measured(model: Callable, sites: Sites, params: Params, values: dict, k
 def measured_at(
     model: Callable, sites: Sites, params: Params, values: dict, args: tuple, key=None
 ) -> Measured:
-    """The measured distribution at these values of other sites; sites without a value are drawn with the key."""
+    """The measured distribution at these values of other sites; sites without a value are drawn
+    with the key.
+    """
     traced = trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
     return distribution(traced[sites.measured])
 
@@ -130,7 +135,9 @@ def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: t
 
 
 def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
-    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density matrix."""
+    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density
+    matrix.
+    """
     kinds = {}
     dims = {}
 
@@ -186,13 +193,16 @@ def _only_measured(kinds: dict) -> str:
     later = list(kinds)[list(kinds).index(name) + 1 :]
     if later:
         raise ValueError(
-            f"Expected every sample site of the model before the measured site '{name}'; got '{later[0]}' after it."
+            f"Expected every sample site of the model before the measured site '{name}'; got "
+            f"'{later[0]}' after it."
         )
     return name
 
 
 def check_observed(model: Callable, args: tuple) -> None:
-    """Lets the distribution of states of every observed site look at its value. Raises its ValueError, naming the site."""
+    """Lets the distribution of states of every observed site look at its value. Raises its ValueError, naming
+    the site.
+    """
 
     def look(key):
         for name, site in trace(seed(model, key)).get_trace(*args).items():
@@ -213,8 +223,8 @@ def check_that_sites_matter(
 ) -> None:
     """Raises ValueError where neither the state nor the energy depends on a site, naming it.
 
-    A variable that is free to no effect would lower F by T times its entropy, below the true free energy. An observed
-    site of that kind (a factor, a likelihood) would be left out of F without a word.
+    A variable that is free to no effect would lower F by T times its entropy, below the true free energy. An
+    observed site of that kind (a factor, a likelihood) would be left out of F without a word.
     """
     shapes = jax.eval_shape(lambda key: _sample_values(model, params, args, key), jax.random.key(0))
     values = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
@@ -235,12 +245,15 @@ def check_that_sites_matter(
     for name in idle:
         if name in sites.observed:
             raise ValueError(
-                f"Expected every observed site to be a condition on the state or the energy; got '{name}', on which neither "
+                "Expected every observed site to be a condition on the state or the energy; got "
+                f"'{name}', on which neither "
                 "depends: factors and observations add nothing to a variational free energy."
             )
         raise ValueError(
-            f"Expected every site to matter; got '{name}', on which neither the state nor the energy depends: F would fall by "
-            "T times its entropy, below the true free energy. Remove it, or let the state or the Hamiltonian use it."
+            f"Expected every site to matter; got '{name}', on which neither the state nor the energy "
+            "depends: F would fall by "
+            "T times its entropy, below the true free energy. Remove it, or let the state or the "
+            "Hamiltonian use it."
         )
 
 
@@ -277,7 +290,9 @@ def _sites_before(model, sites, params, values, args, key=None):
 
 
 def dependencies(f: Callable, inputs: dict[str, Any], gradients: bool = False) -> tuple[str, ...]:
-    """The names of the inputs that f depends on, read off its jaxpr; with `gradients`, but for stop_gradient."""
+    """The names of the inputs that f depends on, read off its jaxpr; with `gradients`, but for
+    stop_gradient.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(inputs)
     program = jax.make_jaxpr(f)(inputs).jaxpr
     reached = {var: {path[0].key} for var, (path, _) in zip(program.invars, leaves, strict=True)}

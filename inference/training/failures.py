@@ -36,7 +36,9 @@ class TrainingFailedError(FloatingPointError):
 
 
 def stages(sites) -> tuple[str, ...]:
-    """The numbers of a walker in the order in which they come to be, in words. sites: `sampling.sites.Sites`."""
+    """The numbers of a walker in the order in which they come to be, in words. sites:
+    `sampling.sites.Sites`.
+    """
     return (
         *(f"site '{name}'" for name in sites.classical),
         f"ln p of {', '.join(repr(name) for name in sites.classical) or 'nothing'}",
@@ -86,7 +88,9 @@ def first_failures(sites, walkers) -> Int[Array, " B"]:
 
 
 def first_failures_or_replaced(sites, walkers, stage) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
-    """The stages of `first_failures` with those of the walkers that come from Metropolis; and which these are."""
+    """The stages of `first_failures` with those of the walkers that come from Metropolis; and which these
+    are.
+    """
     replaced = (stage == FINITE) & ~walkers.is_exact
     return jnp.where(replaced, inversion_stage(sites), stage), replaced
 
@@ -133,7 +137,9 @@ def describe_walker(walker, stage: str, label, closeness) -> str:
 
 
 def warn_of_draws(sites, walkers) -> None:
-    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host arrays."""
+    """Warns of failed walkers and of det J <= 0 among draws at frozen parameters, a `WalkerBatch` of host
+    arrays.
+    """
     total = len(walkers.log_prob)
     stage = np.asarray(first_failures(sites, walkers))
     where, replaced = (np.asarray(x) for x in first_failures_or_replaced(sites, walkers, stage))

@@ -1,4 +1,6 @@
-"""What is looked at before the first step, so that an error names what is wrong: the measured distribution and the Hamiltonian."""
+"""What is looked at before the first step, so that an error names what is wrong: the measured distribution
+and the Hamiltonian.
+"""
 
 import equinox as eqx
 import jax
@@ -15,7 +17,9 @@ SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
 
 def check_measured(model, sites: Sites, params, args: tuple) -> None:
-    """Raises ValueError where the measured distribution breaks one of its own requirements, naming the site."""
+    """Raises ValueError where the measured distribution breaks one of its own requirements,
+    naming the site.
+    """
     rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
     moved = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), params)
     for requirement in _requirements(model, sites, params, moved, args):
@@ -37,14 +41,17 @@ def _requirements(model, sites, params, moved, args):
 
 
 def system_among(args: tuple):
-    """The system among the arguments of a model: the first one that is of that kind, or else the first one."""
+    """The system among the arguments of a model: the first one that is of that kind, or else the
+    first one.
+    """
     if not args:
         raise ValueError("Expected the model to have arguments, the system first; got none.")
     return next((arg for arg in args if isinstance(arg, System)), args[0])
 
 
 def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
-    """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the model.
+    """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the
+    model.
 
     A potential of no system here is the user's own, and nothing is compared.
     """
@@ -74,5 +81,6 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
         different = [differences(numbers(hamiltonian), numbers(x)) for x in alike]
         if different and all(different):
             raise ValueError(
-                f"Expected the hamiltonian of the system of the model; got one that differs in {different[0]}."
+                "Expected the hamiltonian of the system of the model; got one that differs in "
+                f"{different[0]}."
             )

@@ -1,4 +1,5 @@
-r"""One training step:  walkers, the gradient of F from their scores, an update, or half of the last one taken back.
+r"""One training step:  walkers, the gradient of F from their scores, an update, or half of the last one taken
+back.
 
     state, info = training_step(...)
 
@@ -35,8 +36,8 @@ MAX_BACKTRACKS = 4  # of an update that folds the flow
 class TrainState(NamedTuple):
     """All that a step needs: the next step's numbers follow from it alone.
 
-    average: the mean of the parameters over the last steps, in which the noise of single steps cancels (Polyak,
-    Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+    average: the mean of the parameters over the last steps, in which the noise of single steps cancels
+    (Polyak, Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
     last_update: of the parameters that changes of variables depend on, as far as it stands.
     backtracks_left: how many more times half of it may be taken back; 0 where there was a fold before it.
     """
@@ -53,8 +54,8 @@ class TrainState(NamedTuple):
 class Info(NamedTuple):
     """One training step's batch means: totals in the Hamiltonian's unit and k_B, before the update.
 
-    failed_walker: the first walker that failed or was replaced, -1 where there is none; failed_stage says where (see
-    failures.stages), failed_label in which state, failed_closeness how near its particles were.
+    failed_walker: the first walker that failed or was replaced, -1 where there is none; failed_stage says
+    where (see failures.stages), failed_label in which state, failed_closeness how near its particles were.
     """
 
     free_energy: jax.Array
@@ -133,11 +134,14 @@ def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) 
 def apply_update(
     state: TrainState, updates: Params, opt_state, key, movable: set[str], finite, is_folded
 ) -> tuple[TrainState, jax.Array]:
-    """The next state, and whether half of the last update was taken back instead of making a new one. For use in jit.
+    """The next state, and whether half of the last update was taken back instead of making a new one. For use
+    in jit.
 
-    finite: whether the updates are; they are not made otherwise.  is_folded: whether a walker showed that a change of
-    variables is not one-to-one. Then the walkers have another distribution, and a gradient from them leads further
-    astray: where there was no fold before the last update, half of that is taken back, up to MAX_BACKTRACKS times.
+    finite: whether the updates are; they are not made otherwise.  is_folded: whether a walker showed that a
+    change of variables is not one-to-one. Then the walkers have another distribution, and a gradient from
+    them leads further
+    astray: where there was no fold before the last update, half of that is taken back, up to MAX_BACKTRACKS
+    times.
     movable: the parameters that changes of variables depend on; those of p(K) alone fold nothing.
     """
     backtracked = is_folded & (state.backtracks_left > 0)

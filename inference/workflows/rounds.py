@@ -35,8 +35,9 @@ def run_in_rounds(
     """vfe.run with its num_steps parted into rounds, each followed by `diagonalise` and `fit_shell_energies`
     of num_samples fresh samples.
 
-    What the model does not have is left out: a module of configuration_interaction; p(K), where K is given. In place of `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at
-    their optimum already. The parameters returned are those after the last round; history has all steps.
+    What the model does not have is left out: a module of configuration_interaction; p(K), where K is given.
+    In place of `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at their
+    optimum already. The parameters returned are those after the last round; history has all steps.
     checkpoint: a directory; the same call made again goes on where it stood, with the same numbers.
     """
     num_steps = checked_integer("num_steps", num_steps, 0)

@@ -1,5 +1,5 @@
-"""The laws of a model: which orbitals are occupied ([Tabulated]Occupation), and where the electrons are
-(Determinantal, Born).
+"""The distributions of a model: which orbitals are occupied ([Tabulated]Occupation), and where
+the electrons are (Determinantal, Born).
 """
 
 from pnct.distributions.born import Born

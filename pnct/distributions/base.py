@@ -1,4 +1,5 @@
-r"""The contracts of the distributions of a model: what is measured,  x ~ |Psi(x)|^2,  and which state it is in,  K ~ p(K).
+r"""The contracts of the distributions of a model: what is measured,  x ~ |Psi(x)|^2,  and which state it is
+in,  K ~ p(K).
 
 The inference routine finds the one measured site of a model, and the distribution of its states, by these two
 classes. It knows no implementation by name: electrons in a cell or a trap (`Born`), the bits of a circuit, or
@@ -17,7 +18,8 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 
 class Requirement(NamedTuple):
-    """Something that a measured distribution has to obey: what is expected, what came instead, and by how much.
+    """Something that a measured distribution has to obey: what is expected, what came instead, and by how
+    much.
 
     `violation` is 0 where it is obeyed; `got` is formatted with it.
     """
@@ -32,15 +34,15 @@ class Measured(distrax.Distribution):
 
     An implementation has event_shape and dtype, as every distrax distribution, and
 
-        log_psi(x)       ln Psi(x), complex, normalised: sum or integral of |Psi|^2 is one
-        draw(key)        (x, whether it is an exact sample). True itself where all samples are exact; where the
-                         draw of a continuous x can fail, x is the place from which a Markov chain may go on
-        dims             names of the axes of x; energies are counted per entry of the first one
-        label            a vector that says which state it is, for reports: the occupied orbitals, the bits of K
-        closeness(x)     a number that is small where x is dangerous (a distance), for reports
-        diagnostics(x)   numbers by name that are kept with every sample. `log_det_jacobian` and `det_sign` are
-                         known by name: det_sign <= 0 where a change of variables is not one-to-one
-        check(moved)     what has to hold before the first step
+        log_psi(x)      ln Psi(x), complex, normalised: sum or integral of |Psi|^2 is one
+        draw(key)       (x, whether it is an exact sample). True itself where all samples are exact; where
+                        the draw of a continuous x can fail, x is where a Markov chain may go on from
+        dims            names of the axes of x; energies are counted per entry of the first one
+        label           a vector that says which state it is, for reports: occupied orbitals, bits of K
+        closeness(x)    a number that is small where x is dangerous (a distance), for reports
+        diagnostics(x)  numbers by name that are kept with every sample. `log_det_jacobian` and `det_sign`
+                        are known by name: det_sign <= 0 where a change of variables is not one-to-one
+        check(moved)    what has to hold before the first step
     """
 
     @property
@@ -98,14 +100,17 @@ class Measured(distrax.Distribution):
 class StateDistribution(distrax.Distribution):
     """K ~ p(K), which names the states of the measured distribution, as the inference routine needs it.
 
-    network: its module, or None.  Closed-form steps move `network`'s shell energies and what `tabulated` lists.
+    network: its module, or None.  Closed-form steps move `network`'s shell energies and what `tabulated`
+    lists.
     """
 
     network: object | None
 
     @abc.abstractmethod
     def tempered(self, power) -> "StateDistribution":
-        """The distribution with every conditional raised to this power and normalised again: below 1, broader."""
+        """The distribution with every conditional raised to this power and normalised again: below 1,
+        broader.
+        """
 
     @abc.abstractmethod
     def check(self, K: Int[np.ndarray, " N"]) -> None:

@@ -1,5 +1,4 @@
-r"""The Born law of the electrons,  R ~ |Psi_K(R)|^2:  quasi-particles drawn exactly and carried over by the
-flow.
+r"""The Born distribution of electrons,  R ~ |Psi_K(R)|^2:  flow coordinates drawn exactly, and inverted.
 
     ln Psi_K(R) = ln Phi_K(zeta) + (1/2) ln|det d zeta/d R|,    zeta = T(R)
 
@@ -123,7 +122,8 @@ class Born(distrax.Transformed, Measured):
     def _checked(self, R):
         if jnp.shape(R)[-2:] != self.event_shape:
             raise ValueError(
-                f"Expected R of shape (..., {self.event_shape[0]}, {self.event_shape[1]}); got {jnp.shape(R)}."
+                f"Expected R of shape (..., {self.event_shape[0]}, {self.event_shape[1]}); got "
+                f"{jnp.shape(R)}."
             )
         # What is being traced has no values yet; the inference routine counts its failed walkers itself.
         if not isinstance(R, jax.core.Tracer) and not np.all(np.isfinite(R)):

@@ -41,7 +41,8 @@ class DistraxSite(numpyro_dist.Distribution):
     def expand(self, batch_shape):
         if tuple(batch_shape) != self.batch_shape:
             raise ValueError(
-                f"Expected a single configuration at this site; got a plate or expand to {tuple(batch_shape)}. "
+                "Expected a single configuration at this site; got a plate or expand to "
+                f"{tuple(batch_shape)}. "
                 "Write the model for one walker; batches are made by vmap over keys, as Predictive does."
             )
         return self

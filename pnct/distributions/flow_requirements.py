@@ -1,4 +1,5 @@
-r"""What every flow of a Born distribution has to be, looked at before the first step so that an error names what is wrong:
+r"""What every flow of a Born distribution has to be, looked at before the first step so that an error names
+what is wrong:
 
 T(P R) = P T(R)            P exchanges electrons of one spin; at parameters moved at random, since many flows
                            begin as T = 1
@@ -25,7 +26,8 @@ DIFFERENCE = "got a difference of {:.2g} at a random R"
 def flow_requirements(born, moved: Callable[[Array], object]) -> tuple[Requirement, ...]:
     """The requirements above, each 0 where it is obeyed to rounding. In jit.
 
-    born: a Born distribution at the first parameters.  moved: key -> one at other parameters and in another state.
+    born: a Born distribution at the first parameters.  moved: key -> one at other parameters and in another
+    state.
     """
     space = born.space
     dtype = born.dtype
@@ -72,12 +74,14 @@ def flow_requirements(born, moved: Callable[[Array], object]) -> tuple[Requireme
         ),
         Requirement("a periodic flow, T(R + L n) = T(R) + L n", DIFFERENCE, beyond_rounding(shift)),
         Requirement(
-            "one flow for all states, or for all of the same quantum numbers, without which they are not orthonormal",
+            "one flow for all states, or for all of the same quantum numbers, without which they are "
+            "not orthonormal",
             DIFFERENCE,
             beyond_rounding(unlike),
         ),
         Requirement(
-            "a flow that depends on quantum numbers to conserve them, moving with the electrons where they move "
+            "a flow that depends on quantum numbers to conserve them, moving with the electrons where "
+            "they move "
             "as one or flip",
             DIFFERENCE,
             beyond_rounding(motion),

@@ -30,7 +30,8 @@ class Occupation(StateDistribution):
     """p(K) over int32 K, shape (N,): the orbitals of the up electrons, ascending, then those of the down
     electrons.
 
-    system: what is simulated.  network: an OccupationNetwork made for it, such as Transformer; None is the ideal gas.
+    system: what is simulated.  network: an OccupationNetwork made for it, such as Transformer; None is the
+    ideal gas.
     power: the power to which each conditional distribution is raised; below 1 it is broader, hotter.
     """
 

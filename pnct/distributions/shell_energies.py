@@ -1,7 +1,8 @@
-r"""Networks of p(K) that are shell energies alone:  epsilon_s/T = b_s + shift_s,  with no correction beyond them.
+r"""Networks of p(K) that are shell energies alone:  epsilon_s/T = b_s + shift_s,  with no correction beyond
+them.
 
-Either one number for every shell of the system, or a smooth function of k, so that one set of parameters serves
-every twist and size:
+Either one number for every shell of the system, or a smooth function of k, so that one set of parameters
+serves every twist and size:
 
     shift = sum_j c_j g_j(x),    x = k^2/k_F^2,    g = x - 1,  tanh 2(x - 1),  (x - 1)^2/(1 + (x - 1)^2)
 
@@ -62,7 +63,9 @@ def shell_energies(system) -> Callable[[Array], ShellEnergies]:
 
 
 def smooth_dispersion(gas) -> Callable[[Array], SmoothDispersion]:
-    """A function key -> SmoothDispersion for the shells of an electron gas, at first those of the ideal gas."""
+    """A function key -> SmoothDispersion for the shells of an electron gas, at first those of the
+    ideal gas.
+    """
     _, first = np.unique(gas.shell_index, return_index=True)
     k = np.linalg.norm(gas.orbitals.wavevectors[first], axis=1)
     d = (k / gas.fermi_wavevector) ** 2 - 1

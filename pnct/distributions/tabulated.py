@@ -1,12 +1,12 @@
 r"""p(K) with a number of its own for each low state, and the levels of quasi-particles for all others:
 
-    p(K) = q(K) exp(s_K)/Z,    q(K) = exp(-sum_i epsilon_{k_i}/T)/Z_N,    Z = 1 + sum_{K listed} q(K) [exp(s_K) - 1]
+    p(K) = q(K) exp(s_K)/Z,  q(K) = exp(-sum_i epsilon_{k_i}/T)/Z_N,  Z = 1 + sum_{listed} q(K) [exp(s_K) - 1]
 
-s_K = 0 for states that are not listed. q is the canonical law of the levels with its exact table
+s_K = 0 for states that are not listed. q is the canonical distribution of the levels with its exact table
 (pnct.systems.ideal_gas), so Z is exact. Electrons are drawn one after the other from the exact conditional
-laws, to which all listed states add that begin as K does:
+distributions, to which all listed states add that begin as K does:
 
-    p(k_i | B) ~ q(k_i | B) + sum_{K listed, begins with B, k_i} q(K)/q(B) [exp(s_K) - 1],    B = k_1 ... k_{i-1}
+    p(k_i | B) ~ q(k_i | B) + sum_{listed, begins with B, k_i} q(K)/q(B) [exp(s_K) - 1],   B = k_1 ... k_{i-1}
 
 States of interacting electrons that were degenerate without interaction split in an order that their orbitals
 do not show, so no smooth function of K has their Boltzmann factors; a table has.
@@ -43,20 +43,21 @@ class TabulatedOccupation(Occupation):
     system: what is simulated.  levels: a module with energy_shifts, one per level, in units of T.
     mixing: a ConfigurationInteraction of the same table of orbitals: the listed states, and their s_K. No
     gradient moves these.
-    power: the power to which p is raised, and normalised again; below 1 is a hotter law.
+    power: the power to which p is raised, and normalised again; below 1 it is hotter.
     """
 
     def __init__(self, system, levels: ShellEnergies, mixing: ConfigurationInteraction, power: float = 1.0):
         super().__init__(system, levels, power)
         if mixing.states.shape[1] != system.N or mixing.states.max() >= len(system.orbitals):
             raise ValueError(
-                f"Expected listed states of {system.N} electrons in {len(system.orbitals)} orbitals; got {mixing.states.shape[1]} "
+                f"Expected listed states of {system.N} electrons in {len(system.orbitals)} orbitals; "
+                f"got {mixing.states.shape[1]} "
                 f"electrons in orbitals up to {mixing.states.max()}."
             )
         self.mixing = mixing
 
     def tempered(self, power) -> "TabulatedOccupation":
-        """The law p(K)^power, normalised."""
+        """p(K)^power, normalised."""
         return TabulatedOccupation(self.system, self.network, self.mixing, self.power * power)
 
     @property

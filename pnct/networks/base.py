@@ -7,7 +7,8 @@ from jaxtyping import Array, Float, Int
 
 
 class OccupationNetwork(eqx.Module):
-    """Input features of consecutive electrons -> one number per orbital, added to the logits of the ideal gas.
+    """Input features of consecutive electrons -> one number per orbital, added to the logits of the ideal
+    gas.
 
     Its cache, a pytree of arrays or None, holds what it remembers of the electrons before.
     """

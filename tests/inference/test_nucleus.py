@@ -1,9 +1,12 @@
-r"""A hierarchy with a continuous variable: one classical particle X, then K, then one electron R that feels X.
+r"""A hierarchy with a continuous variable: one classical particle X, then K, then one electron R that feels
+X.
 
-    H(X) = -nabla^2/2 - sum_a [v cos(k (r_a - X_a)) + w cos(k r_a)],    k = 2 pi/L,    F = -T ln int dX Tr exp(-H(X)/T)
+    H(X) = -nabla^2/2 - sum_a [v cos(k (r_a - X_a)) + w cos(k r_a)],    k = 2 pi/L
+    F = -T ln int dX Tr exp(-H(X)/T)
 
-In plane waves H(X) is a sum over the two axes of matrices with |v exp(i k X_a) + w|/2 beside the diagonal, and the
-integral over X_a is a trapezoidal sum. X has a flow of its own, drawn by its inverse, and the electron's flow takes X.
+In plane waves H(X) is a sum over the two axes of matrices with |v exp(i k X_a) + w|/2 beside the diagonal,
+and the integral over X_a is a trapezoidal sum. X has a flow of its own, drawn by its inverse, and the
+electron's flow takes X.
 """
 
 import distrax

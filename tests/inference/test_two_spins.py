@@ -1,6 +1,7 @@
-"""Another measured variable than electrons: two spins, Psi_K(x) = <x|U|K> with one angle, against enumeration.
+"""Another measured variable than electrons: two spins, Psi_K(x) = <x|U|K> with one angle, against
+enumeration.
 
-    H = -J Z_1 Z_2 - Gamma (X_1 + X_2),    U = exp(i phi Z_1 Z_2) R(theta) R(theta),   R the rotation by theta/2
+    H = -J Z_1 Z_2 - Gamma (X_1 + X_2),    U = exp(i phi Z_1 Z_2) R(theta) R(theta),   R a rotation
 
 The same routine, natural gradient, checkpoints, ArviZ export and diagnosis as for electrons.
 """
@@ -108,7 +109,9 @@ class Bits(StateDistribution):
 
 
 class Ising(Hamiltonian):
-    """The off-diagonal energy stands in the place of the kinetic one, the diagonal one in that of the potential."""
+    """The off-diagonal energy stands in the place of the kinetic one, the diagonal one in that of the
+    potential.
+    """
 
     temperature: float = T
     energy_scale: float = GAMMA

@@ -308,7 +308,7 @@ def test_drift(name, said):
     history[name] = history[name] - 0.04 * N * np.arange(100)
     report = diagnose(to_arviz(gaussian_draws(), history))
     assert not report.converged and report.verdict.startswith(
-        "Sound samples of a state that is not converged"
+        "Valid samples of a state that is not converged"
     )
     assert said in report.verdict
     assert report.drifts[name].value == pytest.approx(-1, abs=5 * report.drifts[name].error)

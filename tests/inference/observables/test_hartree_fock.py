@@ -39,7 +39,8 @@ def test_trained_quasi_particles_tend_to_hartree_fock():
     off_f = np.linalg.norm(root * (of_law.f - exact.f)) / np.linalg.norm(root * exact.f)
     F_1 = [landau_parameters(gas, fit, 1)["up-up"][0] for fit in (exact, of_energy, of_law)]
     print(
-        f"epsilon from ln p(K) is off by {off_epsilon:.3f} of exchange, f by {off_f:.3f}; F_1 of exchange, E_K, ln p(K):",
+        f"epsilon from ln p(K) is off by {off_epsilon:.3f} of exchange, f by {off_f:.3f}; F_1 of "
+        "exchange, E_K, ln p(K):",
         *F_1,
     )
     assert off_epsilon < 0.15 and off_f < 0.2

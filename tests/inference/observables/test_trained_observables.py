@@ -56,7 +56,8 @@ def test_energies_and_entropy_are_the_exact_ones(reference, dim, rs, theta, twis
             exact[name].value,
         )
         print(
-            f"{name} {x}, exact {exact[name]}: {difference / error:+.1f} errors, {100 * difference / abs(value):+.2f} % off",
+            f"{name} {x}, exact {exact[name]}: {difference / error:+.1f} errors, "
+            f"{100 * difference / abs(value):+.2f} % off",
             flush=True,
         )
         if name != "free_energy" and abs(difference) > 3 * error:

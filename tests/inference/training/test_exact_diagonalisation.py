@@ -59,7 +59,8 @@ def test_training_closes_the_gap_to_the_exact_free_energy(
     bound = first_order_bound(gas).free_energy / gas.N
     closed = (bound - F.value) / (bound - exact)
     print(
-        f"{dim}D {num_electrons} rs = {rs}, theta = {theta}: F/N = {F}, exact {exact:.6f}, {100 * closed:.1f} % of the gap"
+        f"{dim}D {num_electrons} rs = {rs}, theta = {theta}: F/N = {F}, exact {exact:.6f}, "
+        f"{100 * closed:.1f} % of the gap"
     )
     assert F.value > exact - 3 * (F.error + uncertainty)
     assert closed > share
@@ -83,7 +84,8 @@ def test_an_open_shell_of_degenerate_determinants(reference):
     bound = first_order_bound(gas).free_energy / gas.N
     closed = (bound - F.value) / (bound - exact)
     print(
-        f"3D (3, 0) rs = 4: F/N = {F}, exact {exact:.6f}, {100 * closed:.1f} % of the gap; S = {S}, exact 2.7056"
+        f"3D (3, 0) rs = 4: F/N = {F}, exact {exact:.6f}, {100 * closed:.1f} % of the gap; S = {S}, "
+        "exact 2.7056"
     )
     assert F.value > exact - 3 * (F.error + uncertainty)
     assert closed > 0.95
