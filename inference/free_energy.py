@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from pnct.backend import check_cpu_pool
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.natural_gradient import as_optax
+from pnct.inference.runs.launch import connect
 from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.parallel import (
@@ -87,6 +88,7 @@ class VariationalFreeEnergy(eqx.Module):
         sites = read_sites(self.model, params, args)
         check_that_sites_matter(self.model, sites, hamiltonian, params, as_arrays(args))
         check_measured(self.model, sites, params, as_arrays(args))
+        connect(self.sharding)
         none = jnp.zeros((), jnp.int32)
         still = jax.tree.map(jnp.zeros_like, params)
         state = TrainState(params, params, self.optim.init(params), key, none, still, none)
@@ -141,6 +143,7 @@ class VariationalFreeEnergy(eqx.Module):
         num_samples = checked_integer("num_samples", num_samples, 2)
         hamiltonian = self.hamiltonian_for(args)
         key = checked_key(key)
+        connect(self.sharding)
         batches = []
         for i in range(-(-num_samples // self.num_walkers)):
             batch_key = jax.random.fold_in(key, i)

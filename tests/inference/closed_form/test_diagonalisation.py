@@ -297,5 +297,5 @@ def test_rounds_resume_to_the_same_numbers(tmp_path):
 def test_other_models_are_refused():
     vfe = routine(model=electron_gas)
     params = vfe.init(random.key(0), GAS).params
-    with pytest.raises(ValueError, match="Expected a module 'ci' of configuration_interaction"):
+    with pytest.raises(ValueError, match="Expected a module of configuration_interaction"):
         diagonalise(vfe, random.key(1), params, 100, GAS)

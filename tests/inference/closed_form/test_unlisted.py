@@ -22,6 +22,7 @@ from pnct.inference.closed_form.boltzmann_weights import (
     shell_occupations,
     untabulated_shifts,
 )
+from pnct.primitives import is_trained
 from pnct.states.configuration_interaction import configuration_interaction
 
 GAS = ElectronGas((3, 0), dim=2, rs=1.0, theta=0.7, twist=0.1, cutoff=4.0)
@@ -73,9 +74,14 @@ def model(gas):
 
 def moved(params, num_samples, noise):
     vfe = SimpleNamespace(
-        evaluate=lambda key, params, num_samples, system: draws(params, num_samples, noise), model=model
+        evaluate=lambda key, trained, num_samples, system: draws(params, num_samples, noise), model=model
     )
-    return fit_untabulated(vfe, jax.random.key(0), params, law_of(params), num_samples, GAS)
+    trained = {name: eqx.filter(module, is_trained) for name, module in params.items()}
+    found = fit_untabulated(vfe, jax.random.key(0), trained, law_of(params), num_samples, GAS)
+    if found is trained:
+        return params
+    constants = {name: eqx.filter(module, is_trained, inverse=True) for name, module in params.items()}
+    return {name: eqx.combine(found[name], constants[name]) for name in params}
 
 
 @pytest.mark.parametrize(("noise", "left"), [(0.0, 1e-6), (2.0, 0.15)])

@@ -177,7 +177,7 @@ def test_momenta_of_a_moved_pair_by_quadrature():
     model = condition(_pair, {"K": np.array([0, 1])})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=2048, chunk_size=64)
     draws = vfe.evaluate(random.key(0), {}, 4096, gas)
-    assert np.all(draws.det_sign > 0) and np.all(np.isfinite(draws.potential))
+    assert np.all(draws.diagnostics["det_sign"] > 0) and np.all(np.isfinite(draws.potential))
     found = momentum_distribution(random.key(1), model, {}, draws, gas, displacements=4, chunk_size=64)
 
     # The flow depends on r = r_1 - r_2 alone, so the trace over the total position is left out: r_2 = 0.

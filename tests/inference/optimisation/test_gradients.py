@@ -75,7 +75,7 @@ def exact_values(params, sites, K, R):
     def one(K, R):
         values = {"K": K, "R": R}
         born = program.trace_sites(model, params, values, (GAS,))["R"]["fn"].distribution
-        e = energies(GAS)(born, R)
+        e = energies(GAS).local_energy(born, R)
         return jnp.exp(2 * born.log_psi(R).real), e.kinetic + e.potential
 
     log_prob = jax.vmap(lambda K: program.log_prob(model, sites, params, {"K": K, "R": R[0]}, (GAS,)))(K)
@@ -94,7 +94,9 @@ def exact_free_energy(params, K, R):
 
 def test_laws_are_read_off_the_model(setting):
     _, sites, _, _ = setting
-    assert sites == program.Sites("R", ("K",), (), ("occupation",), ("flow",), (2, 2))
+    assert (sites.measured, sites.classical, sites.observed, sites.state) == ("R", ("K",), (), ("K",))
+    assert (sites.classical_params, sites.measured_params) == (("occupation",), ("flow",))
+    assert (sites.shape, sites.dims, sites.continuous) == ((2, 2), ("electron", "axis"), ())
 
 
 def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
@@ -145,8 +147,8 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
             K_key, R_key = jax.random.split(key)
             values = program.draw_classical(model, sites, params, K_key, (GAS,))
             log_prob = program.log_prob(model, sites, params, values, (GAS,))
-            born, (R, *_) = program.draw_electrons(model, sites, params, values, R_key, (GAS,))
-            values, e = values | {"R": R}, energies(GAS)(born, R)
+            born, R, _, _ = program.draw_measured(model, sites, params, values, R_key, (GAS,))
+            values, e = values | {"R": R}, energies(GAS).local_energy(born, R)
             classical = {"occupation": params["occupation"]}
             quantum = {"flow": params["flow"]}
             return (

@@ -10,7 +10,7 @@ import pytest
 
 from pnct.inference.runs.launch import cores, launch
 
-PROGRAM = Path(__file__).parents[2] / "device_program.py"
+PROGRAM = Path(__file__).parents[2] / "programs" / "device_program.py"
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from pnct.inference.runs.run_directory import LOG
 
-PROGRAM = Path(__file__).parents[2] / "device_program.py"
+PROGRAM = Path(__file__).parents[2] / "programs" / "device_program.py"
 
 
 def start(*arguments):

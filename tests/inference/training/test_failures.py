@@ -16,18 +16,17 @@ import tiny_program
 from tiny_program import GAS, MadeUpEnergy, routine
 
 from pnct.distributions import Born
-from pnct.flows.inverse import Inversion
 from pnct.inference import NumericalWarning, TrainingFailedError
-from pnct.inference.sampling import metropolis_fallback as fallback
 from pnct.inference.sampling.batch import Batching, draw_batch
+from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_exact
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training import failures
 from pnct.inference.training.step import MAX_BACKTRACKS
-from pnct.space import Cell, OpenSpace
+from pnct.space import Cell, OpenSpace, smallest_distance
 
 KEY = jax.random.key(0)
 WALKERS = tiny_program.WALKERS
-LAWS = SimpleNamespace(classical=("K",), born="R")
+SITES = SimpleNamespace(classical=("K",), measured="R")
 
 
 class Breaks(MadeUpEnergy):
@@ -35,9 +34,10 @@ class Breaks(MadeUpEnergy):
 
     edge: float = GAS.L / 2
 
-    def __call__(self, born, R):
-        energy = super().__call__(born, R)
-        return energy._replace(potential=jnp.where(R[0, 0] % GAS.L < self.edge, jnp.nan, energy.potential))
+    def __call__(self, born, values):
+        energy = super().__call__(born, values)
+        in_the_left_half = values.measured[0, 0] % GAS.L < self.edge
+        return energy._replace(potential=jnp.where(in_the_left_half, jnp.nan, energy.potential))
 
 
 LAYOUT = Batching(WALKERS, 1, None)  # chunks change no number
@@ -87,17 +87,14 @@ def test_a_walker_that_is_not_finite_is_left_out_counted_and_named(broken):
         pair_distance(walkers.values["R"][failed[0]]), rel=1e-9
     )
 
-    messages = failures.describe_step(jax.device_get(info), failures.stages(LAWS), WALKERS)
-    assert messages.startswith(
-        f"{failed.size} of {WALKERS} walkers left out, first walker {failed[0]} at the potential energy at site 'R', "
-    )
-    assert (
-        f"K = {walkers.values['K'][failed[0]].tolist()}, smallest pair distance {float(info.failed_closeness):.3g} ("
-        in messages
-    )
+    messages = failures.describe_step(jax.device_get(info), failures.stages(SITES), WALKERS)
+    K = walkers.values["K"][failed[0]].tolist()
+    first = f"first walker {failed[0]} at the potential energy at site 'R', state {K}"
+    closeness = f"closeness {float(info.failed_closeness):.3g} (smallest distance"
+    assert messages.startswith(f"{failed.size} of {WALKERS} walkers left out, {first}, {closeness}")
 
 
-def test_a_run_tells_of_its_first_faults_and_counts_the_rest(broken):
+def test_a_run_reports_its_first_faults_and_counts_the_rest(broken):
     with pytest.warns(NumericalWarning) as messages:
         result = broken.run(KEY, 8, GAS, progress_bar=False)
     messages = [str(warning.message) for warning in messages]
@@ -140,7 +137,7 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
     assert stuck
     assert not any(info.num_failed for info in infos)
     assert not any(info.backtracked for info in infos)  # it was folded from the start, not by an update
-    messages = [failures.describe_step(info, failures.stages(LAWS), WALKERS) for info in infos]
+    messages = [failures.describe_step(info, failures.stages(SITES), WALKERS) for info in infos]
     assert "det J <= 0 for" in "; ".join(messages)
     first = messages[infos.index(stuck[0])]
     count, walker = int(stuck[0].num_not_inverted), int(stuck[0].failed_walker)
@@ -153,7 +150,8 @@ def test_walkers_without_an_inverse_come_from_metropolis_counted_and_named():
     ):
         draws = vfe.evaluate(KEY, folded.params, 2 * WALKERS, GAS)
     assert 0 < np.sum(draws.is_exact) < draws.is_exact.size
-    assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, draws.log_det_jacobian))
+    log_det = draws.diagnostics["log_det_jacobian"]
+    assert all(np.all(np.isfinite(x)) for x in (draws.samples["R"], draws.potential, log_det))
 
 
 def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
@@ -166,15 +164,15 @@ def test_metropolis_in_place_of_an_inverse_has_the_law_of_the_wave_function():
     start = GAS.L * jnp.array([[0.5, 0.5], [0.5, 0.501]])
 
     def both(key):
-        chain = fallback.electrons(key, born, Inversion(start, jnp.zeros((), bool), jnp.zeros((), jnp.int32)))
-        drawn = born.draw(key)
-        kept = fallback.electrons(key, born, drawn)
-        d = chain[0] - chain[1], drawn.R[0] - drawn.R[1]
+        chain = metropolis_if_not_exact(key, born, start, jnp.zeros((), bool))
+        drawn, is_exact = born.draw(key)
+        kept = metropolis_if_not_exact(key, born, drawn, is_exact)
+        d = chain[0] - chain[1], drawn[0] - drawn[1]
 
         def numbers(R, d):
             return jnp.cos(2 * np.pi / GAS.L * jnp.concatenate([R[0], R[1], d, 2 * d]))
 
-        return numbers(chain, d[0]), numbers(drawn.R, d[1]), jnp.all(kept == drawn.R)
+        return numbers(chain, d[0]), numbers(drawn, d[1]), jnp.all(kept == drawn)
 
     found, expected, kept = jax.jit(jax.vmap(both))(jax.random.split(KEY, 4000))
     assert np.all(kept)
@@ -189,8 +187,13 @@ def test_where_the_flow_has_no_numbers_metropolis_finds_none(dtype):
         born = Born(
             GAS.orbitals, jnp.array([0, 1]), tiny_program.Shift(jnp.full(2, w, dtype), 0.9, 2 * np.pi / GAS.L)
         )
-        lost = Inversion(born.draw(KEY).R, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
-        R = jax.jit(lambda key, born=born, lost=lost: fallback.electrons(key, born, lost))(KEY)
+        lost, _ = born.draw(KEY)
+
+        @jax.jit
+        def found(key, born=born, lost=lost):
+            return metropolis_if_not_exact(key, born, lost, jnp.zeros((), bool))
+
+        R = found(KEY)
         assert R.dtype == dtype and np.all(np.isfinite(R)) == finite
 
 
@@ -221,7 +224,7 @@ def test_an_update_that_folds_the_flow_is_halved_until_it_does_not():
             halved += 1
             assert info.num_negative_det + info.num_not_inverted > 0
             assert "half of the last update was taken back" in failures.describe_step(
-                jax.device_get(info), failures.stages(LAWS), WALKERS
+                jax.device_get(info), failures.stages(SITES), WALKERS
             )
             assert int(state.opt_state.count) == int(before.opt_state.count) == 1
             np.testing.assert_array_equal(state.params["levels"].logits, before.params["levels"].logits)
@@ -287,8 +290,8 @@ def test_a_skipped_update_does_not_count_once_one_is_made():
 
 
 def test_the_first_stage_that_fails_is_the_one_that_is_named():
-    """Walker i has nan in everything from stage i on; the last walker is sound."""
-    sites = SimpleNamespace(classical=("X", "K"), born="R")
+    """Walker i has nan in everything from stage i on; the last walker is finite."""
+    sites = SimpleNamespace(classical=("X", "K"), measured="R")
     names = failures.stages(sites)
     B = len(names) + 1
 
@@ -309,6 +312,6 @@ def test_the_first_stage_that_fails_is_the_one_that_is_named():
 
 def test_distances_without_a_cell_and_without_a_pair():
     R = jnp.array([[0.0, 0.0], [3.0, 4.0]])
-    assert float(failures.smallest_distance(R, OpenSpace((2, 0), 2))) == 5
-    assert float(failures.smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
-    assert float(failures.smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf
+    assert float(smallest_distance(R, OpenSpace((2, 0), 2))) == 5
+    assert float(smallest_distance(R, Cell((2, 0), 2, 5.0))) == pytest.approx(5**0.5)
+    assert float(smallest_distance(R[:1], OpenSpace((1, 0), 2))) == np.inf

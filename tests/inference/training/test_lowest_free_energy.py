@@ -43,6 +43,6 @@ def test_unpolarised_ground_state_is_below_slater_jastrow_vmc():
     draws = vfe.evaluate(random.key(1), result.params, 32_768, gas)
     E = mean_of_independent((draws.kinetic + draws.potential).real)
     print(f"E = {E} hartree")
-    assert np.all(draws.is_exact) and np.all(draws.det_sign > 0)
+    assert np.all(draws.is_exact) and np.all(draws.diagnostics["det_sign"] > 0)
     assert E.value + 3 * E.error < SJ_VMC
     assert E.value > SJ_DMC

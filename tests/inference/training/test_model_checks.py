@@ -71,8 +71,9 @@ class Wrong(MadeUpEnergy):
 
     kind: str = eqx.field(static=True, default="")
 
-    def __call__(self, born, R):
-        energy = super().__call__(born, R)
+    def __call__(self, born, values):
+        energy = super().__call__(born, values)
+        R = values.measured
         if self.kind == "per electron":
             return energy._replace(potential=jnp.cos(R[:, 0]))
         if self.kind == "a number":
@@ -132,7 +133,7 @@ def test_a_hamiltonian_of_another_shape_is_refused_by_the_site(kind, message):
     state = vfe.init(KEY, GAS)
     for use in (lambda: vfe.update(state, GAS), lambda: vfe.evaluate(KEY, state.params, 4, GAS)):
         with pytest.raises(
-            ValueError, match=rf"^At site 'R': Expected a hamiltonian .*R of shape \(2, 2\); {message}"
+            ValueError, match=rf"^At site 'R': Expected a hamiltonian .*of shape \(2, 2\); {message}"
         ):
             use()
 
@@ -153,7 +154,7 @@ DOT = HarmonicTrap((1, 1), coupling=2.0, beta=1.0)
         (
             ElectronGas((2, 1), 2, 4.0, 0.4, 0.1, 2.0),
             POLARISED,
-            r"energy_scale .* potential.ewald.cell.num_electrons\[0\]",
+            r"energy_scale .* potential.ewald.space.num_electrons\[0\]",
         ),
         (HarmonicTrap((1, 1), coupling=8.0, beta=1.0), DOT, r"potential.coupling \(8.0 there, 2.0 here\)"),
     ],
