@@ -75,12 +75,12 @@ def plot_pipeline(path: Path, gas, draws, draw) -> None:
     cells[1].set_xlabel(r"$x/(r_s a_0)$, but for a common shift")
     for shift in np.stack(np.meshgrid(*2 * [(-gas.L, 0, gas.L)]), -1).reshape(-1, 2):
         before, after = start[:, :2] + shift, end[:, :2] + shift
-        cells[1].add_collection(LineCollection(np.stack([before, after], axis=1), color="0.4", lw=0.9))
+        cells[1].add_collection(LineCollection(np.stack([before, after], axis=1), color="k", lw=1, zorder=3))
         for name, electrons in named_species(gas.space):
             color = COLORS[name]
-            cells[0].plot(*before[electrons].T, "o", ms=6, mfc="none", mec=color)
-            cells[1].plot(*before[electrons].T, "o", ms=6, mfc="none", mec=color, alpha=0.5)
-            cells[1].plot(*after[electrons].T, "o", ms=6, color=color)
+            cells[0].plot(*before[electrons].T, "o", ms=8, mfc="none", mec=color)
+            cells[1].plot(*before[electrons].T, "o", ms=8, mfc="none", mec=color, mew=0.6, alpha=0.6)
+            cells[1].plot(*after[electrons].T, "o", ms=2.6, color=color, zorder=4)
     for left, right in ((mean, cells[0]), (cells[0], cells[1])):
         arrow = {"arrowstyle": "-|>", "color": "k"}
         # from the end of one title to the beginning of the next, level

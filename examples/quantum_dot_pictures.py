@@ -86,7 +86,7 @@ def plot_densities(path: Path, traps, samples) -> None:
         axis_row[0].set_ylabel(f"{label}\n$y$")
     for axis, trap in zip(axes[0], traps, strict=True):
         axis.set_title(rf"$\lambda$ = {float(trap.coupling):g}")
-    fig.supxlabel("$x$ (oscillator lengths)", fontsize="medium")
+    fig.supxlabel("$x$ (oscillator lengths); colours of each panel from 0 to its maximum", fontsize="medium")
     fig.savefig(path, dpi=200)
     plt.close(fig)
 
@@ -103,6 +103,7 @@ def animate_density(path: Path, traps, samples, frames_between: int = 6) -> None
             (show_image(axis, images[0], size), images, places and show_place(axis, places[0]), places)
         )
         axis.set(xlabel="$x$ (oscillator lengths)", title=label)
+    axes[0, 0].set_ylabel("$y$")
 
     def show(frame):
         k, part = divmod(frame, frames_between)
@@ -129,7 +130,8 @@ def plot_distances(path: Path, traps, samples) -> None:
         return
     i, j = np.triu_indices(samples[0].shape[1], 1)
     distances = [np.linalg.norm(R[:, i] - R[:, j], axis=-1).ravel() for R in samples]
-    edges = np.linspace(0, 1.05 * max(float(np.quantile(d, 0.9995)) for d in distances), 41)
+    bins = int(np.clip(np.sqrt(distances[0].size) / 2, 10, 40))
+    edges = np.linspace(0, 1.05 * max(float(np.quantile(d, 0.9995)) for d in distances), bins + 1)
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for color, (trap, d) in enumerate(zip(traps, distances, strict=True)):
         counts = np.histogram(d, edges)[0] / (d.size * np.diff(edges))
