@@ -4,11 +4,11 @@ from pnct.inference.diagnostics.arviz_export import to_arviz
 from pnct.inference.diagnostics.diagnose import diagnose
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.optimisation.natural_gradient import natural_gradient
-from pnct.inference.runs.parameters import load, save
 from pnct.inference.runs.signals import Interrupted
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.metropolis import metropolis
 from pnct.inference.training.failures import NumericalWarning, TrainingFailedError
+from pnct.inference.training.parameters import load, save
 from pnct.inference.workflows.plateau import run_to_plateau
 from pnct.inference.workflows.rounds import run_in_rounds
 

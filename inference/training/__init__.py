@@ -1,4 +1,4 @@
-"""The training loop, and what is looked at before, during and after a step."""
+"""The training loop, what is looked at before, during and after a step, and trained parameters in a file."""
 
 from pnct.inference.training.failures import NumericalWarning, TrainingFailedError
 from pnct.inference.training.loop import RunResult
