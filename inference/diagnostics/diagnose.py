@@ -4,7 +4,7 @@ them.
     F = E[T ln p + Re E_loc],   E = E[Re E_loc],   S = -E[ln p],   error = std/sqrt(ESS)
 
 ESS and rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal. 16, 667
-(2021), from ArviZ; so they hold for correlated chains too. Two properties of the ansatz are checked: the flow is
+(2021), from ArviZ; so they hold for correlated chains too. Checked of the ansatz: the flow is
 one-to-one, det J > 0 everywhere, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method,
 F >= the exact value where that is known.
 """
