@@ -30,17 +30,16 @@ from pnct.inference.sampling.parallel import (
     gathered,
     replicated,
 )
-from pnct.inference.sampling.sites import (
-    Params,
-    Sites,
-    check_observed,
-    check_that_sites_matter,
-    init_params,
-    read_sites,
-)
+from pnct.inference.sampling.sites import Params, Sites, init_params, read_sites
 from pnct.inference.training.failures import warn_of_draws
 from pnct.inference.training.loop import Options, RunResult, run_steps
-from pnct.inference.training.model_checks import check_hamiltonian, check_measured, system_among
+from pnct.inference.training.model_checks import (
+    check_hamiltonian,
+    check_measured,
+    check_observed,
+    check_that_sites_matter,
+    system_among,
+)
 from pnct.inference.training.step import Info, TrainState, training_step
 from pnct.validation import checked_integer
 

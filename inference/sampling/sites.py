@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
 from numpyro.handlers import seed, substitute, trace
 from numpyro.primitives import Messenger
 
 from pnct.distributions.base import Measured, StateDistribution
 from pnct.distributions.bridge import DistraxSite
-from pnct.hamiltonian import Values
+from pnct.inference.sampling.dependencies import dependencies
 
 Params = dict[str, Any]
 
@@ -199,65 +198,8 @@ def _only_measured(kinds: dict) -> str:
     return name
 
 
-def check_observed(model: Callable, args: tuple) -> None:
-    """Lets the distribution of states of every observed site look at its value. Raises its ValueError, naming
-    the site.
-    """
-
-    def look(key):
-        for name, site in trace(seed(model, key)).get_trace(*args).items():
-            if site["type"] != "sample" or not site["is_observed"]:
-                continue
-            found = distribution(site)
-            if isinstance(found, StateDistribution):
-                try:
-                    found.check(site["value"])
-                except ValueError as error:
-                    raise ValueError(f"At the conditioned site '{name}': {error}") from None
-
-    jax.eval_shape(look, jax.random.key(0))
-
-
-def check_that_sites_matter(
-    model: Callable, sites: Sites, hamiltonian: Callable, params: Params, args: tuple
-) -> None:
-    """Raises ValueError where neither the state nor the energy depends on a site, naming it.
-
-    A variable that is free to no effect would lower F by T times its entropy, below the true free energy. An
-    observed site of that kind (a factor, a likelihood) would be left out of F without a word.
-    """
-    shapes = jax.eval_shape(lambda key: _sample_values(model, params, args, key), jax.random.key(0))
-    values = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
-
-    def label(values):
-        return measured_at(model, sites, params, values, args).label
-
-    naming = dependencies(label, values)
-    others = [name for name in values if name != sites.measured and name not in naming]
-    if not others:
-        return
-
-    def used(values):
-        measured = measured_at(model, sites, params, values, args)
-        return measured.log_psi(values[sites.measured]), hamiltonian(measured, Values(values, sites.measured))
-
-    idle = [name for name in others if name not in dependencies(used, values)]
-    for name in idle:
-        if name in sites.observed:
-            raise ValueError(
-                "Expected every observed site to be a condition on the state or the energy; got "
-                f"'{name}', on which neither "
-                "depends: factors and observations add nothing to a variational free energy."
-            )
-        raise ValueError(
-            f"Expected every site to matter; got '{name}', on which neither the state nor the energy "
-            "depends: F would fall by "
-            "T times its entropy, below the true free energy. Remove it, or let the state or the "
-            "Hamiltonian use it."
-        )
-
-
-def _sample_values(model, params, args, key):
+def sample_values(model: Callable, params: Params, args: tuple, key) -> dict[str, Any]:
+    """One sample of all sites, the measured one and the observed among them."""
     traced = trace_sites(model, params, {}, args, key)
     return {name: site["value"] for name, site in traced.items() if site["type"] == "sample"}
 
@@ -280,26 +222,10 @@ def distribution(site: dict):
 
 def at_zero(model: Callable, sites: Sites, params: Params, args: tuple) -> dict[str, Any]:
     """Zeros in the place of all classical values, where these matter to nothing."""
-    shapes = jax.eval_shape(lambda key: _sample_values(model, params, args, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: sample_values(model, params, args, key), jax.random.key(0))
     return {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in sites.classical}
 
 
 def _sites_before(model, sites, params, values, args, key=None):
     # What is measured and given is not drawn; no site before it depends on its value.
     return trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
-
-
-def dependencies(f: Callable, inputs: dict[str, Any], gradients: bool = False) -> tuple[str, ...]:
-    """The names of the inputs that f depends on, read off its jaxpr; with `gradients`, but for
-    stop_gradient.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(inputs)
-    program = jax.make_jaxpr(f)(inputs).jaxpr
-    reached = {var: {path[0].key} for var, (path, _) in zip(program.invars, leaves, strict=True)}
-    for equation in program.eqns:
-        if gradients and equation.primitive.name == "stop_gradient":
-            continue
-        names = set().union(*(reached.get(v, set()) for v in equation.invars if not isinstance(v, Literal)))
-        reached.update({v: names for v in equation.outvars})
-    result = set().union(*(reached.get(v, set()) for v in program.outvars if not isinstance(v, Literal)))
-    return tuple(name for name in inputs if name in result)

@@ -1,19 +1,90 @@
-"""What is looked at before the first step, so that an error names what is wrong: the measured distribution
-and the Hamiltonian.
+"""What is looked at before the first step, so that an error names what is wrong: the sites, the measured
+distribution and the Hamiltonian.
 """
+
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.handlers import seed, trace
 
-from pnct.hamiltonian import ElectronHamiltonian, Hamiltonian
+from pnct.distributions.base import StateDistribution
+from pnct.hamiltonian import ElectronHamiltonian, Hamiltonian, Values
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
-from pnct.inference.sampling.sites import Sites, draw_classical, measured_at, tempered
+from pnct.inference.sampling.dependencies import dependencies
+from pnct.inference.sampling.sites import (
+    Params,
+    Sites,
+    distribution,
+    draw_classical,
+    measured_at,
+    sample_values,
+    tempered,
+)
 from pnct.systems.base import System, SystemPotential
 
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
+
+
+def check_observed(model: Callable, args: tuple) -> None:
+    """Lets the distribution of states of every observed site look at its value. Raises its ValueError, naming
+    the site.
+    """
+
+    def look(key):
+        for name, site in trace(seed(model, key)).get_trace(*args).items():
+            if site["type"] != "sample" or not site["is_observed"]:
+                continue
+            found = distribution(site)
+            if isinstance(found, StateDistribution):
+                try:
+                    found.check(site["value"])
+                except ValueError as error:
+                    raise ValueError(f"At the conditioned site '{name}': {error}") from None
+
+    jax.eval_shape(look, jax.random.key(0))
+
+
+def check_that_sites_matter(
+    model: Callable, sites: Sites, hamiltonian: Callable, params: Params, args: tuple
+) -> None:
+    """Raises ValueError where neither the state nor the energy depends on a site, naming it.
+
+    A variable that is free to no effect would lower F by T times its entropy, below the true free energy. An
+    observed site of that kind (a factor, a likelihood) would be left out of F without a word.
+    """
+    shapes = jax.eval_shape(lambda key: sample_values(model, params, args, key), jax.random.key(0))
+    values = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+
+    def label(values):
+        return measured_at(model, sites, params, values, args).label
+
+    naming = dependencies(label, values)
+    others = [name for name in values if name != sites.measured and name not in naming]
+    if not others:
+        return
+
+    def used(values):
+        measured = measured_at(model, sites, params, values, args)
+        return measured.log_psi(values[sites.measured]), hamiltonian(measured, Values(values, sites.measured))
+
+    idle = [name for name in others if name not in dependencies(used, values)]
+    for name in idle:
+        if name in sites.observed:
+            raise ValueError(
+                "Expected every observed site to be a condition on the state or the energy; got "
+                f"'{name}', on which neither "
+                "depends: factors and observations add nothing to a variational free energy."
+            )
+        raise ValueError(
+            f"Expected every site to matter; got '{name}', on which neither the state nor the energy "
+            "depends: F would fall by "
+            "T times its entropy, below the true free energy. Remove it, or let the state or the "
+            "Hamiltonian use it."
+        )
 
 
 def check_measured(model, sites: Sites, params, args: tuple) -> None:
