@@ -1,5 +1,4 @@
-r"""Minimises the variational free energy  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T
-ln Z.
+r"""Minimises  F = E_{K ~ p} [ T ln p(K) + E_{R ~ |Psi_K|^2} E_loc(K, R) ] >= -T ln Z  over its parameters.
 
 Every walker is drawn afresh at every step, ancestrally and exactly, so there is no Markov chain to burn in
 and F is an upper bound of the true free energy. The method is the neural canonical transformation (Xie,

@@ -1,5 +1,4 @@
-r"""How far p(K) is from its optimum for the Psi_K that it has:  there ln p(K) + E_K/T is the same for every
-K, and is F/T.
+r"""How far p(K) is from its optimum at given Psi_K:  there ln p(K) + E_K/T is F/T, the same for every K.
 
 With y = ln p(K) + Re E_loc/T, whose mean at K is y_K = ln p(K) + E_K/T, E_K = <Psi_K|H|Psi_K>, the optimum is
 p* = p exp(-y_K)/norm, and to lowest order in y_K

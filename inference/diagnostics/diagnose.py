@@ -1,5 +1,4 @@
-r"""Is it converged, can it be believed?  Estimates with Monte Carlo standard errors, and all that can spoil
-them.
+r"""Is it converged, can it be believed?  Estimates with standard errors, and all that can spoil them.
 
     F = E[T ln p + Re E_loc],   E = E[Re E_loc],   S = -E[ln p],   error = std/sqrt(ESS)
 

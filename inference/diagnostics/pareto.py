@@ -23,9 +23,7 @@ def tail_shapes(x: Float[np.ndarray, " n"]) -> tuple[float, float]:
 
 
 def pareto_shape(y: Float[np.ndarray, " n"]) -> float:
-    """The shape k of a generalised Pareto law fitted to ascending exceedances y >= 0: P(Y > y) ~ y^(-1/k), k
-    > 0.
-    """
+    """The shape k of a generalised Pareto law fitted to ascending y >= 0: P(Y > y) ~ y^(-1/k) for k > 0."""
     n = y.size
     quartile = y[int(n / 4 + 0.5) - 1]
     if quartile <= 0:

@@ -1,5 +1,4 @@
-r"""Natural gradient, one block per distribution, as an optax transformation:  (O^T O/B + damping) delta = O^T
-e/B.
+r"""Natural gradient, an optax transformation:  (O^T O/B + damping) delta = O^T e/B  for each distribution.
 
 Solved on the smaller side: in parameter space by Cholesky, or in sample space, delta = O^T (O O^T + B
 damping)^{-1} e (MinSR: Chen and Heyl 2024).

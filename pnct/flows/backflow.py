@@ -1,5 +1,4 @@
-r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   d(r) = (L/2 pi) sin(2 pi r/L) in a periodic
-cell.
+r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   in a cell d(r) = (L/2 pi) sin(2 pi r/L).
 
 eta_g is a small network of the even pair features of the space (pnct/space.py, which has d for open space
 too), with weights of its own for each spin channel g (same spin, opposite spin), so the centre of mass stays
