@@ -37,7 +37,7 @@ class Values(dict):
     name.
     """
 
-    def __init__(self, values: Mapping[str, Array], measured_site: str):
+    def __init__(self, values: Mapping[str, ArrayLike], measured_site: str):
         super().__init__(values)
         self.measured = values[measured_site]
 
