@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from pnct.kinetic import local_kinetic
 
@@ -23,12 +23,12 @@ class LocalEnergy(NamedTuple):
     diagnostics: numbers by name that came out on the way, in the place of those of the measured distribution.
     """
 
-    kinetic: Complex[Array, ""]
+    kinetic: Inexact[Array, ""]
     potential: Float[Array, ""]
     diagnostics: Mapping[str, Float[Array, ""]] = {}
 
     @property
-    def total(self) -> Complex[Array, ""]:
+    def total(self) -> Inexact[Array, ""]:
         return self.kinetic + self.potential
 
 
@@ -37,7 +37,7 @@ class Values(dict):
     name.
     """
 
-    def __init__(self, values: Mapping[str, Array], measured_site: str):
+    def __init__(self, values: Mapping[str, ArrayLike], measured_site: str):
         super().__init__(values)
         self.measured = values[measured_site]
 
@@ -49,8 +49,8 @@ class Hamiltonian(eqx.Module):
     which an optimiser sees its gradients divided.  unit: what energies are printed in.
     """
 
-    temperature: eqx.AbstractVar[float]
-    energy_scale: eqx.AbstractVar[float]
+    temperature: eqx.AbstractVar[Float[ArrayLike, ""]]
+    energy_scale: eqx.AbstractVar[Float[ArrayLike, ""]]
     unit: eqx.AbstractVar[str]
 
     @abc.abstractmethod
@@ -61,16 +61,16 @@ class Hamiltonian(eqx.Module):
 class ElectronHamiltonian(Hamiltonian):
     """-c Lap + V(R). kinetic_prefactor: c; potential: V, a function R (N, dim) -> energy."""
 
-    temperature: float
-    energy_scale: float
-    kinetic_prefactor: float
+    temperature: Float[ArrayLike, ""]
+    energy_scale: Float[ArrayLike, ""]
+    kinetic_prefactor: Float[ArrayLike, ""]
     potential: Callable[[Float[Array, "N dim"]], Float[Array, ""]]
     unit: str = eqx.field(static=True, default="hartree")
 
     def __call__(self, measured, values: Values) -> LocalEnergy:
         return self.local_energy(measured, values.measured)
 
-    def local_energy(self, born, R: Float[Array, "N dim"]) -> LocalEnergy:
+    def local_energy(self, born, R: Float[ArrayLike, "N dim"]) -> LocalEnergy:
         """That of the electrons at R."""
         psi = local_kinetic(born.states, born.K, born.flow, R)
         kinetic = -self.kinetic_prefactor * (psi.laplacian + jnp.sum(psi.gradient**2))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
 
 from pnct.flows.base import Flow
 from pnct.states.base import States
@@ -23,13 +23,13 @@ class LocalKinetic(NamedTuple):
     """ln Psi_K(R) with its gradient and Laplacian, and ln|det J| with the sign of det J."""
 
     log_psi: Complex[Array, ""]
-    gradient: Complex[Array, "N dim"]
-    laplacian: Complex[Array, ""]
+    gradient: Inexact[Array, "N dim"]
+    laplacian: Inexact[Array, ""]
     log_det_jacobian: Float[Array, ""]
     det_sign: Float[Array, ""]
 
 
-def local_kinetic(states: States, K, flow: Flow, R: Float[Array, "N dim"]) -> LocalKinetic:
+def local_kinetic(states: States, K, flow: Flow, R: Float[ArrayLike, "N dim"]) -> LocalKinetic:
     """ln Psi_K(R) and its exact derivatives. Raises ValueError if K or R does not fit the space of
     the states.
     """

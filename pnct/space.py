@@ -15,14 +15,15 @@ the last of which is r - |r| r + ... near zero. There a single electron has feat
 centre: functions of r^2, because nothing has a cusp there.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 
+@runtime_checkable
 class Space(Protocol):
     """The electrons (up, down), the dimension, a unit of length L, and functions of displacements in that
     unit.
@@ -43,19 +44,19 @@ class Space(Protocol):
         """Whether a displacement by L along an axis leads back to the same place."""
 
     @staticmethod
-    def nearest(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
+    def nearest(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
         """The shortest displacement that r stands for."""
 
     @staticmethod
-    def features(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
+    def features(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
         """All features of a pair."""
 
     @staticmethod
-    def even_features(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
+    def even_features(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs F"]:
         """Those that do not change under r -> -r."""
 
     @staticmethod
-    def direction(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
+    def direction(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
         """A bounded vector that is r at small r."""
 
     def cusp_slopes(self, L: float) -> tuple[Float[np.ndarray, " F"], float]:
@@ -63,14 +64,14 @@ class Space(Protocol):
 
     @staticmethod
     def one_body_features(
-        r: Float[Array, "*N dim"], L: float
+        r: Float[ArrayLike, "*N dim"], L: float
     ) -> tuple[Float[Array, "*N F"], Float[Array, "*N dim"]] | None:
         """Even features and direction of single electrons, seen from the centre; None where there is none."""
 
     def sector_features(self, Q: Float[Array, " q"]) -> Float[Array, " C"]:
         """Input features of a flow from the conserved quantum numbers Q of a state; 0 at Q = 0."""
 
-    def conserved_motion(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def conserved_motion(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         """All electrons moved as one, by the symmetry that conserves Q."""
 
 
@@ -204,18 +205,18 @@ class OpenSpace(Particles):
         )
 
 
-def norm(r: Float[Array, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
+def norm(r: Float[ArrayLike, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
     """|r|, with all derivatives zero at r = 0, where they do not exist."""
     q = jnp.sum(r**2, axis=-1, keepdims=True)
     return jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)
 
 
-def chord(r: Float[Array, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
+def chord(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
     """s = |sin(pi r/L)|, with all derivatives zero at r = 0."""
     return norm(jnp.sin((np.pi / L) * r))
 
 
-def smallest_distance(R: Float[Array, "N dim"], space: Space) -> Float[Array, ""]:
+def smallest_distance(R: Float[ArrayLike, "N dim"], space: Space) -> Float[Array, ""]:
     """The smallest distance of a pair; inf for one particle."""
     i, j = np.triu_indices(R.shape[0], 1)
     return jnp.min(jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1), initial=jnp.inf)

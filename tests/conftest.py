@@ -1,22 +1,29 @@
 """Tests run in float64 unless one says otherwise. Reference values are here, trained networks are not."""
 
+import importlib
 import os
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
-from reference_network import TRAINED_NETWORKS
-
-import pnct  # noqa: F401
 
 jax.config.update("jax_enable_x64", True)
 
 
 def pytest_configure(config):
-    """Quick tests compile far longer than they compute, so they are compiled in a hurry; the slow are not."""
+    """Quick tests compile far longer than they compute, so they are compiled in a hurry, and they check the
+    annotations of pnct/ as they trace; the slow do neither.
+    """
     if "not slow" in config.option.markexpr:
+        jaxtyping.install_import_hook(ROOMS, BEARTYPE)  # of what is imported from here on
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the programs that tests start
         jax.config.update("jax_disable_most_optimizations", True)
+    importlib.import_module("pnct")  # before anything starts XLA
+
+
+BEARTYPE = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # an int is a float, too
+ROOMS = sorted(f"pnct.{path.stem}" for path in (Path(__file__).parents[1] / "pnct").glob("[!_]*"))
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +38,14 @@ def few_compiled_programs():
 MAPS = 20_000  # beyond which a process starts afresh
 
 
+@pytest.fixture
+def unchecked():
+    """Annotations are not checked: their errors would come before those that a user meets."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """The folder of reference values."""
@@ -40,6 +55,8 @@ def reference() -> Path:
 @pytest.fixture(scope="session")
 def trained_networks() -> Path:
     """The folder of published trained networks, or a skip where it is absent."""
+    from reference_network import TRAINED_NETWORKS  # imports pnct
+
     if not TRAINED_NETWORKS.is_dir():
         pytest.skip(f"no trained networks at {TRAINED_NETWORKS} (PNCT_TRAINED_NETWORKS names another place)")
     return TRAINED_NETWORKS

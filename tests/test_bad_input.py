@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -23,6 +24,15 @@ from pnct.distributions.occupation import validate_occupation
 from pnct.flows import CanonicalTransformation, Flow, backflow, ferminet
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.correlations import occupations, pair_correlation, structure_factor
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchecked():
+    """As in conftest, for all tests of this file; hypothesis wants no fixture for each of its examples."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
 
 GAS = ElectronGas((2, 1), dim=2, rs=2.0, theta=0.3, twist=(0.1, 0.2), cutoff=3.0)
 NOT_NUMBERS = st.sampled_from([None, "4", "many", (), [1, 2], math.nan, math.inf, -math.inf, 1j, {}])

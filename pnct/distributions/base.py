@@ -7,14 +7,14 @@ a user's own.
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 
 class Requirement(NamedTuple):
@@ -60,18 +60,18 @@ class Measured(distrax.Distribution):
         """Which state it is, a vector."""
 
     @abc.abstractmethod
-    def log_psi(self, x: Array) -> Complex[Array, ""]:
+    def log_psi(self, x: ArrayLike) -> Complex[Array, ""]:
         """ln Psi(x) of one configuration, the phase up to a multiple of 2 pi."""
 
     @abc.abstractmethod
     def draw(self, key: Array) -> tuple[Array, Bool[Array, ""] | bool]:
         """One configuration, and whether it is an exact sample."""
 
-    def closeness(self, x: Array) -> Float[Array, ""]:
+    def closeness(self, x: ArrayLike) -> Float[Array, ""]:
         """Small where x is dangerous; by default nothing is."""
         return jnp.asarray(jnp.inf)
 
-    def diagnostics(self, x: Array) -> dict[str, Float[Array, ""]]:
+    def diagnostics(self, x: ArrayLike) -> dict[str, Float[Array, ""]]:
         """Numbers of one configuration by name; by default none."""
         return {}
 
@@ -83,7 +83,7 @@ class Measured(distrax.Distribution):
         """
         return ()
 
-    def log_prob(self, value: Array) -> Float[Array, "*batch"]:
+    def log_prob(self, value: ArrayLike) -> Float[Array, "*batch"]:
         """2 Re ln Psi(x)."""
 
         def one(x):
@@ -113,7 +113,7 @@ class StateDistribution(distrax.Distribution):
         """
 
     @abc.abstractmethod
-    def check(self, K: Int[np.ndarray, " N"]) -> None:
+    def check(self, K: Int[ArrayLike, " N"] | Sequence[int]) -> None:
         """Raises ValueError unless K is a state."""
 
     @property

@@ -12,7 +12,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
@@ -32,7 +32,7 @@ class Born(distrax.Transformed, Measured):
     carry no gradient; log_psi and log_prob do, at given R.
     """
 
-    def __init__(self, orbitals: Orbitals | States, K: Int[Array, " N"], flow: Flow):
+    def __init__(self, orbitals: Orbitals | States, K: Int[ArrayLike, " N"], flow: Flow):
         transformation = CanonicalTransformation(flow)
         leaves = jax.tree.leaves(flow)
         functions = [leaf for leaf in leaves if callable(leaf)]
@@ -48,7 +48,7 @@ class Born(distrax.Transformed, Measured):
         return self.distribution.states
 
     @property
-    def K(self) -> Int[Array, " N"]:
+    def K(self) -> Int[ArrayLike, " N"]:
         return self.distribution.K
 
     @property
@@ -77,7 +77,7 @@ class Born(distrax.Transformed, Measured):
         return ("electron", "axis")
 
     @property
-    def label(self) -> Int[Array, " N"]:
+    def label(self) -> Int[ArrayLike, " N"]:
         """The occupied orbitals."""
         return jnp.asarray(self.K)
 
@@ -88,11 +88,11 @@ class Born(distrax.Transformed, Measured):
             inversion = self.flow.invert(zeta)
         return inversion.R, inversion.converged
 
-    def closeness(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def closeness(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         """The smallest distance of a pair."""
         return smallest_distance(R, self.space)
 
-    def diagnostics(self, R: Float[Array, "N dim"]) -> dict[str, Float[Array, ""]]:
+    def diagnostics(self, R: Float[ArrayLike, "N dim"]) -> dict[str, Float[Array, ""]]:
         """ln|det J| and the sign of det J, J = dT/dR."""
         with jax.default_matmul_precision("highest"):
             det_sign, log_det = jnp.linalg.slogdet(self.flow.jacobian(R)[1])
@@ -102,13 +102,13 @@ class Born(distrax.Transformed, Measured):
         """Equivariance, periodicity, one flow for all states of equal quantum numbers, and det J > 0."""
         return flow_requirements(self, moved)
 
-    def log_psi(self, R: Float[Array, "N dim"]) -> Complex[Array, ""]:
+    def log_psi(self, R: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
         with jax.default_matmul_precision("highest"):
             zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
             return self.states.log_amplitude(self.K, zeta) + 0.5 * log_det
 
-    def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
+    def log_prob(self, value: Float[ArrayLike, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""
         value = self._checked(value)
 

@@ -5,7 +5,7 @@ exactly by the state's own sampler (pnct.states).
 import distrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.base import Orbitals
 from pnct.states.base import States
@@ -21,7 +21,7 @@ class Determinantal(distrax.Distribution):
     If K names an orbital twice, |Phi_K|^2 vanishes and the samples are nan.
     """
 
-    def __init__(self, orbitals: Orbitals | States, K: Int[Array, " N"], dtype=None):
+    def __init__(self, orbitals: Orbitals | States, K: Int[ArrayLike, " N"], dtype=None):
         states = as_states(orbitals)
         if jnp.shape(K) != (states.space.N,):
             raise ValueError(
@@ -43,7 +43,7 @@ class Determinantal(distrax.Distribution):
     def dtype(self):
         return jax.dtypes.canonicalize_dtype(self._dtype or float)
 
-    def log_prob(self, value: Float[Array, "*batch N dim"]) -> Float[Array, "*batch"]:
+    def log_prob(self, value: Float[ArrayLike, "*batch N dim"]) -> Float[Array, "*batch"]:
         """ln |Phi_K|^2, normalised over ordered coordinates."""
 
         def log_prob(zeta):

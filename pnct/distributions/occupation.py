@@ -11,12 +11,13 @@ Shifted levels make l the table of Landau quasi-particles. Sampling inverts the 
 one uniform number per electron.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.distributions.base import StateDistribution
 from pnct.networks.base import OccupationNetwork
@@ -35,7 +36,7 @@ class Occupation(StateDistribution):
     power: the power to which each conditional distribution is raised; below 1 it is broader, hotter.
     """
 
-    def __init__(self, system, network: OccupationNetwork | None = None, power: float = 1.0):
+    def __init__(self, system, network: OccupationNetwork | None = None, power: Float[ArrayLike, ""] = 1.0):
         self.system = system
         self.network = network
         self.power = power
@@ -58,7 +59,7 @@ class Occupation(StateDistribution):
     def dtype(self):
         return jnp.dtype(jnp.int32)
 
-    def log_prob(self, value: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
+    def log_prob(self, value: Int[ArrayLike, "*batch N"]) -> Float[Array, "*batch"]:
         """ln p(K); -inf where K is not an ascending list of orbitals of the table for each species."""
         value = _checked(self.system, jnp.asarray(value)).astype(jnp.int32)
         table = self._table()
@@ -74,7 +75,7 @@ class Occupation(StateDistribution):
         """The same distribution with every conditional raised to this power, and normalised again."""
         return Occupation(self.system, self.network, self.power * power)
 
-    def check(self, K: Int[np.ndarray, " N"]) -> None:
+    def check(self, K: Int[ArrayLike, " N"] | Sequence[int]) -> None:
         """Raises ValueError unless K is a state of this gas."""
         validate_occupation(self.system, K)
 
@@ -165,14 +166,14 @@ def grow_cache(cache, empty):
 
 
 def log_conditionals(
-    logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]
+    logits: Float[Array, "T M"], floor: Int[ArrayLike, " T"], last: Int[ArrayLike, " T"]
 ) -> Float[Array, "T M"]:
     """ln p over the orbitals floor < m <= last."""
     return jax.nn.log_softmax(mask_forbidden(logits, floor, last), axis=-1)
 
 
 def mask_forbidden(
-    logits: Float[Array, "T M"], floor: Int[Array, " T"], last: Int[Array, " T"]
+    logits: Float[Array, "T M"], floor: Int[ArrayLike, " T"], last: Int[ArrayLike, " T"]
 ) -> Float[Array, "T M"]:
     """The logits of the orbitals floor < m <= last; elsewhere -1e30 and not -inf, so that all gradients are
     finite.
@@ -194,7 +195,7 @@ def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
     return jnp.min(jnp.where((p > 0) & (total > u * total[-1]), m, last))
 
 
-def validate_occupation(system, K: Int[np.ndarray, " N"]) -> None:
+def validate_occupation(system, K: Int[ArrayLike, " N"] | Sequence[int]) -> None:
     """Raises ValueError unless the concrete K is an ascending list of orbitals for each species
     of the gas.
     """
@@ -215,7 +216,7 @@ def validate_occupation(system, K: Int[np.ndarray, " N"]) -> None:
             )
 
 
-def _checked(system, K: Int[Array, "*batch N"]) -> Int[Array, "*batch N"]:
+def _checked(system, K: Int[ArrayLike, "*batch N"]) -> Int[ArrayLike, "*batch N"]:
     if K.ndim == 0 or K.shape[-1] != system.N:
         raise ValueError(
             f"Expected K of shape (..., {system.N}), one orbital per electron; got shape {K.shape}."

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.distributions.occupation import Occupation, allowed_range, inverse_cdf, log_conditionals
 from pnct.distributions.shell_energies import ShellEnergies
@@ -46,7 +46,13 @@ class TabulatedOccupation(Occupation):
     power: the power to which p is raised, and normalised again; below 1 it is hotter.
     """
 
-    def __init__(self, system, levels: ShellEnergies, mixing: ConfigurationInteraction, power: float = 1.0):
+    def __init__(
+        self,
+        system,
+        levels: ShellEnergies,
+        mixing: ConfigurationInteraction,
+        power: Float[ArrayLike, ""] = 1.0,
+    ):
         super().__init__(system, levels, power)
         if mixing.states.shape[1] != system.N or mixing.states.max() >= len(system.orbitals):
             raise ValueError(
@@ -124,6 +130,6 @@ def excess(table, log_begin=0.0):
     return jnp.exp(table.log_q + table.s - log_begin) - jnp.exp(table.log_q - log_begin)
 
 
-def total_energy(energies: Float[Array, "N M"], K: Int[Array, "*batch N"]) -> Float[Array, "*batch"]:
+def total_energy(energies: Float[Array, "N M"], K: Int[ArrayLike, "*batch N"]) -> Float[Array, "*batch"]:
     """sum_i e_{i, k_i}."""
     return sum(energies[i, K[..., i]] for i in range(len(energies)))

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow
 from pnct.flows.pairs import channel_pairs, displacements, spin_channels
@@ -28,10 +28,10 @@ class Backflow(Flow):
     eta: PairMLP
     space: Space = eqx.field(static=True)
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         return R + jnp.sum(self.pair_displacement(displacements(R)), axis=1)
 
-    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+    def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and J = d zeta/d R, in the order of R.ravel(). Differentiable in R and in the parameters."""
         N, dim = R.shape
         b, tangent = jax.linearize(self.pair_displacement, displacements(R))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.inverse import Inversion, damped_newton
 
@@ -49,10 +49,10 @@ class Flow(eqx.Module):
     """
 
     @abstractmethod
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         """zeta = T(R)."""
 
-    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+    def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and J[mu, nu] = d zeta_mu/d R_nu, mu and nu in the order of R.ravel(). Differentiable in R and
         in the parameters.
         """
@@ -60,13 +60,15 @@ class Flow(eqx.Module):
         directions = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
         return zeta, jax.vmap(tangent, out_axes=-1)(directions).reshape(R.size, R.size)
 
-    def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+    def forward_and_log_det(
+        self, R: Float[ArrayLike, "N dim"]
+    ) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det J|, differentiable likewise."""
         zeta, J = self.jacobian(R)
         return zeta, jnp.linalg.slogdet(J)[1]
 
     def derivatives(
-        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+        self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """All that the kinetic energy needs, here at a few D times the cost of `jacobian`. frame: C of the
         Laplacians, by default 1.
@@ -90,7 +92,7 @@ class Flow(eqx.Module):
         lap_log_det = jnp.sum(T1) - jnp.sum(T2)
         return FlowDerivatives(zeta, J, jnp.sum(d_aJ_a, axis=0), log_det, g, lap_log_det, det_sign)
 
-    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+    def invert(self, zeta: Float[ArrayLike, "N dim"]) -> Inversion:
         """R with T(R) = zeta. Constant under differentiation."""
         return damped_newton(self, zeta)
 

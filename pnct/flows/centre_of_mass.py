@@ -17,7 +17,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion
@@ -40,20 +40,22 @@ class SeparatedCentreOfMass(Flow):
         turn = np.array([[up, down], [-down, up]])
         return np.eye(self.space.N) + centres.T @ (turn - np.eye(2)) @ centres
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         return self.mix(self.flow(R))
 
-    def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+    def forward_and_log_det(
+        self, R: Float[ArrayLike, "N dim"]
+    ) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det d zeta/d R|, which is that of the flow."""
         zeta, log_det = self.flow.forward_and_log_det(R)
         return self.mix(zeta), log_det
 
-    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+    def invert(self, zeta: Float[ArrayLike, "N dim"]) -> Inversion:
         """The inverse of the flow at A^T zeta."""
         return self.flow.invert(jnp.asarray(self.mixing.T, zeta.dtype) @ zeta)
 
     def derivatives(
-        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+        self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """Those of the flow, turned by A."""
         T = self.flow.derivatives(R, frame)

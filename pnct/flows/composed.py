@@ -9,7 +9,7 @@ and where x has a frame C of its own, Lap of T_1 is along C and Lap_y along J_1 
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion
@@ -20,12 +20,12 @@ class Composed(Flow):
 
     flows: tuple[Flow, ...]
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         for flow in self.flows:
             R = flow(R)
         return R
 
-    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+    def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and J = d zeta/d R, the product of the Jacobians."""
         R, J = self.flows[0].jacobian(R)
         for flow in self.flows[1:]:
@@ -33,7 +33,7 @@ class Composed(Flow):
             J = J_flow @ J
         return R, J
 
-    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+    def invert(self, zeta: Float[ArrayLike, "N dim"]) -> Inversion:
         """The inverses, the last flow's first."""
         converged = jnp.ones((), bool)
         iterations = jnp.zeros((), jnp.int32)
@@ -45,7 +45,7 @@ class Composed(Flow):
         return Inversion(zeta, converged, iterations)
 
     def derivatives(
-        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+        self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """All that the kinetic energy needs, each flow along the frame of those before it."""
         T = self.flows[0].derivatives(R, frame)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 TOLERANCE = 64  # units of rounding of a coordinate of size L
 
@@ -28,16 +28,16 @@ def stop_gradient(tree):
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
 
 
-def default_tolerance(zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
+def default_tolerance(zeta: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
     """64 rounding errors of the largest |coordinate|: 1e-13 (float64), 8e-5 (float32) at 10."""
     return TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 
 
 def damped_newton(
     flow,
-    zeta: Float[Array, "N dim"],
+    zeta: Float[ArrayLike, "N dim"],
     max_iterations: int = 40,
-    tolerance: float | None = None,
+    tolerance: Float[ArrayLike, ""] | None = None,
     start=None,
 ) -> Inversion:
     """Solves T(R) = zeta for one configuration, to max |T(R) - zeta| <= tolerance. Constant under

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion
@@ -31,39 +31,41 @@ class Conjugated(Flow):
     """
 
     flow: Flow
-    g: Int[Array, "dim dim"]
+    g: Int[ArrayLike, "dim dim"]
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         return self.apply_inverse(self.flow(self.apply(R)))
 
-    def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+    def forward_and_log_det(
+        self, R: Float[ArrayLike, "N dim"]
+    ) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det d zeta/d R|."""
         zeta, log_det = self.flow.forward_and_log_det(self.apply(R))
         return self.apply_inverse(zeta), log_det
 
-    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+    def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and d zeta/d R."""
         zeta, J = self.flow.jacobian(self.apply(R))
         return self.apply_inverse(zeta), self._conjugate(J, R.shape)
 
-    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+    def invert(self, zeta: Float[ArrayLike, "N dim"]) -> Inversion:
         """The inverse of the flow, turned."""
         found = self.flow.invert(self.apply(zeta))
         return found._replace(R=self.apply_inverse(found.R))
 
     def derivatives(
-        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+        self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """Those of the flow, turned, along the turned frame; Laplacians and determinants do not change."""
         if frame is not None:
             frame = jax.vmap(self.apply, -1, -1)(frame.reshape(*R.shape, R.size)).reshape(frame.shape)
         return self._conjugate_derivatives(self.flow.derivatives(self.apply(R), frame), R)
 
-    def apply(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def apply(self, x: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         """g x of every electron."""
         return x @ self.g.T.astype(x.dtype)
 
-    def apply_inverse(self, x: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def apply_inverse(self, x: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         """g^{-1} x of every electron."""
         return x @ self.g.astype(x.dtype)
 

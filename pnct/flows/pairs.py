@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from pnct.space import Space
 
 
-def displacements(R: Float[Array, "N dim"]) -> Float[Array, "N N dim"]:
+def displacements(R: Float[ArrayLike, "N dim"]) -> Float[Array, "N N dim"]:
     """r_ij = r_i - r_j."""
     return R[:, None, :] - R[None, :, :]
 

@@ -3,7 +3,7 @@
 import abc
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 
 class OccupationNetwork(eqx.Module):
@@ -15,7 +15,7 @@ class OccupationNetwork(eqx.Module):
 
     @abc.abstractmethod
     def __call__(
-        self, x: Float[Array, "T F"], electrons: Int[Array, " T"], cache
+        self, x: Float[Array, "T F"], electrons: Int[ArrayLike, " T"], cache
     ) -> tuple[Float[Array, "T M"], object]:
         """Corrections for the T consecutive electrons with the features x, and the cache with them in it."""
 

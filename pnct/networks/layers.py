@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 
 @jax.custom_jvp
-def softplus(x: Array) -> Array:
+def softplus(x: ArrayLike) -> Array:
     """ln(1 + e^x), with derivatives that stay exact and finite to any order."""
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 

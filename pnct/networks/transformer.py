@@ -19,7 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.networks.base import OccupationNetwork
 from pnct.networks.layers import random_weight
@@ -85,7 +85,7 @@ class Transformer(OccupationNetwork):
         return tuple(Cache(jnp.moveaxis(nothing, 0, -1), nothing) for _ in self.layers)
 
     def __call__(
-        self, x: Float[Array, "T F"], electrons: Int[Array, " T"], caches: tuple[Cache, ...]
+        self, x: Float[Array, "T F"], electrons: Int[ArrayLike, " T"], caches: tuple[Cache, ...]
     ) -> tuple[Float[Array, "T M"], tuple[Cache, ...]]:
         """Corrections for the T consecutive electrons with the tokens x, and the cache that now has them."""
         h = jnp.tanh(self.embed(x))
@@ -106,7 +106,7 @@ def place(cache: Cache, k: Float[Array, "T heads d"], v: Float[Array, "T heads d
 
 
 def attend(
-    q: Float[Array, "T heads d"], cache: Cache, electrons: Int[Array, " T"]
+    q: Float[Array, "T heads d"], cache: Cache, electrons: Int[ArrayLike, " T"]
 ) -> Float[Array, "T heads d"]:
     """Each electron looks at itself and at those before it. Products and sums, because XLA is slow with such
     small matrices.
@@ -153,7 +153,7 @@ def transformer(
 
 
 def tokens(
-    system, previous: Int[Array, " T"], electrons: Int[Array, " T"], dtype=None
+    system, previous: Int[ArrayLike, " T"], electrons: Int[ArrayLike, " T"], dtype=None
 ) -> Float[Array, "T F"]:
     """The input features of the network: those of the orbital taken before, and both species.
 

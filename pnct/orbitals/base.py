@@ -14,7 +14,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, ArrayLike, Float, Int, Num
 
 from pnct.orbitals.symmetry import WedgeMap
 from pnct.space import Space
@@ -30,12 +30,12 @@ class SpeciesOrbitals(eqx.Module):
         """M"""
 
     @abc.abstractmethod
-    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
+    def matrix(self, K: Int[ArrayLike, " n"], r: Float[ArrayLike, "p dim"]) -> Num[Array, "p n"]:
         """D_il = phi_l(r_i) for the orbitals K, at the positions r."""
 
     @abc.abstractmethod
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
+        self, K: Int[ArrayLike, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the density g/int g from points of the unit cube, and g, an envelope of
         sum_l w_l |phi_l|^2; all weights 1 where there are none.
@@ -63,7 +63,7 @@ class Orbitals(eqx.Module):
         """The orbitals of the s-th occupied species."""
 
     @abc.abstractmethod
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " q"]:
         """What a determinant of the orbitals K of all electrons conserves."""
 
     def wedge_map(self) -> WedgeMap | None:
@@ -90,7 +90,7 @@ class SharedOrbitals(Orbitals, SpeciesOrbitals):
 
 
 def orbital_values(
-    orbitals: SpeciesOrbitals, Ks: Int[Array, "t n"], r: Float[Array, "p dim"]
+    orbitals: SpeciesOrbitals, Ks: Int[ArrayLike, "t n"], r: Float[ArrayLike, "p dim"]
 ) -> Num[Array, "p t n"]:
     """phi_l(r) of every orbital in a list that may name it many times. Shape (p, t, n)."""
     if Ks.size <= len(orbitals):
@@ -99,7 +99,7 @@ def orbital_values(
 
 
 def deduplicated(
-    orbitals: SpeciesOrbitals, K: Int[Array, " k"], weights: Float[Array, " k"]
+    orbitals: SpeciesOrbitals, K: Int[ArrayLike, " k"], weights: Float[Array, " k"]
 ) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
     """A list of orbitals with their weights in an envelope, or the whole table with the sums of these, where
     that is shorter.

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int, Num
+from jaxtyping import Array, ArrayLike, Complex, Float, Int, Num
 
 from pnct.orbitals.base import SharedOrbitals
 from pnct.orbitals.radial_envelope import radial_envelope
@@ -70,7 +70,7 @@ class Oscillators(SharedOrbitals):
         scale = max(1.0, fermi_quanta(self.space.num_electrons, self.space.dim))
         return np.concatenate([numbers, self.num_quanta[:, None]], axis=-1) / scale
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " q"]:
         """In two dimensions the total angular momentum M = sum_l m_l of the occupied orbitals of all species;
         else nothing.
         """
@@ -81,14 +81,14 @@ class Oscillators(SharedOrbitals):
         )
         return jnp.sum(jnp.asarray(m)[K], axis=0)
 
-    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
+    def matrix(self, K: Int[ArrayLike, " n"], r: Float[ArrayLike, "p dim"]) -> Num[Array, "p n"]:
         """D_il = phi_l(r_i) for the orbitals K, at the positions r."""
         products = self.products(jnp.asarray(self.quanta)[K], r)
         dtype = jnp.result_type(r.dtype, jnp.complex64) if np.iscomplexobj(self.coefficients) else r.dtype
         return jnp.einsum("lc,lcp->pl", jnp.asarray(self.coefficients, dtype)[K], products)
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
+        self, K: Int[ArrayLike, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the density g/int g from points of the unit cube, and g, an envelope of sum_l w_l
         |phi_l|^2.
@@ -99,7 +99,7 @@ class Oscillators(SharedOrbitals):
         rings = radial_envelope(tuple(self.num_quanta.tolist()), tuple(self.angular_momenta.tolist()))
         return rings.propose(weights @ jnp.asarray(rings.heights, u.dtype)[K], u)
 
-    def products(self, quanta: Int[Array, "n C dim"], r: Float[Array, "p dim"]) -> Float[Array, "n C p"]:
+    def products(self, quanta: Int[Array, "n C dim"], r: Float[ArrayLike, "p dim"]) -> Float[Array, "n C p"]:
         """phi_{n_1}(x) phi_{n_2}(y) ... at the positions r."""
         phi = hermite_functions(r, self.highest)
         return math.prod(phi[quanta[..., b], :, b] for b in range(self.space.dim))
@@ -119,7 +119,7 @@ class Oscillators(SharedOrbitals):
         return int(self.quanta.max())
 
 
-def hermite_functions(x: Float[Array, "*shape"], highest: int) -> Float[Array, "M ..."]:
+def hermite_functions(x: Float[ArrayLike, "*shape"], highest: int) -> Float[Array, "M ..."]:
     """phi_0 ... phi_highest at x."""
     phi = [math.pi**-0.25 * jnp.exp(-(x**2) / 2)]
     for n in range(highest):
@@ -211,7 +211,7 @@ def oscillators(space: OpenSpace, cutoff: float) -> Oscillators:
     return Oscillators(quanta, np.array(rows), np.array([m for _, m in states]), space)
 
 
-def angular_momentum(q: int, m: int) -> Complex[np.ndarray, " q+1"]:
+def angular_momentum(q: int, m: int) -> Complex[np.ndarray, " {q}+1"]:
     """The state of q quanta and angular momentum m: coefficients of n_x = 0 ... q."""
     plus = (q + m) // 2
     minus = (q - m) // 2

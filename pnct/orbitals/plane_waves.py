@@ -9,7 +9,7 @@ happens to sort ties.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Complex, Float, Int, Real
 
 from pnct.orbitals.base import SharedOrbitals
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
@@ -29,7 +29,7 @@ class PlaneWaves(SharedOrbitals):
         return self.indices.shape[0]
 
     @property
-    def wavevectors(self) -> Float[np.ndarray, "M dim"]:
+    def wavevectors(self) -> Float[ArrayLike, "M dim"]:
         """k_m in units of 1/(r_s a_0)."""
         return (2 * np.pi / self.space.L) * self.indices
 
@@ -39,30 +39,30 @@ class PlaneWaves(SharedOrbitals):
         return squared_norms(self.indices, (0.0,) * self.space.dim)
 
     @property
-    def features(self) -> Float[np.ndarray, "M dim+1"]:
+    def features(self) -> Float[np.ndarray, "M F"]:
         """Input features of an orbital: k in units of (2 pi/L) n^(1/dim), n the larger species, and
         k^2.
         """
         k = self.indices / max(self.space.num_electrons) ** (1 / self.space.dim)
         return np.concatenate([k, np.sum(k**2, axis=-1, keepdims=True)], axis=-1)
 
-    def occupied(self, K: Int[Array, " n"], dtype=None) -> Float[Array, "n dim"]:
+    def occupied(self, K: Int[ArrayLike, " n"], dtype=None) -> Float[Array, "n dim"]:
         """The wave vectors k_m of the occupied orbitals K."""
         return jnp.asarray(self.wavevectors, dtype)[K]
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " dim"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " dim"]:
         """The total momentum P = sum_l k_l of the occupied orbitals of all species, in units of
         1/(r_s a_0).
         """
         return jnp.sum(self.occupied(K), axis=0)
 
-    def matrix(self, K: Int[Array, " n"], r: Float[Array, "n dim"]) -> Complex[Array, "n n"]:
+    def matrix(self, K: Int[ArrayLike, " n"], r: Float[ArrayLike, "p dim"]) -> Complex[Array, "p n"]:
         """D_il = L^{-dim/2} exp(i k_l.r_i) for the orbitals K of one species, at the positions r."""
         phase = r @ self.occupied(K, r.dtype).T
         return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.space.L ** (-self.space.dim / 2)
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
+        self, K: Int[ArrayLike, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the density g/int g from points of the unit cube, and g = sum_l w_l |phi_l|^2, here
         uniform.
@@ -101,6 +101,6 @@ def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np
     return n[np.lexsort((*n.T[::-1], q))]
 
 
-def squared_norms(n: Int[np.ndarray, "M dim"], twist: tuple[float, ...]) -> Float[np.ndarray, " M"]:
+def squared_norms(n: Real[np.ndarray, "M dim"], twist: tuple[float, ...]) -> Float[np.ndarray, " M"]:
     """|n + twist|^2, rounded to 1e-9 so that degenerate orbitals compare equal."""
     return np.round(np.sum((n + np.asarray(twist)) ** 2, axis=-1), 9)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, ArrayLike, Float, Int, Num
 
 from pnct.orbitals.base import Orbitals, SpeciesOrbitals, deduplicated, orbital_values
 from pnct.orbitals.oscillator import Oscillators
@@ -66,7 +66,7 @@ class OrbitalRotation(Orbitals):
         """Those of the table."""
         return self.table.columns()
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " q"]:
         """Those of the table."""
         return self.table.quantum_numbers(K)
 
@@ -99,13 +99,13 @@ class RotatedOrbitals(SpeciesOrbitals):
         """Where the electrons live."""
         return self.table.space
 
-    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Num[Array, "p n"]:
+    def matrix(self, K: Int[ArrayLike, " n"], r: Float[ArrayLike, "p dim"]) -> Num[Array, "p n"]:
         """D_il = chi_l(r_i) for the orbitals K, at the positions r."""
         D = orbital_values(self.table, jnp.asarray(self.partners)[K], r)
         return jnp.einsum("lc,plc->pl", self.rotation[K].astype(r.dtype), D)
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
+        self, K: Int[ArrayLike, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of an envelope of sum_l w_l |chi_l|^2 from points of the unit cube, and its value: as in
         the table.

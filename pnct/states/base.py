@@ -16,18 +16,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, Int
 
 from pnct.orbitals.base import Orbitals
 from pnct.space import Space
 
 
 class StateDerivatives(NamedTuple):
-    """ln Phi_K, its gradient s and its Hessian S with respect to zeta."""
+    """ln Phi_K, its gradient s and its Hessian S with respect to zeta, real only where orbitals are."""
 
     log_amplitude: Complex[Array, ""]
-    gradient: Complex[Array, "N dim"]
-    hessian: Complex[Array, "N dim N dim"]
+    gradient: Inexact[Array, "N dim"]
+    hessian: Inexact[Array, "N dim N dim"]
 
 
 class States(eqx.Module):
@@ -36,21 +36,21 @@ class States(eqx.Module):
     orbitals: eqx.AbstractVar[Orbitals]
 
     @abc.abstractmethod
-    def log_amplitude(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Complex[Array, ""]:
+    def log_amplitude(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """ln Phi_K(zeta); the phase is the imaginary part, up to a multiple of 2 pi.
 
         Raises ValueError if K or zeta has the wrong shape.
         """
 
     @abc.abstractmethod
-    def sample(self, key: Array, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    def sample(self, key: Array, K: Int[ArrayLike, " N"], dtype) -> Float[Array, "N dim"]:
         """One exact sample of |Phi_K|^2; nan where that vanishes, as where K names an orbital twice."""
 
-    def derivatives(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> StateDerivatives:
+    def derivatives(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> StateDerivatives:
         """ln Phi_K(zeta) with s and S. Raises ValueError if K or zeta has the wrong shape."""
         return automatic_derivatives(lambda zeta: self.log_amplitude(K, zeta), zeta)
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " q"]:
         """What the state conserves; that of the occupied orbitals, unless it is more."""
         return self.orbitals.quantum_numbers(K)
 
@@ -83,12 +83,12 @@ class DeterminantExpansion(States):
     """States that are finite sums of determinants,  Phi_K = sum_t c_t D_t."""
 
     @abc.abstractmethod
-    def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, " t"], Int[Array, "t N"]]:
+    def determinants(self, K: Int[ArrayLike, " N"]) -> tuple[Float[Array, " t"], Int[Array, "t N"]]:
         """The coefficients c_t and the orbitals of each D_t. Places to be left empty have c_t = 0."""
 
 
 def automatic_derivatives(
-    log_amplitude: Callable[[Float[Array, "N dim"]], Complex[Array, ""]], zeta: Float[Array, "N dim"]
+    log_amplitude: Callable[[Float[Array, "N dim"]], Complex[Array, ""]], zeta: Float[ArrayLike, "N dim"]
 ) -> StateDerivatives:
     """By automatic differentiation, forward over reverse."""
 
@@ -106,7 +106,7 @@ def log_norm(space: Space) -> float:
     return sum(0.5 * math.lgamma(n + 1) for n in space.num_electrons)
 
 
-def check_shapes(space: Space, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> None:
+def check_shapes(space: Space, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> None:
     """Raises ValueError unless there is one orbital and one position for each electron."""
     N = space.N
     dim = space.dim

@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.base import Orbitals
 from pnct.states.base import DeterminantExpansion, States
@@ -83,11 +83,11 @@ class CIStates(Superposition):
         """Those of the base."""
         return self.base.symmetries
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " q"]:
         """Those of the base: all of a block have the same."""
         return self.base.quantum_numbers(K)
 
-    def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, " T"], Int[Array, "T N"]]:
+    def determinants(self, K: Int[ArrayLike, " N"]) -> tuple[Float[Array, " T"], Int[Array, "T N"]]:
         """The coefficients and the orbitals, T = t times the number of determinants in each state of the
         base.
         """

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.base import SpeciesOrbitals, deduplicated, orbital_values
 from pnct.states.base import DeterminantExpansion
@@ -55,7 +55,7 @@ def few_enough_sets(num_determinants: int, num_electrons: tuple[int, int]) -> bo
 
 
 def sample_electron_by_electron(
-    key: Array, states: DeterminantExpansion, K: Int[Array, " N"], dtype
+    key: Array, states: DeterminantExpansion, K: Int[ArrayLike, " N"], dtype
 ) -> Float[Array, "N dim"]:
     """One exact sample of |sum_t c_t D_t|^2. Shape (N, dim); nan if the rounds are used up."""
     space = states.space

@@ -15,7 +15,7 @@ Hough, Krishnapur, Peres, Virag, Probability Surveys 3, 206 (2006), algorithm 18
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.base import Orbitals, SpeciesOrbitals
 
@@ -23,7 +23,7 @@ PROPOSALS = 8  # per round
 MAX_ROUNDS = 512  # per electron: the chance to need more is exp(-4096) for plane waves
 
 
-def sample_species(key: Array, orbitals: Orbitals, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+def sample_species(key: Array, orbitals: Orbitals, K: Int[ArrayLike, " N"], dtype) -> Float[Array, "N dim"]:
     """One exact sample of |Phi_K|^2 of one determinant for each species. Shape (N, dim)."""
     species = orbitals.space.species
     keys = jax.random.split(key, len(species))
@@ -32,7 +32,7 @@ def sample_species(key: Array, orbitals: Orbitals, K: Int[Array, " N"], dtype) -
 
 
 def sample(
-    key: Array, orbitals: SpeciesOrbitals, K: Int[Array, " n"], dtype, proposals: int = PROPOSALS
+    key: Array, orbitals: SpeciesOrbitals, K: Int[ArrayLike, " n"], dtype, proposals: int = PROPOSALS
 ) -> Float[Array, "n dim"]:
     """One exact sample of |det phi_l(r_i)|^2, n electrons of one species in the orbitals K. Shape (n, dim).
 

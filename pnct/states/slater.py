@@ -15,7 +15,7 @@ from itertools import combinations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int, Num
+from jaxtyping import Array, ArrayLike, Complex, Float, Int, Num
 
 from pnct.orbitals.base import Orbitals, orbital_values
 from pnct.space import Space
@@ -28,11 +28,11 @@ class SlaterDeterminants(DeterminantExpansion):
 
     orbitals: Orbitals
 
-    def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, "1"], Int[Array, "1 N"]]:
+    def determinants(self, K: Int[ArrayLike, " N"]) -> tuple[Float[Array, "1"], Int[Array, "1 N"]]:
         """One, with coefficient 1."""
         return jnp.ones(1), jnp.asarray(K)[None]
 
-    def log_amplitude(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Complex[Array, ""]:
+    def log_amplitude(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """The sum over species of ln det D/(n!)^(1/2)."""
         check_shapes(self.space, K, zeta)
         parts = [
@@ -41,13 +41,13 @@ class SlaterDeterminants(DeterminantExpansion):
         ]
         return sum(parts) - log_norm(self.space)
 
-    def derivatives(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> StateDerivatives:
+    def derivatives(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> StateDerivatives:
         """From the derivatives of the orbitals."""
         check_shapes(self.space, K, zeta)
         one = jax.tree.map(lambda x: x[0], orbital_matrices(self.orbitals, K[None], zeta))
         return determinant_derivatives(self.space, one)
 
-    def sample(self, key: Array, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    def sample(self, key: Array, K: Int[ArrayLike, " N"], dtype) -> Float[Array, "N dim"]:
         """From the projection determinantal point process of each species."""
         return sample_species(key, self.orbitals, K, dtype)
 
@@ -75,7 +75,7 @@ def as_states(orbitals: Orbitals | States) -> States:
 
 
 def orbital_matrices(
-    orbitals: Orbitals, Ks: Int[Array, "t N"], zeta: Float[Array, "N dim"]
+    orbitals: Orbitals, Ks: Int[ArrayLike, "t N"], zeta: Float[ArrayLike, "N dim"]
 ) -> list[tuple[Array, Array, Array]]:
     """For each species D (t, n, n), D^a and D^ab of all determinants, the axes last."""
 

@@ -27,7 +27,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
 from pnct.orbitals.base import SpeciesOrbitals
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors
@@ -65,7 +65,7 @@ class Jastrow(eqx.Module):
         rho = jax.lax.complex(jnp.sum(jnp.cos(phase), axis=0), -jnp.sum(jnp.sin(phase), axis=0))
         return self.coefficients[shell].astype(A.dtype) * rho
 
-    def factor(self, G: Complex[Array, " Q"], r: Float[Array, "p dim"]) -> Float[Array, " p"]:
+    def factor(self, G: Complex[Array, " Q"], r: Float[ArrayLike, "p dim"]) -> Float[Array, " p"]:
         """g at the points r."""
         phase = self.phases(r)
         return 1 + 2 * (jnp.cos(phase) @ G.real - jnp.sin(phase) @ G.imag)
@@ -88,7 +88,7 @@ class Jastrow(eqx.Module):
         beyond = math.cos(math.pi / OVERSAMPLING) ** -self.space.dim
         return jnp.minimum(beyond * on_grid, 1 + 2 * jnp.sum(jnp.abs(G)))
 
-    def phases(self, r: Float[Array, "p dim"]) -> Float[Array, "p Q"]:
+    def phases(self, r: Float[ArrayLike, "p dim"]) -> Float[Array, "p Q"]:
         """q.r"""
         return r @ jnp.asarray((2 * np.pi / self.space.L) * self.waves.T, r.dtype)
 
@@ -106,7 +106,7 @@ class SlaterJastrow(States):
             got = f"{type(self.orbitals).__name__} and {type(self.jastrow).__name__}"
             raise ValueError(f"Expected plane waves and a module that jastrow(cell) makes; got {got}.")
 
-    def log_amplitude(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Complex[Array, ""]:
+    def log_amplitude(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """The sum over species of ln det/(n!)^(1/2), of phi and of chi."""
         check_shapes(self.space, K, zeta)
         first, second = self.space.species
@@ -114,7 +114,7 @@ class SlaterJastrow(States):
         parts.append(log_det(self.given(zeta[first]).matrix(K[second], zeta[second])))
         return sum(parts) - log_norm(self.space)
 
-    def derivatives(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> StateDerivatives:
+    def derivatives(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> StateDerivatives:
         """Automatically; where the table is filled, that of what is not a determinant of plane waves only."""
         if not self.is_filled:
             return super().derivatives(K, zeta)
@@ -131,7 +131,7 @@ class SlaterJastrow(States):
         )
         return StateDerivatives(value, gradient, hessian)
 
-    def sample(self, key: Array, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    def sample(self, key: Array, K: Int[ArrayLike, " N"], dtype) -> Float[Array, "N dim"]:
         """The second species among the electrons of the first one."""
         first, second = self.space.species
         keys = jax.random.split(key)
@@ -145,7 +145,7 @@ class SlaterJastrow(States):
         """
         return len(self) == self.space.num_electrons[1]
 
-    def log_factor(self, zeta: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def log_factor(self, zeta: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         """sum_i ln|g(r_i; A)|"""
         first, second = self.space.species
         return jnp.sum(
@@ -192,13 +192,13 @@ class ConditionalOrbitals(SpeciesOrbitals):
     def __len__(self) -> int:
         return len(self.states)
 
-    def matrix(self, K: Int[Array, " n"], r: Float[Array, "p dim"]) -> Complex[Array, "p n"]:
+    def matrix(self, K: Int[ArrayLike, " n"], r: Float[ArrayLike, "p dim"]) -> Complex[Array, "p n"]:
         """chi_l(r_i) for the orbitals K."""
         waves = self.states.orbitals.matrix(jnp.arange(len(self.states)), r)
         return (waves @ self.mixing[:, K]) * self.states.jastrow.factor(self.amplitudes, r)[:, None]
 
     def propose(
-        self, K: Int[Array, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
+        self, K: Int[ArrayLike, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None
     ) -> tuple[Float[Array, "p dim"], Float[Array, " p"]]:
         """Points of the unit cube scaled to the cell, and a bound of sum_l w_l |chi_l|^2."""
         _, uniform = self.states.orbitals.propose(jnp.arange(1), u)
@@ -207,7 +207,7 @@ class ConditionalOrbitals(SpeciesOrbitals):
         return self.space.L * u, uniform * weight * self.states.jastrow.largest(self.amplitudes) ** 2
 
 
-def waves_on_axis(m: int, points: int) -> Complex[np.ndarray, "points 2*m+1"]:
+def waves_on_axis(m: int, points: int) -> Complex[np.ndarray, "{points} 2*{m}+1"]:
     """exp(2 pi i n x/points) on a grid, for n = -m ... m. Sums over the waves of one axis after another need
     no library's FFT.
     """

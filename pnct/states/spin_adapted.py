@@ -12,7 +12,7 @@ did before.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from pnct.orbitals.base import Orbitals
 from pnct.states.base import States
@@ -25,19 +25,19 @@ class SpinAdapted(Superposition):
 
     orbitals: Orbitals
 
-    def quantum_numbers(self, K: Int[Array, " N"]) -> Float[Array, " q"]:
+    def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " q"]:
         """Those of the orbitals, and whether the state is odd (1) or even (0) under the flip."""
         Q = self.orbitals.quantum_numbers(K)
         return jnp.append(Q, self.odd(K).astype(Q.dtype))
 
-    def determinants(self, K: Int[Array, " N"]) -> tuple[Float[Array, "2"], Int[Array, "2 N"]]:
+    def determinants(self, K: Int[ArrayLike, " N"]) -> tuple[Float[Array, "2"], Int[Array, "2 N"]]:
         """The coefficients of D_AB and D_BA, and their orbitals."""
         flipped = self.flip(K)
         same = jnp.all(flipped == K)
         second = jnp.where(same, 0, jnp.where(self.odd(K), -1, 1) / 2**0.5)
         return jnp.stack([jnp.where(same, 1, 1 / 2**0.5), second]), jnp.stack([K, flipped])
 
-    def odd(self, K: Int[Array, " N"]) -> Bool[Array, ""]:
+    def odd(self, K: Int[ArrayLike, " N"]) -> Bool[Array, ""]:
         """Whether D_BA is subtracted: where A is above B, at the first orbital in which they differ."""
         up, down = jnp.split(jnp.asarray(K), 2)
         first = jnp.argmax(up != down)
@@ -60,7 +60,7 @@ class SpinAdapted(Superposition):
         return (self.flip,)
 
     @staticmethod
-    def flip(x: Array) -> Array:
+    def flip(x: ArrayLike) -> Array:
         """Up electrons in the place of down electrons, along the first axis."""
         return jnp.concatenate(jnp.split(jnp.asarray(x), 2)[::-1])
 

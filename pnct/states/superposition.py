@@ -19,7 +19,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
 from pnct.orbitals.base import orbital_values
 from pnct.states.base import DeterminantExpansion, StateDerivatives, check_shapes, log_norm
@@ -33,7 +33,7 @@ MAX_TRIALS = 1024  # the chance to need more is below exp(-1024/t) for t determi
 class Superposition(DeterminantExpansion):
     """States of several determinants. A kind of them is a subclass with `orbitals` and `determinants`."""
 
-    def log_amplitude(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> Complex[Array, ""]:
+    def log_amplitude(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """ln sum_t c_t D_t"""
         check_shapes(self.space, K, zeta)
         c, Ks = self.determinants(K)
@@ -44,14 +44,14 @@ class Superposition(DeterminantExpansion):
         parts = [jax.vmap(log_det, in_axes=1)(D) for D in matrices]
         return log_sum(c, sum(parts) - log_norm(self.space))
 
-    def derivatives(self, K: Int[Array, " N"], zeta: Float[Array, "N dim"]) -> StateDerivatives:
+    def derivatives(self, K: Int[ArrayLike, " N"], zeta: Float[ArrayLike, "N dim"]) -> StateDerivatives:
         """From those of each determinant."""
         check_shapes(self.space, K, zeta)
         c, Ks = self.determinants(K)
         matrices = orbital_matrices(self.orbitals, Ks, zeta)
         return superposed(c, jax.vmap(partial(determinant_derivatives, self.space))(matrices))
 
-    def sample(self, key: Array, K: Int[Array, " N"], dtype) -> Float[Array, "N dim"]:
+    def sample(self, key: Array, K: Int[ArrayLike, " N"], dtype) -> Float[Array, "N dim"]:
         """Electron by electron where there are few enough sets of orbitals, else by rejection."""
         c = jax.eval_shape(self.determinants, K)[0]
         few = few_enough_sets(len(c), self.space.num_electrons)
@@ -75,7 +75,7 @@ def superposed(c: Float[Array, " t"], each: StateDerivatives) -> StateDerivative
 
 
 def sample_superposition(
-    key: Array, states: DeterminantExpansion, K: Int[Array, " N"], dtype
+    key: Array, states: DeterminantExpansion, K: Int[ArrayLike, " N"], dtype
 ) -> Float[Array, "N dim"]:
     """One exact sample of |sum_t c_t D_t|^2, by rejection from a mixture of its determinants.
     Shape (N, dim).

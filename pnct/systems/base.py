@@ -9,7 +9,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.base import Orbitals
 from pnct.space import Space
@@ -23,7 +23,7 @@ class SystemPotential(eqx.Module):
     """R -> V, the potential energy of the electrons of a system, in its unit of energy."""
 
     @abc.abstractmethod
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         """V(R)"""
 
 
@@ -43,13 +43,13 @@ class System(eqx.Module):
     dim: eqx.AbstractVar[int]
     space: eqx.AbstractVar[Space]
     orbitals: eqx.AbstractVar[Orbitals]
-    temperature: eqx.AbstractVar[float]
+    temperature: eqx.AbstractVar[Float[ArrayLike, ""]]
     unit: eqx.AbstractVar[str]
-    energy_scale: eqx.AbstractVar[float]
-    kinetic_prefactor: eqx.AbstractVar[float]
-    orbital_energies: eqx.AbstractVar[Float[Array, " M"]]
+    energy_scale: eqx.AbstractVar[Float[ArrayLike, ""]]
+    kinetic_prefactor: eqx.AbstractVar[Float[ArrayLike, ""]]
+    orbital_energies: eqx.AbstractVar[Float[ArrayLike, " M"]]
     shell_index: eqx.AbstractVar[Int[np.ndarray, " M"]]
-    reduced_energies: eqx.AbstractVar[tuple[Float[Array, " M"], Float[Array, " M"]]]
+    reduced_energies: eqx.AbstractVar[tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]]
 
     @abc.abstractmethod
     def potential(self, coulomb: bool = True) -> SystemPotential:
@@ -66,7 +66,7 @@ class System(eqx.Module):
         return np.concatenate([np.arange(n) for n in self.num_electrons])
 
 
-def bounded(reduced_energies: Float[Array, " M"]) -> Float[Array, " M"]:
+def bounded(reduced_energies: Float[ArrayLike, " M"]) -> Float[ArrayLike, " M"]:
     """Reduced energies, bounded by +-LARGEST_REDUCED_ENERGY."""
     xp = np if isinstance(reduced_energies, np.ndarray) else jnp
     return xp.clip(reduced_energies, -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import ArrayLike, Float, Int
 
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
@@ -77,7 +77,7 @@ class ElectronGas(System):
         return np.unique(q, return_inverse=True)[1]
 
     @property
-    def orbital_energies(self) -> Float[Array, " M"]:
+    def orbital_energies(self) -> Float[ArrayLike, " M"]:
         """k^2/(2 r_s^2), in hartree."""
         return np.sum(self.orbitals.wavevectors**2, axis=-1) / (2 * self.rs**2)
 
@@ -121,7 +121,7 @@ class ElectronGas(System):
         return Coulomb(self.rs, ewald(self.space)) if coulomb else NoInteraction()
 
     @property
-    def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+    def reduced_energies(self) -> tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]:
         """(e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills; bounded by
         +-200.
         """

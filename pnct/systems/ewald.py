@@ -21,7 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 from scipy.special import erfc
 
 from pnct.space import Cell
@@ -38,7 +38,7 @@ class Ewald(eqx.Module):
     waves: Float[np.ndarray, "waves dim"]
     weights: Float[np.ndarray, " waves"]
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         if R.shape != (self.space.N, self.space.dim):
             raise ValueError(f"Expected R of shape ({self.space.N}, {self.space.dim}); got {R.shape}.")
         s = R / self.space.L
@@ -62,17 +62,17 @@ class Ewald(eqx.Module):
 class Coulomb(SystemPotential):
     """V(R) = Ewald(R)/r_s, in hartree."""
 
-    rs: float
+    rs: Float[ArrayLike, ""]
     ewald: Ewald
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         return self.ewald(R) / self.rs
 
 
 class NoInteraction(SystemPotential):
     """V(R) = 0."""
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         return jnp.zeros((), R.dtype)
 
 

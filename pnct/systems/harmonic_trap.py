@@ -9,7 +9,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
@@ -91,7 +91,7 @@ class HarmonicTrap(System):
         return TrapPotential(self.coupling if coulomb else 0.0)
 
     @property
-    def reduced_energies(self) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+    def reduced_energies(self) -> tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]:
         """beta (e_m - e_F) for up and for down, e_F the highest level that the ground state fills; bounded by
         +-200.
         """
@@ -101,9 +101,9 @@ class HarmonicTrap(System):
 class TrapPotential(SystemPotential):
     """V(R) = sum_i r_i^2/2 + lambda sum_{i<j} 1/r_ij, in hbar omega."""
 
-    coupling: float
+    coupling: Float[ArrayLike, ""]
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, ""]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         i, j = np.triu_indices(R.shape[0], 1)
         distances = jnp.linalg.norm(R[i] - R[j], axis=-1)
         return jnp.sum(R**2) / 2 + self.coupling * jnp.sum(1 / distances)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from pnct.systems.base import System
 
@@ -32,7 +32,7 @@ class IdealGas(NamedTuple):
     occupations: Float[np.ndarray, "2 M"]
 
 
-def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 n+1"]:
+def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 {n}+1"]:
     """T[m, q]: log of the summed Boltzmann factors of all ways to put q electrons into the orbitals m, m+1,
     ..., M-1.
     """
@@ -47,7 +47,7 @@ def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 n+1"]:
     return jnp.concatenate([rows, empty[None]])
 
 
-def conditional_table(b: Float[Array, " M"], n: int) -> Float[Array, "n M"]:
+def conditional_table(b: Float[Array, " M"], n: int) -> Float[Array, "{n} M"]:
     """l[i, m] = -b_m + T[m+1, n-1-i]: the i-th electron's logits, to be normalised over m > k_{i-1}."""
     T = suffix_table(b, n)
     return -b[None, :] + T[1:, n - 1 :: -1][:, :n].T
@@ -82,7 +82,7 @@ def entropy(b: Float[np.ndarray, " M"], n: int) -> float:
 
 
 def converged_cutoff(
-    levels: Float[np.ndarray, " M"], b: Float[np.ndarray, " M"], n: int, tolerance: float
+    levels: Real[np.ndarray, " M"], b: Float[np.ndarray, " M"], n: int, tolerance: float
 ) -> float:
     """The lowest level up to which a table of whole shells holds the entropy of n electrons to `tolerance`
     k_B each.

@@ -164,6 +164,7 @@ def test_float32():
     np.testing.assert_allclose(single.laplacian, exact.laplacian, rtol=2e-3)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_shapes_are_named():
     gas = GASES["2D"]
     with pytest.raises(ValueError, match=r"Expected coordinates of shape \(5, 2\); got \(4, 2\)"):

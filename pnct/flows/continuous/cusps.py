@@ -24,13 +24,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.space import Space, norm
 
 
 def cusp(
-    eta: Callable, space: Space, coupling, parallel: bool, r: Float[Array, "P dim"]
+    eta: Callable, space: Space, coupling, parallel: bool | np.bool_, r: Float[Array, "P dim"]
 ) -> Float[Array, " P"]:
     """What eta_g lacks of the slope e_1 at r = 0, times |r|/(1 + a |r|)^3.
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 
 class Carried(NamedTuple):
@@ -73,7 +73,7 @@ class Stage(NamedTuple):
         return jnp.tensordot(jnp.asarray(self.incidence, f.dtype), f, 1, precision="highest")
 
 
-def start(R: Float[Array, "N dim"]) -> Carried:
+def start(R: Float[ArrayLike, "N dim"]) -> Carried:
     """Where the integration starts: T = 1."""
 
     def zeros(*shape):

@@ -27,7 +27,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.continuous.cusps import cusp
@@ -54,7 +54,7 @@ class Continuous(Flow):
     # lambda of the cusps, in units of the space and of -nabla^2/2
     coupling: Float[Array, ""] | float | None = None
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         for stage in self.stages:
             R = integrate(stage.velocity, R, self.steps)
         return R
@@ -67,7 +67,9 @@ class Continuous(Flow):
         pairs = Stage(self.pair_velocity, (eye[i] - eye[j]).T, 2)
         return [pairs] if self.xi is None else [pairs, Stage(self.centre_velocity, eye, 1)]
 
-    def forward_and_log_det(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
+    def forward_and_log_det(
+        self, R: Float[ArrayLike, "N dim"]
+    ) -> tuple[Float[Array, "N dim"], Float[Array, ""]]:
         """zeta and ln|det J|: the integral of the divergence; for one or two electrons that of J itself."""
         if self.space.N <= MOST_BY_JACOBIAN:
             axes = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
@@ -79,7 +81,7 @@ class Continuous(Flow):
             state = integrate(stage.velocity_and_divergence, state, self.steps)
         return state
 
-    def invert(self, zeta: Float[Array, "N dim"]) -> Inversion:
+    def invert(self, zeta: Float[ArrayLike, "N dim"]) -> Inversion:
         """R by integration backwards, from a target moved until T(R) = zeta to rounding. Constant under
         differentiation.
 
@@ -120,7 +122,7 @@ class Continuous(Flow):
         return inversion._replace(iterations=iterations + inversion.iterations)
 
     def derivatives(
-        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+        self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """All that the kinetic energy needs; nan where the integration is too coarse. By the automatic form
         along a frame.
@@ -146,7 +148,7 @@ class Continuous(Flow):
             det_sign,
         )
 
-    def derivatives_by_jets(self, R: Float[Array, "N dim"]) -> FlowDerivatives:
+    def derivatives_by_jets(self, R: Float[ArrayLike, "N dim"]) -> FlowDerivatives:
         """The same from second-order jets of zeta and ln|det J| along every axis."""
 
         def along(axis):
@@ -183,7 +185,7 @@ class Continuous(Flow):
         """This flow with the cusps of V = coupling/r."""
         return replace(self, coupling=jax.lax.stop_gradient(coupling))
 
-    def centre_velocity(self, r: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def centre_velocity(self, r: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         """xi(r_i) d_1(r_i)."""
         even, direction = self.space.one_body_features(r, self.space.L)
         return self.xi(even, 0)[:, None] * direction

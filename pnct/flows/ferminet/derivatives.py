@@ -16,12 +16,12 @@ frame C,
     g_a = sum_n X_{n, n a},   T1 = sum M_{a mu} d_a (Lap zeta_mu),   T2 = sum X_{k, n a} X_{n, k b} G_ab.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
@@ -50,7 +50,9 @@ class Block(NamedTuple):
     mean: Float[Array, "S D m d w"]
 
 
-def derivatives(flow, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None) -> FlowDerivatives:
+def derivatives(
+    flow, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
+) -> FlowDerivatives:
     """All that the kinetic energy needs of a FermiNet flow at R."""
     N, dim, species = *R.shape, flow.space.species
     D = N * dim
@@ -173,7 +175,7 @@ def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N 
     return rank + pair + jnp.concatenate(share)
 
 
-def mean_times(mean, w, species) -> Float[Array, "N D H"]:
+def mean_times(mean, w, species) -> Float[Array, "N D H"] | Literal[0]:
     """(Hess of the means) w_ik."""
     if mean is None:
         return 0

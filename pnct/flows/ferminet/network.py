@@ -20,13 +20,13 @@ SciPost Phys. 14, 154 (2023), whose networks have the fields of this class.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.ferminet.derivatives import derivatives
@@ -65,14 +65,14 @@ class FermiNet(Flow):
     space: Space = eqx.field(static=True)
     features: Callable = eqx.field(static=True)
 
-    def __call__(self, R: Float[Array, "N dim"]) -> Float[Array, "N dim"]:
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         h = self.single_features(R)
         for layer, h_pair in zip(self.single, self.pair_stream(displacements(R)), strict=True):
             z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
             h = residual(h, softplus(z))
         return R + h @ self.out
 
-    def jacobian(self, R: Float[Array, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
+    def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and J = d zeta/d R, in the order of R.ravel(). Differentiable in R and in the parameters."""
         N, dim = R.shape
         h_pairs, tangent = jax.linearize(self.pair_stream, displacements(R))
@@ -94,14 +94,14 @@ class FermiNet(Flow):
         return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
 
     def derivatives(
-        self, R: Float[Array, "N dim"], frame: Float[Array, "D D"] | None = None
+        self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """All that the kinetic energy needs of this flow, exactly and without a loop over coordinates."""
         if self.single[0].own is not None:  # the structured derivatives know no h_i in the first layer
             return super().derivatives(R, frame)
         return derivatives(self, R, frame)
 
-    def single_features(self, R: Float[Array, "N dim"]) -> Float[Array, "N H"]:
+    def single_features(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N H"]:
         """h_i as the first layer meets it."""
         centre = self.space.one_body_features(R, self.space.L)
         return jnp.zeros((R.shape[0], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
@@ -125,7 +125,7 @@ class FermiNet(Flow):
             return choices[0]
         return jnp.where(expand(channel_pairs(self.space)[0], choices[0]), *choices)
 
-    def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"]:
+    def mix(self, layer: SingleLayer, h: Float[Array, "N *d H"]) -> Float[Array, "N *d W"] | Literal[0]:
         """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
         if layer.own is None:
             return 0

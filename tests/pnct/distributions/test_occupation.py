@@ -292,6 +292,7 @@ def test_inverse_cdf_never_takes_an_impossible_orbital(dtype):
     )
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_errors_say_what_was_expected():
     law = Occupation(GAS)
     with pytest.raises(ValueError, match=r"Expected K of shape \(\.\.\., 3\).*got shape \(4,\)"):
@@ -309,6 +310,7 @@ def test_errors_say_what_was_expected():
         transformer(GAS, heads=3)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_validation_of_a_conditioned_state():
     M = len(GAS.orbitals)
     Occupation(GAS).check(GAS.ground_state)

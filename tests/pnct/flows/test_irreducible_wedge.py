@@ -15,7 +15,7 @@ from pnct.flows.irreducible_wedge import Conjugated
 from pnct.hamiltonian import hamiltonian
 from pnct.systems.electron_gas import ElectronGas
 
-TURN = jnp.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+TURN = jnp.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]])
 CELL = ElectronGas((2, 1), 3).space
 
 
@@ -81,7 +81,8 @@ def test_images_have_equal_energies(make, twist):
 
     @jax.jit
     def energy(K, R):
-        return hamiltonian(gas)(Born(gas.orbitals, K, flows(gas.orbitals.quantum_numbers(K))), R).total
+        born = Born(gas.orbitals, K, flows(gas.orbitals.quantum_numbers(K)))
+        return hamiltonian(gas).local_energy(born, R).total
 
     found = [complex(energy(jnp.array(k), x)) for k, x in ((K, R), (image, R @ g.T), (image, R))]
     assert found[1] == pytest.approx(found[0], rel=1e-9)

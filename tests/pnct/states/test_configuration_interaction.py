@@ -204,6 +204,7 @@ def test_many_sets_of_orbitals_are_left_to_rejection_and_an_orbital_named_twice_
     assert not np.any(np.isfinite(jax.jit(lambda key: twice.sample(seed=key))(random.key(0))))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("num_determinants", [0, 2.5, True])
 def test_bad_input(num_determinants):
     with pytest.raises(ValueError, match="Expected num_determinants to be a whole number >= 1"):

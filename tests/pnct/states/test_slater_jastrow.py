@@ -142,6 +142,7 @@ class Still(Flow):
         return R
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input():
     with pytest.raises(ValueError, match=r"Expected a periodic cell with electrons of both spins"):
         jastrow(ElectronGas((3, 0), 2, 1.0, 0.1).space)

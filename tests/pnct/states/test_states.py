@@ -225,6 +225,7 @@ def test_float32(name):
         np.testing.assert_allclose(x, y, atol=1e-3 * np.max(np.abs(y)))
 
 
+@pytest.mark.usefixtures("unchecked")
 @kinds
 def test_wrong_shapes_are_named(name):
     states = made(name)
@@ -238,6 +239,7 @@ def test_wrong_shapes_are_named(name):
             method(np.arange(N), np.zeros((N, 1)))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_only_tables_of_orbitals_stand_for_states():
     with pytest.raises(ValueError, match="Expected states or a table of orbitals; got HarmonicTrap"):
         as_states(HarmonicTrap())
