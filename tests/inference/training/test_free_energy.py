@@ -65,6 +65,7 @@ def test_three_and_three_steps_are_six_bitwise(vfe, result):
     np.testing.assert_array_equal(rest.history.free_energy, result.history.free_energy[3:])
 
 
+@pytest.mark.slow
 def test_a_state_in_single_precision_stays_so_and_trains_as_one_in_double_precision():
     """Under jax_enable_x64, where float32 draws other walkers; electron_gas, because its flow's metric is
     remembered.
@@ -134,12 +135,13 @@ def test_the_function_that_makes_the_hamiltonian_serves_as_well(vfe, result):
 def test_results_do_not_depend_on_the_chunk_size(vfe, result):
     state = vfe.init(random.key(0), GAS)
     reference = vfe.update(state, GAS)
-    for chunk_size in (5, 100):
-        other = VariationalFreeEnergy(model, hamiltonian(GAS), GENTLE, 12, chunk_size)
-        moved = other.update(state, GAS)
-        for a, b in zip(jax.tree.leaves(reference[0].params), jax.tree.leaves(moved[0].params), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-12)
-        np.testing.assert_allclose(reference[1].free_energy, moved[1].free_energy, rtol=1e-12)
+    other = VariationalFreeEnergy(
+        model, hamiltonian(GAS), GENTLE, 12, chunk_size=5
+    )  # the last one is not full
+    moved = other.update(state, GAS)
+    for a, b in zip(jax.tree.leaves(reference[0].params), jax.tree.leaves(moved[0].params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    np.testing.assert_allclose(reference[1].free_energy, moved[1].free_energy, rtol=1e-12)
     draws = [routine.evaluate(random.key(1), result.params, 20, GAS) for routine in (vfe, other)]
     exported = (to_arviz(x, system=GAS) for x in draws)
     numbers = [
@@ -190,10 +192,9 @@ def untrained(num_electrons, dim, twist, num_samples):
     return {name: (found, exact[name]) for name, found in draws.estimates().items()}
 
 
-@pytest.mark.parametrize(("num_electrons", "dim", "twist"), [((3, 0), 2, 0.25), ((2, 2), 3, (0.1, 0.2, 0.3))])
-def test_the_untrained_program_is_the_first_order_bound(num_electrons, dim, twist):
+def test_the_untrained_program_is_the_first_order_bound():
     """Identity flow and ideal p(K): K = E_0, V = <V>_0, S = S_0, F = K + V - T S, at 4 sigma."""
-    for name, (estimate, exact) in untrained(num_electrons, dim, twist, 8000).items():
+    for name, (estimate, exact) in untrained((3, 0), 2, 0.25, 8000).items():
         assert abs(estimate.value - exact) < 4 * estimate.error, (name, estimate, exact)
 
 

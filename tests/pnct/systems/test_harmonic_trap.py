@@ -105,7 +105,10 @@ def separated(space, width):
     return separated_centre_of_mass(space, continuous(space, width=width))
 
 
-@pytest.mark.parametrize(("make", "tolerance"), [(separated, 1e-4), (ferminet, 1e-6), (backflow, 1e-6)])
+@pytest.mark.parametrize(
+    ("make", "tolerance"),
+    [(separated, 1e-4), pytest.param(ferminet, 1e-6, marks=pytest.mark.slow), (backflow, 1e-6)],
+)
 def test_local_energy_against_finite_differences(make, tolerance):
     """The continuous flow within the error of its integrated ln|det J|."""
     trap = HarmonicTrap((2, 1), coupling=2.0, cutoff=4)
