@@ -16,8 +16,8 @@ import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas
 from pnct.inference import load, save
-from pnct.inference.runs import parameters
 from pnct.inference.runs.archive import DamagedError, write_archive
+from pnct.inference.training import parameters
 from pnct.inference.training.loop import in_precision
 
 KEY = jax.random.key(0)
