@@ -11,12 +11,17 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--annotations", action="store_true", help="check the annotations of pnct/ on every call"
+    )
+
+
 def pytest_configure(config):
-    """Quick tests compile far longer than they compute, so they are compiled in a hurry, and they check the
-    annotations of pnct/ as they trace; the slow do neither.
-    """
-    if "not slow" in config.option.markexpr:
+    """Quick tests compile far longer than they compute, so they are compiled in a hurry; the slow are not."""
+    if config.option.annotations:
         jaxtyping.install_import_hook(ROOMS, BEARTYPE)  # of what is imported from here on
+    if "not slow" in config.option.markexpr:
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the programs that tests start
         jax.config.update("jax_disable_most_optimizations", True)
     importlib.import_module("pnct")  # before anything starts XLA

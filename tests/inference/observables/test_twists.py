@@ -82,7 +82,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     assert found.average["energy"].value == pytest.approx(
         np.mean([one["energy"].value for one in found.by_twist])
     )
-    assert abs(found.mass.value - 1) < 3 * found.mass.error
+    assert abs(found.effective_mass.value - 1) < 3 * found.effective_mass.error
     np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
     table = twists_to_dataset(found)
     assert table["mass"].dims == ("twist",) and table["twist_vector"].dims == ("twist", "axis")
@@ -109,7 +109,7 @@ def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
         for name in ("energy", "entropy"):
             exact = np.mean([getattr(x, name) for x in ideal]) / gas.N
             z[name].append((found.average[name].value - exact) / found.average[name].error)
-        z["mass"].append((found.mass.value - 1) / found.mass.error)
+        z["mass"].append((found.effective_mass.value - 1) / found.effective_mass.error)
         z["mass by twist"].append([(m.value - 1) / m.error for m in found.effective_mass_by_twist])
     assert_covered(z)
 
@@ -146,10 +146,10 @@ def test_one_set_of_parameters_serves_all_twists():
         first_order_bound(g).free_energy / 3 - one["free_energy"].value
         for g, one in zip(gases, found.by_twist, strict=True)
     ]
-    print(gains, found.average, found.mass)
+    print(gains, found.average, found.effective_mass)
     assert min(gains) > 10 * max(one["free_energy"].error for one in found.by_twist)
     assert max(gains) < 1.2 * min(gains)  # they are images of each other
-    assert 0.5 < found.mass.value < 1.2
+    assert 0.5 < found.effective_mass.value < 1.2
 
 
 def test_twist_averaged_ideal_gas_is_closer_to_infinitely_many():

@@ -82,7 +82,7 @@ def test_exchange_splits_singlet_and_triplet():
     @jax.jit
     def energies(K, keys):
         born = Born(states, K, Identity())
-        return jax.lax.map(lambda key: local(born, born.sample(seed=key)), keys, batch_size=256)
+        return jax.lax.map(lambda key: local.local_energy(born, born.sample(seed=key)), keys, batch_size=256)
 
     even, odd = (
         energies(jnp.array(K), random.split(random.key(i), 16384)) for i, K in enumerate([(0, 2), (2, 0)])
