@@ -89,7 +89,8 @@ def train(
     made = (start, len(infos))
     try:
         with ExitStack() as stack:
-            after_step = [stack.enter_context(hook) for hook in hooks]
+            # Signals are caught before a directory is made, and that is done before "compiling" is shown.
+            after_step = [stack.enter_context(hook) for hook in reversed(hooks)][::-1]
             for step in range(len(infos) + 1, num_steps + 1):
                 state, info = update(made[0])
                 infos.append(jax.device_get(info))

@@ -1,6 +1,7 @@
 """The entropy of p(K) from states alone, against a sum over all states."""
 
 import itertools
+import sys
 
 import equinox as eqx
 import jax
@@ -34,7 +35,7 @@ def log_prob(program):
 
 
 def test_it_is_the_sum_over_all_states(monkeypatch):
-    monkeypatch.setattr("pnct.inference.observables.entropy.BATCH", 4096)
+    monkeypatch.setattr(sys.modules[entropy.__module__], "BATCH", 4096)
     params = shifted()
     log_p, ideal = (
         np.asarray(log_prob(Occupation(GAS, params["occupation"]))),
