@@ -30,12 +30,12 @@ def hook(after_step, seen=None, name=""):
             seen.append(f"{name} ends")
 
 
-def test_hooks_are_entered_called_and_left_in_order():
+def test_hooks_are_entered_from_the_last_called_in_order_and_left_from_the_first():
     seen = []
     hooks = [hook(lambda *step, n=n: seen.append((n, step[0])), seen, n) for n in "ab"]
     result = train(update, START, 2, hooks)
-    begun = ["a begins", "b begins"]
-    assert seen == [*begun, ("a", 1), ("b", 1), ("a", 2), ("b", 2), "b ends", "a ends"]
+    begun = ["b begins", "a begins"]
+    assert seen == [*begun, ("a", 1), ("b", 1), ("a", 2), ("b", 2), "a ends", "b ends"]
     assert result.params == 2 and result.history.energy.tolist() == [0, 1]
 
 
