@@ -77,8 +77,10 @@ def natural_gradient(
 
     The parameters of a distribution are the rows' keys; those that none holds do not move. The parameters are
     a dict of modules, and the rows of a distribution are those of some of them.
-    learning_rate, max_norm: one value or schedule, or a dict of one per distribution. damping: one for all.
-    Equal settings make equal transformations, for which nothing is compiled again.
+    learning_rate, max_norm: one value or schedule, or a dict of those of "classical" and "measured", where
+    what is missing has its default. damping: one for all.
+    Equal settings make equal transformations, for which nothing is compiled again. Raises ValueError for a
+    dict with another key.
     """
     return optax.GradientTransformationExtraArgs(
         _init, NaturalGradientUpdate(_hashable(learning_rate), damping, _hashable(max_norm))
@@ -137,12 +139,19 @@ class NaturalGradientUpdate:
 
 
 def _hashable(setting: Setting):
-    return tuple(sorted(setting.items())) if isinstance(setting, dict) else setting
+    if not isinstance(setting, dict):
+        return setting
+    if unknown := setting.keys() - {"classical", "measured"}:
+        raise ValueError(
+            "Expected settings of 'classical' (the unobserved sites before what is measured) and 'measured'; "
+            f"got {sorted(unknown)}."
+        )
+    return tuple(sorted(setting.items()))
 
 
 def _setting(setting, block_name, count, default: Callable):
     """The number that a setting stands for at this step: of one block, of all, or by default."""
-    found = dict(setting)[block_name] if isinstance(setting, tuple) else setting
+    found = dict(setting).get(block_name) if isinstance(setting, tuple) else setting
     if found is None:
         return default(block_name, count)
     return found(count) if callable(found) else found

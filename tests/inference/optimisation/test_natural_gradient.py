@@ -109,6 +109,23 @@ def test_equal_settings_are_equal_and_others_are_not():
     assert natural_gradient() == natural_gradient() != natural_gradient(damping=1e-2)
 
 
+def test_settings_of_one_block_leave_the_other_its_default_and_unknown_blocks_are_refused():
+    block = Scores({"x": jnp.eye(3)}, jnp.ones(3), jnp.asarray(3.0))
+    params = {"x": jnp.zeros(3)}
+
+    def step(optim, name):
+        return np.asarray(
+            optim.update(gradient(block), optim.init(params), params, scores={name: block})[0]["x"]
+        )
+
+    half = natural_gradient(learning_rate={"measured": 0.5}, max_norm=1e9)
+    default = natural_gradient(max_norm=1e9)
+    np.testing.assert_allclose(step(half, "measured"), 0.5 * step(default, "measured"))
+    np.testing.assert_array_equal(step(half, "classical"), step(default, "classical"))
+    with pytest.raises(ValueError, match=r"'classical' .* and 'measured'; got \['quantum'\]"):
+        natural_gradient(learning_rate={"quantum": 0.5})
+
+
 @pytest.mark.parametrize(
     "optim", [optax.contrib.reduce_on_plateau(), numpyro.optim.optax_to_numpyro(optax.sgd(0.1))]
 )

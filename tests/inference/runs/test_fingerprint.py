@@ -112,8 +112,8 @@ def test_a_function_that_calls_itself_ends():
         (natural_gradient(damping=0.001), natural_gradient(damping=0.01), "damping"),
         (natural_gradient(learning_rate=0.5), natural_gradient(learning_rate=0.25), "learning_rate"),
         (
-            natural_gradient(max_norm={"quantum": 1.0}),
-            natural_gradient(max_norm={"quantum": 2.0}),
+            natural_gradient(max_norm={"measured": 1.0}),
+            natural_gradient(max_norm={"measured": 2.0}),
             "max_norm",
         ),
         (
