@@ -76,14 +76,14 @@ def main(argv=None) -> None:
     model = condition(electron_gas, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
     with ended_in_one_line(parser):
-        params = vfe.run(keys[0], args.steps, gas, checkpoint=out).params
+        params, _, history = vfe.run(keys[0], args.steps, gas, checkpoint=out)
     samples = args.samples // 4 * 4
     exact = vfe.evaluate(keys[1], params, samples, gas)
     chains = metropolis_draws(keys[2], gas, model, params, exact, samples // 4, args.thin)
 
     result = {}
-    for name, draws in (("exact sampler", exact), ("Metropolis", chains)):
-        idata = to_arviz(draws, system=gas)
+    for name, draws, num_chains in (("exact sampler", exact, None), ("Metropolis", chains, 4)):
+        idata = to_arviz(draws, history, num_chains, system=gas)
         report = diagnose(idata)
         summary = arviz.summary(idata, group="sample_stats", var_names=list(ENERGIES))
         print(f"\n{name}\n{summary.to_string()}\n{report}")

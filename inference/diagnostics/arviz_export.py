@@ -14,22 +14,24 @@ import numpy as np
 from pnct.inference.sampling.draws import Draws
 from pnct.systems.ideal_gas import ideal_gas
 
+BLOCKS = 4  # of independent samples, which stand for chains in ArviZ's plots
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 
 
-def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
+def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=None):
     """The draws as an `arviz.InferenceData` (ArviZ 0.23) or an `xarray.DataTree` (ArviZ 1).
 
-    Independent samples have no chains, but R-hat and ESS need several: consecutive blocks of samples become
-    chains. Their number is the largest divisor of the number of samples that is <= num_chains, so that no
-    sample is lost (a prime number makes one chain). Metropolis samples, flattened chain by chain, keep their
-    chains this way.
-
+    num_chains: of Markov chains, where the samples are such, flattened chain by chain. None: independent
+    samples, as `evaluate` draws them. They have no chains; ArviZ wants several, so consecutive blocks stand
+    for them, and the attribute `independent_samples` is 1. The number of chains is the largest divisor of the
+    number of samples that is <= num_chains (or 4 blocks), so that no sample is lost (a prime number makes
+    one).
     history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
     system: what was simulated, a System. Then electrons are labelled by spin, K is also counted by shell
     (K_by_shell), and the group `constant_data` holds the orbitals: energy, ideal occupation, and the columns
     of their table, such as wave vectors and twist. Failed walkers stay, as nan. Attributes, on every group:
-    temperature, unit (of energies), particle and their number, measured_site, state_site, versions.
+    temperature, unit (of energies), particle and their number, measured_site, state_site,
+    independent_samples, versions.
     """
     import arviz  # takes 2-3 s
     import xarray
@@ -38,9 +40,9 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
         raise ValueError(
             f"Expected measured_site among the sites {sorted(draws.samples)}; got {draws.measured_site!r}."
         )
-    if num_chains < 1:
+    if num_chains is not None and num_chains < 1:
         raise ValueError(f"Expected num_chains >= 1; got {num_chains}.")
-    chains = largest_divisor(_num_samples(draws), num_chains)
+    chains = largest_divisor(_num_samples(draws), BLOCKS if num_chains is None else num_chains)
 
     posterior = {
         name: (("chain", "draw", *_event_dims(name, x, draws)), _dealt(x, chains))
@@ -65,6 +67,7 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
         f"num_{draws.dims[0]}s": int(draws.num_particles),
         "measured_site": draws.measured_site,
         "state_site": draws.state_site or "",
+        "independent_samples": int(num_chains is None),
         **{f"{library}_version": version(library) for library in VERSIONED},
     }
     groups = {name: group.assign_attrs(attrs) for name, group in groups.items()}

@@ -2,8 +2,10 @@ r"""Is it converged, can it be believed?  Estimates with standard errors, and al
 
     F = E[T ln p + Re E_loc],   E = E[Re E_loc],   S = -E[ln p],   error = std/sqrt(ESS)
 
-ESS and rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal. 16, 667
-(2021), from ArviZ; so they hold for correlated chains too. Checked of the ansatz: the flow is
+Independent samples have ESS = their number, and no R-hat. That holds for walkers from the Metropolis fallback
+as well: each has a chain of its own, so they may be biased, not correlated, and are counted. ESS and
+rank-normalised split R-hat of Markov chains: Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Anal.
+16, 667 (2021), from ArviZ. Checked of the ansatz: the flow is
 one-to-one, det J > 0 everywhere, and R ~ |Psi_K|^2 makes E[Im E_loc] = 0; and that of the whole method,
 F >= the exact value where that is known.
 """
@@ -29,7 +31,7 @@ class Diagnosis(NamedTuple):
     kinetic: Estimate
     potential: Estimate
     entropy: Estimate
-    max_rhat: float
+    max_rhat: float | None  # None for independent samples, which have no chains to compare
     min_ess: float
     heaviest_tail: (
         float  # Pareto k of the local energy, the heavier of both sides; nan where there is no tail to see
@@ -59,9 +61,8 @@ class Diagnosis(NamedTuple):
         ]
         width = max(len(str(estimate)) for _, estimate, _ in rows)
         lines = [f"{name:<12} {estimate!s:>{width}}  {unit}" for name, estimate, unit in rows]
-        lines.append(
-            f"R-hat {self.max_rhat:.4f}   ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}"
-        )
+        rhat = "" if self.max_rhat is None else f"R-hat {self.max_rhat:.4f}   "
+        lines.append(f"{rhat}ESS {self.min_ess:.0f}   Pareto k {self.heaviest_tail:.2f}")
         folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}   "
         lines.append(f"{folds if math.isfinite(self.smallest_log_det) else ''}failed: {self.num_failed}")
         lines[-1] += f"   from Metropolis: {self.num_metropolis}" if self.num_metropolis else ""
@@ -90,10 +91,16 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
     log_det = column.get("log_det_jacobian", np.full(finite.shape, np.nan))
     det_sign = column.get("det_sign", np.ones(finite.shape))
     names = ("free_energy", "energy", "kinetic", "potential", "entropy")
-    summaries = {name: chain_estimate(per_electron[name]) for name in (*names, "energy_imag")}
-    rhats = [summaries[name][1] for name in names]
-    imaginary = summaries["energy_imag"][0]
-    resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"][0].value)
+    all_names = (*names, "energy_imag")
+    if stats.attrs["independent_samples"]:
+        summaries = {name: independent_estimate(per_electron[name]) for name in all_names}
+        max_rhat = None
+    else:
+        found = {name: chain_estimate(per_electron[name]) for name in all_names}
+        summaries = {name: estimate for name, (estimate, _) in found.items()}
+        max_rhat = float(np.max([found[name][1] for name in names]))  # nan where a chain is too short to tell
+    imaginary = summaries["energy_imag"]
+    resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"].value)
     history = (
         {name: x.values for name, x in idata["training"].data_vars.items()}
         if "training" in _groups(idata)
@@ -108,15 +115,15 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         log_det=log_det[finite],
         tails=tail_shapes(per_electron["energy"][finite]),
         imaginary_z_score=abs(imaginary.value) / max(imaginary.error, resolution, np.finfo(float).tiny),
-        max_rhat=float(np.max(rhats)),  # nan, where a chain is too short to tell, stays nan
-        min_ess=float(min(summaries[name][0].ess for name in names)),
-        free_energy=summaries["free_energy"][0],
+        max_rhat=max_rhat,
+        min_ess=float(min(summaries[name].ess for name in names)),
+        free_energy=summaries["free_energy"],
         exact=exact,
         drifts=_drifts(history, N),
         num_not_inverted_in_training=int(np.sum(history.get("num_not_inverted", 0))),
         num_backtracked=int(np.sum(history.get("backtracked", 0))),
     )
-    estimates = {name: summaries[name][0] for name in names}
+    estimates = {name: summaries[name] for name in names}
     if entropy is not None:
         estimates = with_known_entropy(estimates, per_electron, finite, entropy.scaled(1 / N))
         evidence = evidence._replace(free_energy=estimates["free_energy"])
@@ -185,21 +192,25 @@ def chain_estimate(x: Float[np.ndarray, "chain draw"]) -> tuple[Estimate, float]
     """
     import arviz
 
-    values = x[np.isfinite(x)].astype(float)
-    if values.size < 2:
-        return Estimate(
-            float(values.mean()) if values.size else float("nan"), float("nan"), float(values.size)
-        ), np.nan
-    if np.ptp(values) <= 8 * np.finfo(x.dtype).eps * np.max(np.abs(values)):
-        return Estimate(float(values.mean()), 0.0, float(values.size)), 1.0
-
+    independent = independent_estimate(x)
+    if not independent.error > 0:
+        return independent, 1.0 if independent.error == 0 else np.nan
     chains = _complete_chains(x.astype(float))
-    ess = float(values.size)
-    rhat = np.nan
-    if chains.shape[1] >= 4 and np.ptp(chains) > 0:
-        ess = float(arviz.ess(chains, method="mean")) * values.size / chains.size
-        rhat = float(arviz.rhat(chains))
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(ess)), ess), rhat
+    if chains.shape[1] < 4 or np.ptp(chains) == 0:
+        return independent, np.nan
+    ess = float(arviz.ess(chains, method="mean")) * independent.ess / chains.size
+    error = independent.error * math.sqrt(independent.ess / ess)
+    return Estimate(independent.value, error, ess), float(arviz.rhat(chains))
+
+
+def independent_estimate(x: Float[np.ndarray, "*samples"]) -> Estimate:
+    """The mean of independent samples; nan entries are left out. A constant has error 0."""
+    values = x[np.isfinite(x)].astype(float)
+    if not values.size:
+        return Estimate(math.nan, math.nan, 0.0)
+    if values.size > 1 and np.ptp(values) <= 8 * np.finfo(x.dtype).eps * np.max(np.abs(values)):
+        return Estimate(float(values.mean()), 0.0, float(values.size))
+    return mean_of_independent(values)
 
 
 def _complete_chains(x):

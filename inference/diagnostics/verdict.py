@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
     log_det: Float[np.ndarray, " n"]
     tails: tuple[float, float]  # Pareto k of the local energy, lower and upper
     imaginary_z_score: float
-    max_rhat: float
+    max_rhat: float | None  # of Markov chains
     min_ess: float
     free_energy: Estimate
     exact: Estimate | None
@@ -85,7 +85,7 @@ def problems(evidence: Evidence) -> list[str]:
     if evidence.imaginary_z_score > LARGEST_Z_SCORE:
         z = evidence.imaginary_z_score
         found.append(f"E[Im E_loc] is {z:.0f} standard errors from 0, so R does not follow |Psi|^2")
-    if not evidence.max_rhat <= LARGEST_RHAT:
+    if evidence.max_rhat is not None and not evidence.max_rhat <= LARGEST_RHAT:
         found.append(
             f"R-hat is {evidence.max_rhat:.3f} > {LARGEST_RHAT}, the chains disagree or are too short"
         )
