@@ -127,8 +127,8 @@ def solve(gases, args, seed: int, out: Path):
     )
     points = {}
     fluctuations = {}
-    for (a, b), (gas, _, _, draws) in zip(path, solutions, strict=True):
-        report = diagnose(to_arviz(draws))
+    for (a, b), (gas, _, history, draws) in zip(path, solutions, strict=True):
+        report = diagnose(to_arviz(draws, history))
         verdict = "" if report.converged else f"   {report.verdict}"
         label = f"N = {gas.N}  rs = {gas.rs:g}  theta = {gas.theta:g}"
         print(f"{label}  F/N {report.free_energy} hartree  S/N {report.entropy} k_B{verdict}", flush=True)

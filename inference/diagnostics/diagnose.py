@@ -18,9 +18,7 @@ from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.diagnostics.pareto import rounding, tail_shapes
-from pnct.inference.diagnostics.verdict import Evidence, standard_errors_below, verdict
-
-QUARTERS = 10  # the fewest steps of a quarter of the training, for a drift to be looked for
+from pnct.inference.diagnostics.verdict import FEWEST_STEPS, Evidence, standard_errors_below, verdict
 
 
 class Diagnosis(NamedTuple):
@@ -46,7 +44,8 @@ class Diagnosis(NamedTuple):
         str, Estimate
     ]  # change of F and S from the third quarter of the training to the last; empty without history
     below_exact: float | None  # standard errors by which F lies below the exact value, where that is given
-    converged: bool
+    # None: nothing is wrong, but the training is too short, or its history absent, to tell whether it ended
+    converged: bool | None
     verdict: str
     unit: str = "hartree"  # of energies
     particle: str = "electron"  # what all is counted per
@@ -71,6 +70,8 @@ class Diagnosis(NamedTuple):
 
 def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | None = None) -> Diagnosis:
     """Estimates and verdict from what `to_arviz` returned (or what was read back from a file).
+
+    Without the history of the training, or with a short one, its end is unknown: `converged` is None.
 
     exact: the exact free energy per electron where it is known, as from exact diagonalisation; no F may lie
     below it.
@@ -119,6 +120,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         min_ess=float(min(summaries[name].ess for name in names)),
         free_energy=summaries["free_energy"],
         exact=exact,
+        num_steps=len(history["free_energy"]) if "free_energy" in history else None,
         drifts=_drifts(history, N),
         num_not_inverted_in_training=int(np.sum(history.get("num_not_inverted", 0))),
         num_backtracked=int(np.sum(history.get("backtracked", 0))),
@@ -174,7 +176,7 @@ def _drifts(history, N):
     drifts = {}
     for name in ("free_energy", "entropy"):
         x = np.asarray(history.get(name, ()), float) / N
-        if len(x) >= 4 * QUARTERS:
+        if len(x) >= FEWEST_STEPS:
             quarter = len(x) // 4
             before, last = (
                 mean_of_independent(part[np.isfinite(part)])

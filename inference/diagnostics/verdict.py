@@ -1,7 +1,7 @@
 """What is wrong with draws, and why: the sentences of `diagnose`.
 
-A problem spoils the estimates. A drift does not, but the state is not yet the best one. A remark is to be
-known, no more.
+A problem spoils the estimates. A drift does not, but the state is not yet the best one; whether there is one
+cannot be told of a short training, or without its history. A remark is to be known, no more.
 """
 
 import math
@@ -20,6 +20,7 @@ FARTHEST_BELOW = 3.0  # standard errors by which chance may bring F below its bo
 NEAREST_FOLD = 1e-3  # det J over its median, below which a fold is near
 MOST_METROPOLIS = 0.1  # sqrt(samples): 3 sigma off, these shift a mean by 0.3 of its standard error
 FAILED = "an energy or ln p that is not finite"
+FEWEST_STEPS = 40  # of a training, for a drift from its third quarter to the last to be seen
 OUTERMOST = 0.01  # share of the samples that is looked at where the tail is heavy
 
 
@@ -37,6 +38,7 @@ class Evidence(NamedTuple):
     min_ess: float
     free_energy: Estimate
     exact: Estimate | None
+    num_steps: int | None  # of the training, None without a history
     drifts: dict[
         str, Estimate
     ]  # of the means over training batches, from the third quarter of the steps to the last
@@ -44,8 +46,8 @@ class Evidence(NamedTuple):
     num_backtracked: int
 
 
-def verdict(evidence: Evidence) -> tuple[bool, str]:
-    """Whether all is well, and the sentences."""
+def verdict(evidence: Evidence) -> tuple[bool | None, str]:
+    """Whether all is well, None where the training is too short or unknown, and the sentences."""
     found = problems(evidence)
     drifting = [drift(name, change) for name, change in evidence.drifts.items() if is_drift(change)]
     if found:
@@ -53,12 +55,32 @@ def verdict(evidence: Evidence) -> tuple[bool, str]:
     elif drifting:
         text = f"Valid samples of a state that is not converged: {'; '.join(drifting)}."
     else:
-        text = (
-            f"Converged: all {evidence.finite.size} samples are finite and worth {evidence.min_ess:.0f} "
-            "independent ones."
+        worth = (
+            f"all {evidence.finite.size} samples are finite and worth {evidence.min_ess:.0f} independent ones"
         )
+        unknown = unknown_training(evidence.num_steps)
+        text = f"Valid samples, {unknown}: {worth}." if unknown else f"Converged: {worth}."
     noted = remarks(evidence)
-    return not (found or drifting), f"{text} Note: {'; '.join(noted)}." if noted else text
+    if found or drifting:
+        converged = False
+    else:
+        converged = True if unknown is None else None
+    return converged, f"{text} Note: {'; '.join(noted)}." if noted else text
+
+
+def unknown_training(num_steps: int | None) -> str | None:
+    """Why it cannot be told whether the training has come to its end; None where it can."""
+    if num_steps is None:
+        return (
+            "but whether the training has converged is unknown, for its history was not handed over, "
+            "to_arviz(draws, result.history)"
+        )
+    if num_steps < FEWEST_STEPS:
+        return (
+            f"but a training of {num_steps} steps is too short to tell whether F and S still move; it takes "
+            f"{FEWEST_STEPS}"
+        )
+    return None
 
 
 def problems(evidence: Evidence) -> list[str]:

@@ -53,6 +53,7 @@ class History(NamedTuple):
 
 
 HISTORY = History(np.linspace(0, -1, 30), np.zeros(30, int), np.ones(30, bool))
+AT_REST = History(np.full(40, -1.0), np.zeros(40, int), np.ones(40, bool))
 
 
 def test_groups_dims_and_contents():
@@ -151,7 +152,7 @@ def test_arviz_summarises_it():
 
 
 def test_sound_draws():
-    report = diagnose(to_arviz(gaussian_draws()))
+    report = diagnose(to_arviz(gaussian_draws(), AT_REST))
     exact = {
         "free_energy": (-8 * TEMPERATURE + 1, np.sqrt(TEMPERATURE**2 + 0.29)),
         "energy": (1.0, np.sqrt(0.29)),
@@ -172,8 +173,8 @@ def test_sound_draws():
 
 
 def test_table_names_the_units():
-    text = str(diagnose(to_arviz(gaussian_draws())))
-    assert str(diagnose(to_arviz(gaussian_draws())).free_energy) in text
+    text = str(diagnose(to_arviz(gaussian_draws(), AT_REST)))
+    assert str(diagnose(to_arviz(gaussian_draws(), AT_REST)).free_energy) in text
     assert text.count("hartree per electron") == 4
     assert text.count("k_B per electron") == 1
     in_trap = str(diagnose(to_arviz(gaussian_draws()._replace(unit="hbar omega"))))
@@ -182,14 +183,14 @@ def test_table_names_the_units():
 
 
 def test_free_energy_identity():
-    report = diagnose(to_arviz(gaussian_draws()))
+    report = diagnose(to_arviz(gaussian_draws(), AT_REST))
     assert report.free_energy.value == pytest.approx(report.energy.value - TEMPERATURE * report.entropy.value)
     assert report.energy.value == pytest.approx(report.kinetic.value + report.potential.value)
 
 
 def test_conditioned_K_has_no_entropy():
     draws = gaussian_draws()._replace(log_prob=np.zeros(4000), temperature=0.0)
-    report = diagnose(to_arviz(draws))
+    report = diagnose(to_arviz(draws, AT_REST))
     assert (report.entropy.value, report.entropy.error) == (0.0, 0.0)
     assert str(report.entropy) == "0.000000(0)"
     assert report.free_energy == report.energy
@@ -199,7 +200,7 @@ def test_conditioned_K_has_no_entropy():
 def test_constant_energies():
     constant = np.full(4000, 0.1)
     draws = gaussian_draws()._replace(log_prob=0 * constant, kinetic=constant + 0j, potential=0 * constant)
-    report = diagnose(to_arviz(draws))
+    report = diagnose(to_arviz(draws, AT_REST))
     assert (report.energy.value, report.energy.error) == (pytest.approx(0.1 / N), 0.0)
     assert report.converged
     assert diagnose(to_arviz(draws, num_chains=4)).max_rhat == 1.0
@@ -215,7 +216,7 @@ def test_rounding_is_no_tail(dtype):
         ),
         potential=np.zeros(4000, dtype),
     )
-    report = diagnose(to_arviz(draws))
+    report = diagnose(to_arviz(draws, AT_REST))
     assert np.isnan(report.heaviest_tail)
     assert report.converged
 
@@ -241,7 +242,7 @@ def spoil(num_chains=None, **changes):
         x = np.array(draws.diagnostics[name] if of_flow else getattr(draws, name))
         x[where] = value
         draws = draws._replace(**{"diagnostics": draws.diagnostics | {name: x}} if of_flow else {name: x})
-    return diagnose(to_arviz(draws, num_chains=num_chains))
+    return diagnose(to_arviz(draws, AT_REST, num_chains))
 
 
 def test_failures_are_counted_and_left_out():
@@ -273,14 +274,19 @@ def test_folds():
 def test_samples_from_metropolis_are_counted_and_tolerated_up_to_a_share_of_the_error():
     """sqrt(4000)/10 = 6.3."""
     draws = gaussian_draws()
-    few, many = (diagnose(to_arviz(draws._replace(is_exact=np.arange(4000) >= count))) for count in (6, 7))
+    few, many = (
+        diagnose(to_arviz(draws._replace(is_exact=np.arange(4000) >= count), AT_REST)) for count in (6, 7)
+    )
     assert few.converged and few.num_metropolis == 6 and "from Metropolis: 6" in str(few)
     assert not many.converged and "7 of 4000 samples had no inverse" in many.verdict
-    assert many.energy == diagnose(to_arviz(draws)).energy
+    assert many.energy == diagnose(to_arviz(draws, AT_REST)).energy
 
 
 def test_walkers_of_the_training_without_an_inverse_are_noted():
-    history = {"num_not_inverted": np.array([0, 3, 1]), "backtracked": np.array([False, True, True])}
+    history = AT_REST._asdict() | {
+        "num_not_inverted": np.resize([0, 2], 40) * (np.arange(40) < 4),
+        "backtracked": np.arange(40) < 2,
+    }
     report = diagnose(to_arviz(gaussian_draws(), history))
     assert (
         report.converged
@@ -315,28 +321,40 @@ def test_drift(name, said):
     assert diagnose(to_arviz(gaussian_draws(), {name: history[name][:30]})).drifts == {}
 
 
+def test_a_short_or_unknown_training_is_not_called_converged():
+    flat = {name: np.zeros(40) for name in ("free_energy", "entropy")}
+    for history, said in (
+        (None, "is unknown"),
+        ({k: x[:39] for k, x in flat.items()}, "39 steps is too short"),
+    ):
+        report = diagnose(to_arviz(gaussian_draws(), history))
+        assert report.converged is None and said in report.verdict
+        assert report.verdict.startswith("Valid samples") and "onverged:" not in report.verdict
+    assert diagnose(to_arviz(gaussian_draws(), flat)).converged is True
+    assert diagnose(to_arviz(gaussian_draws(100))).converged is False
+
+
 def test_free_energy_below_the_exact_one():
     """By chance within 3 standard errors, by a bug beyond; the error of the exact value counts."""
-    found = diagnose(to_arviz(gaussian_draws())).free_energy
-    above = diagnose(to_arviz(gaussian_draws()), found.value - found.error)
+    found = diagnose(to_arviz(gaussian_draws(), AT_REST)).free_energy
+    above = diagnose(to_arviz(gaussian_draws(), AT_REST), found.value - found.error)
     assert above.converged and "exact" not in above.verdict and above.below_exact == pytest.approx(-1)
-    chance = diagnose(to_arviz(gaussian_draws()), found.value + 2 * found.error)
+    chance = diagnose(to_arviz(gaussian_draws(), AT_REST), found.value + 2 * found.error)
     assert (
         chance.converged
         and "2.0 standard errors below the exact" in chance.verdict
         and "by chance (2% of" in chance.verdict
     )
-    bug = diagnose(to_arviz(gaussian_draws()), found.value + 4 * found.error)
+    bug = diagnose(to_arviz(gaussian_draws(), AT_REST), found.value + 4 * found.error)
     assert (
         not bug.converged
         and "an upper bound cannot be" in bug.verdict
         and bug.below_exact == pytest.approx(4)
     )
-    uncertain = diagnose(
-        to_arviz(gaussian_draws()), Estimate(found.value + 4 * found.error, 4 * found.error, np.inf)
-    )
+    idata = to_arviz(gaussian_draws(), AT_REST)
+    uncertain = diagnose(idata, Estimate(found.value + 4 * found.error, 4 * found.error, np.inf))
     assert uncertain.converged and uncertain.below_exact == pytest.approx(4 / np.sqrt(17))
-    assert diagnose(to_arviz(gaussian_draws())).below_exact is None
+    assert diagnose(to_arviz(gaussian_draws(), AT_REST)).below_exact is None
 
 
 def test_errors_cover_the_truth_at_the_stated_rate():
