@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.diagnostics.pareto import rounding, tail_shapes
+from pnct.inference.diagnostics.fluctuations import fluctuations
+from pnct.inference.diagnostics.pareto import rounding
 from pnct.inference.diagnostics.verdict import FEWEST_STEPS, Evidence, standard_errors_below, verdict
 
 
@@ -32,7 +33,7 @@ class Diagnosis(NamedTuple):
     max_rhat: float | None  # None for independent samples, which have no chains to compare
     min_ess: float
     heaviest_tail: (
-        float  # Pareto k of the local energy, the heavier of both sides; nan where there is no tail to see
+        float  # Pareto k of the fluctuations of F and E, the largest; nan where there is none to see
     )
     smallest_log_det: float  # min ln|det J|
     num_negative_det: int  # samples with det J <= 0
@@ -100,6 +101,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         found = {name: chain_estimate(per_electron[name]) for name in all_names}
         summaries = {name: estimate for name, (estimate, _) in found.items()}
         max_rhat = float(np.max([found[name][1] for name in names]))  # nan where a chain is too short to tell
+    spread = fluctuations({name: x[finite] for name, x in per_electron.items()}, _states(idata, finite))
     imaginary = summaries["energy_imag"]
     resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"].value)
     history = (
@@ -114,7 +116,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         num_negative_det=int(np.sum(det_sign <= 0)),
         energy=per_electron["energy"][finite],
         log_det=log_det[finite],
-        tails=tail_shapes(per_electron["energy"][finite]),
+        fluctuations=spread,
         imaginary_z_score=abs(imaginary.value) / max(imaginary.error, resolution, np.finfo(float).tiny),
         max_rhat=max_rhat,
         min_ess=float(min(summaries[name].ess for name in names)),
@@ -135,7 +137,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         **estimates,
         max_rhat=evidence.max_rhat,
         min_ess=evidence.min_ess,
-        heaviest_tail=float(np.fmax(*evidence.tails)),
+        heaviest_tail=float(np.fmax.reduce([fluctuation.heaviest for fluctuation in spread])),
         smallest_log_det=float(log_det.min()) if log_det.size else float("nan"),
         num_negative_det=evidence.num_negative_det,
         num_failed=int(np.sum(~finite)),
@@ -162,6 +164,17 @@ def with_known_entropy(estimates: dict, per_electron: dict, finite, entropy: Est
         value = estimate.value + slope * (entropy.value - s.mean())
         known[name] = Estimate(float(value), float(math.hypot(rest, slope * entropy.error)), estimate.ess)
     return known
+
+
+def _states(idata, finite):
+    """Which state each finite sample is in: the values of all whole-number sites but the measured one."""
+    posterior = idata["posterior"]
+    sites = [
+        np.asarray(x.values)[finite].reshape(np.sum(finite), math.prod(x.shape[2:]))
+        for name, x in posterior.data_vars.items()
+        if name != posterior.attrs["measured_site"] and np.issubdtype(x.dtype, np.integer)
+    ]
+    return np.hstack([np.zeros((np.sum(finite), 1), int), *sites])
 
 
 def _groups(idata):

@@ -8,13 +8,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from pnct.estimate import Estimate
+from pnct.inference.diagnostics.pareto import HEAVIEST_TAIL
 
 LARGEST_RHAT = 1.01
 SMALLEST_ESS = 400
-HEAVIEST_TAIL = 0.7
 LARGEST_Z_SCORE = 5.0  # of what has mean zero
 FARTHEST_BELOW = 3.0  # standard errors by which chance may bring F below its bound
 NEAREST_FOLD = 1e-3  # det J over its median, below which a fold is near
@@ -22,6 +22,20 @@ MOST_METROPOLIS = 0.1  # sqrt(samples): 3 sigma off, these shift a mean by 0.3 o
 FAILED = "an energy or ln p that is not finite"
 FEWEST_STEPS = 40  # of a training, for a drift from its third quarter to the last to be seen
 OUTERMOST = 0.01  # share of the samples that is looked at where the tail is heavy
+
+
+class Fluctuation(NamedTuple):
+    """A quantity of some of the finite samples, and how heavy its tails are."""
+
+    name: str
+    values: Float[np.ndarray, " m"]
+    samples: Int[np.ndarray, " m"]  # which of the finite ones
+    tails: tuple[float, float]  # Pareto k, lower and upper
+
+    @property
+    def heaviest(self) -> float:
+        """The larger k, nan where there is none."""
+        return float(np.fmax(*self.tails))
 
 
 class Evidence(NamedTuple):
@@ -32,7 +46,7 @@ class Evidence(NamedTuple):
     num_negative_det: int
     energy: Float[np.ndarray, " n"]
     log_det: Float[np.ndarray, " n"]
-    tails: tuple[float, float]  # Pareto k of the local energy, lower and upper
+    fluctuations: tuple[Fluctuation, ...]  # those that the errors of F and E are made of
     imaginary_z_score: float
     max_rhat: float | None  # of Markov chains
     min_ess: float
@@ -102,8 +116,9 @@ def problems(evidence: Evidence) -> list[str]:
         found.append(
             f"det J <= 0 in {evidence.num_negative_det} of {total} samples: the flow is not one-to-one"
         )
-    if np.fmax(*evidence.tails) > HEAVIEST_TAIL:
-        found.append(_heavy_tail(evidence))
+    heavy = [fluctuation for fluctuation in evidence.fluctuations if fluctuation.heaviest > HEAVIEST_TAIL]
+    if heavy:
+        found.append(_heavy_tail(evidence, max(heavy, key=_heaviest)))
     if evidence.imaginary_z_score > LARGEST_Z_SCORE:
         z = evidence.imaginary_z_score
         found.append(f"E[Im E_loc] is {z:.0f} standard errors from 0, so R does not follow |Psi|^2")
@@ -180,15 +195,22 @@ def standard_errors_below(free_energy: Estimate, exact: Estimate | None) -> floa
     )
 
 
-def _heavy_tail(evidence):
-    side = int(np.nanargmax(evidence.tails))
-    outermost = np.argsort(evidence.energy * (1, -1)[side])[: max(5, int(OUTERMOST * evidence.energy.size))]
+def _heaviest(fluctuation):
+    return fluctuation.heaviest
+
+
+def _heavy_tail(evidence, fluctuation):
+    side = int(np.nanargmax(fluctuation.tails))
+    order = np.argsort(fluctuation.values * (1, -1)[side])[: max(5, int(OUTERMOST * fluctuation.values.size))]
+    outermost = fluctuation.samples[order]
     near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
-    where = "small: the flow nearly folds there" if near_fold else "as elsewhere: look for close pairs"
+    where = (
+        "small: the flow nearly folds there"
+        if near_fold
+        else "as elsewhere: look where the potential or the kinetic energy diverges, as for close pairs"
+    )
     return (
-        f"the local energy has a heavy tail (Pareto k = {evidence.tails[side]:.2f} > {HEAVIEST_TAIL}) "
-        "towards "
-        f"{('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where det "
-        f"J is {where}; "
-        "error bars mean little"
+        f"{fluctuation.name} has a heavy tail (Pareto k = {fluctuation.heaviest:.2f} > {HEAVIEST_TAIL}) "
+        f"towards {('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where "
+        f"det J is {where}; error bars mean little"
     )
