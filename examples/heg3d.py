@@ -6,6 +6,7 @@ at frozen parameters, and sets the result beside the ideal gas and the first-ord
 
 import argparse
 import sys
+import textwrap
 from functools import partial
 
 import jax
@@ -37,7 +38,6 @@ from pnct.models import electron_gas
 from pnct.systems.first_order import FirstOrder, first_order_bound
 
 SYMBOLS = dict(zip(QUANTITIES, "FEKVS", strict=True))
-ROUTES = {"entropy": "s/s_0", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -156,12 +156,10 @@ def table(gas, report, mass, units: str) -> str:
         found = getattr(report, name).scaled(scale)
         beside = [float(getattr(x, name)) * scale / gas.N for x in (bound, ideal)]
         lines.append(f"  {symbol} = {name:<22s} {found!s:>16s} {beside[0]:13.5f} {beside[1]:13.5f}")
-    lines += [
-        f"  m*/m from {ROUTES[name]:<17s} {value!s:>16s}"
-        for name, value in mass._asdict().items()
-        if np.isfinite(value.value)
-    ]
-    return "\n".join(lines)
+    lines += [f"  m*/m from {route:<17s} {value:>16s}" for route, value in mass.routes().items()]
+    return "\n".join(
+        [*lines, *textwrap.wrap(mass.explanation(), 78, initial_indent="  ", subsequent_indent="  ")]
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,12 @@ r"""The effective mass m*/m of the quasi-particles, three ways from one trained 
 
 e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each
 with the weight sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.
+
+These are three definitions, equal where T -> 0 and p(K) is that of quasi-particles without interaction whose
+energies lie on the line. The entropy is the one to take: it is that of the whole density matrix, published
+values (Xie, Zhang, Wang, arXiv 2201.03156) are of s/s_0, and its error is statistical. The learned levels
+leave out what a network adds to them, the functional what three quasi-particles have together; both are found
+from ln p(K), which has no noise, and their errors are no more than the scatter about the line and the misfit.
 """
 
 from typing import NamedTuple
@@ -20,22 +26,42 @@ from pnct.inference.sampling.sites import Params, module_of_kind
 from pnct.networks.base import OccupationNetwork
 from pnct.systems.ideal_gas import ideal_gas
 
-ROUNDING = 1e-9  # of a slope
+ROUNDING = 1e-6  # of a slope, as of numbers in single precision; a smaller error is none
+ROUTES = ("s/s_0", "learned levels", "Landau functional")
 NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing
 
 
 class EffectiveMass(NamedTuple):
-    """m*/m three ways; nan where the gas or the model has no such number."""
+    """m*/m three ways; nan where the gas or the model has no such number. An error is 0 where it is rounding,
+    and nan where the line has no scatter to show, as that through two levels.
+    """
 
     entropy: Estimate
     levels: Estimate
     quasi_particles: Estimate
 
     def __str__(self) -> str:
-        names = ("s/s_0", "learned levels", "Landau functional")
-        return "   ".join(
-            f"{name} {mass}" for name, mass in zip(names, self, strict=True) if np.isfinite(mass.value)
+        return "   ".join(f"{name} {mass}" for name, mass in self.routes().items())
+
+    def routes(self) -> dict[str, str]:
+        """Each number that there is, in words and with its error where it has one."""
+        found = {name: mass for name, mass in zip(ROUTES, self, strict=True) if np.isfinite(mass.value)}
+        return {name: str(mass) if mass.error > 0 else f"{mass.value:.4f}" for name, mass in found.items()}
+
+    def explanation(self) -> str:
+        """What each route is, which one to take, and how far they differ."""
+        known = [mass for mass in self if np.isfinite(mass.value)]
+        text = (
+            "Take s/s_0, with its statistical error. The slopes of the learned levels and of Landau's "
+            "functional are other definitions, equal to it at T -> 0 alone, and their errors those of a fit"
         )
+        low, high = (pick(known, key=_value) for pick in (min, max)) if known else (_unknown(), _unknown())
+        apart = high.value - low.value
+        if not apart > ROUNDING * abs(low.value):
+            return f"{text}."
+        error = np.hypot(*(np.nan_to_num(mass.error) for mass in (low, high)))
+        times = f", {apart / error:.0f} errors" if error > 0 else ""
+        return f"{text}; here they differ by up to {apart:.2g}{times}."
 
 
 def effective_mass(
@@ -69,7 +95,7 @@ def mass_from_entropy(gas, entropy: Estimate) -> Estimate:
 
 def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
     """m*/m from the learned shifts of the levels, in units of T. The error is that of a line through
-    scattered points.
+    scattered points; nan where there are no more than two.
     """
     levels, first = np.unique(gas.shell_index, return_index=True)
     shifts = np.asarray(shifts, float)
@@ -100,9 +126,8 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     slope = _slope(fit.free_energies, weight)
     if slope is None:
         return _unknown(fit.num_samples)
-    # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly, and what it
-    # leaves is rounding.
-    error = max(np.sqrt(slope @ fit.epsilon_covariance @ slope), ROUNDING * abs(slope @ fit.epsilon))
+    # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly.
+    error = np.sqrt(slope @ fit.epsilon_covariance @ slope)
     return _inverse(slope @ fit.epsilon, error, fit.num_samples)
 
 
@@ -118,7 +143,12 @@ def _slope(x, weight):
 
 
 def _inverse(slope, error, ess):
+    error = 0.0 if error < ROUNDING * abs(slope) else error
     return Estimate(float(1 / slope), float(error / slope**2), float(ess))
+
+
+def _value(estimate):
+    return estimate.value
 
 
 def _unknown(ess: float = 0.0) -> Estimate:

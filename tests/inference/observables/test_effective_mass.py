@@ -10,6 +10,7 @@ from pnct import ElectronGas, ideal_gas
 from pnct.distributions import Occupation, shell_energies
 from pnct.estimate import Estimate
 from pnct.inference.observables.effective_mass import (
+    EffectiveMass,
     effective_mass,
     mass_from_entropy,
     mass_from_landau,
@@ -31,8 +32,9 @@ def test_ideal_gas_has_mass_one():
     params = {"any name": shell_energies(GAS)(jax.random.key(0)), "flow": np.ones(2)}
     mass = effective_mass(GAS, draws_of(GAS), params)
     assert abs(mass.entropy.value - 1) < 3 * mass.entropy.error < 0.05
-    assert mass.levels.value == pytest.approx(1, abs=1e-12) and mass.levels.error < 1e-9
-    assert mass.quasi_particles.value == pytest.approx(1, abs=1e-9) and mass.quasi_particles.error < 1e-8
+    assert mass.levels.value == pytest.approx(1, abs=1e-12) and mass.levels.error == 0  # but for rounding
+    assert mass.quasi_particles.value == pytest.approx(1, abs=1e-9) and mass.quasi_particles.error == 0
+    assert "learned levels 1.0000   Landau functional 1.0000" in str(mass)
     assert (
         str(mass).startswith("s/s_0 1.0")
         and "learned levels" in str(mass)
@@ -69,6 +71,30 @@ def test_where_there_is_nothing_to_measure():
         mass_from_levels(GAS, np.zeros(2))
     scattered = mass_from_levels(GAS, 0.1 * np.random.default_rng(0).normal(size=GAS.shell_index.max() + 1))
     assert 0 < scattered.error < 1
+
+
+def test_what_each_route_is_and_that_they_differ_is_said():
+    mass = EffectiveMass(Estimate(0.75, 1e-3, 10), Estimate(0.77, np.nan, 2), Estimate(0.80, 2e-3, 10))
+    assert mass.routes() == {
+        "s/s_0": "0.7500(10)",
+        "learned levels": "0.7700",
+        "Landau functional": "0.8000(20)",
+    }
+    assert "nan" not in str(mass)
+    said = mass.explanation()
+    assert said.startswith("Take s/s_0") and "other definitions" in said
+    assert said.endswith("differ by up to 0.05, 22 errors.")  # 0.05/hypot(1e-3, 2e-3)
+    alone = mass._replace(levels=Estimate(np.nan, np.nan, 0), quasi_particles=Estimate(np.nan, np.nan, 0))
+    assert list(alone.routes()) == ["s/s_0"] and "differ" not in alone.explanation()
+
+
+def test_a_line_through_two_levels_has_no_scatter_to_show():
+    two = ElectronGas((1, 0), 2, 2.0, 1.0, 0.0, cutoff=1.5)
+    assert two.shell_index.max() == 1
+    shifts = np.linspace(0, 0.3, two.shell_index.max() + 1)
+    mass = mass_from_levels(two, shifts)
+    assert np.isfinite(mass.value) and np.isnan(mass.error)
+    assert "nan" not in str(EffectiveMass(mass, mass, mass))
 
 
 def test_the_slope_covers_the_truth_at_the_stated_rate():
