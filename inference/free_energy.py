@@ -36,8 +36,10 @@ from pnct.inference.training.model_checks import (
     check_hamiltonian,
     check_measured,
     check_observed,
+    check_potential,
     check_that_sites_matter,
     system_among,
+    unconstrained_params,
 )
 from pnct.inference.training.step import Info, TrainState, training_step
 from pnct.validation import checked_integer
@@ -89,12 +91,14 @@ class VariationalFreeEnergy(eqx.Module):
         check_observed(self.model, args)
         params = _init_params(self.model, init_key, as_arrays(args))
         sites = read_sites(self.model, params, args)
+        free = unconstrained_params(self.model, sites, params, as_arrays(args))
         check_that_sites_matter(self.model, sites, hamiltonian, params, as_arrays(args))
         check_measured(self.model, sites, params, as_arrays(args))
+        check_potential(self.model, sites, hamiltonian, params, as_arrays(args))
         connect(self.sharding)
         none = jnp.zeros((), jnp.int32)
-        still = jax.tree.map(jnp.zeros_like, params)
-        state = TrainState(params, params, self.optim.init(params), key, none, still, none)
+        still = jax.tree.map(jnp.zeros_like, free)
+        state = TrainState(params, params, self.optim.init(free), key, none, still, none)
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
@@ -149,12 +153,13 @@ class VariationalFreeEnergy(eqx.Module):
         num_samples = checked_integer("num_samples", num_samples, 2)
         hamiltonian = self.hamiltonian_for(args)
         key = checked_key(key)
+        sites = read_sites(self.model, params, args)
+        check_potential(self.model, sites, hamiltonian, params, as_arrays(args))
         connect(self.sharding)
         batches = []
         for i in range(-(-num_samples // self.num_walkers)):
             batch_key = jax.random.fold_in(key, i)
             batches.append(jax.device_get(self._draw(params, batch_key, *as_arrays(args))))
-        sites = read_sites(self.model, params, args)
         walkers = jax.tree.map(lambda *x: np.concatenate(x)[:num_samples], *batches)
         warn_of_draws(sites, walkers)
         return draws_of(walkers, sites, hamiltonian)

@@ -57,6 +57,10 @@ class Hamiltonian(eqx.Module):
     def __call__(self, measured, values: Values) -> LocalEnergy:
         """The local energy of one walker. Other sites are seen by name: values["X"]."""
 
+    def potential_energy(self, measured, values: Values) -> Float[Array, ""]:
+        """The potential part of it alone, which is looked at before the first step."""
+        return self(measured, values).potential
+
 
 class ElectronHamiltonian(Hamiltonian):
     """-c Lap + V(R). kinetic_prefactor: c; potential: V, a function R (N, dim) -> energy."""
@@ -69,6 +73,10 @@ class ElectronHamiltonian(Hamiltonian):
 
     def __call__(self, measured, values: Values) -> LocalEnergy:
         return self.local_energy(measured, values.measured)
+
+    def potential_energy(self, measured, values: Values) -> Float[Array, ""]:
+        """V(R)"""
+        return self.potential(values.measured)
 
     def local_energy(self, born, R: Float[ArrayLike, "N dim"]) -> LocalEnergy:
         """That of the electrons at R."""

@@ -5,10 +5,10 @@ names the site.
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from pnct.distributions.base import Measured
-from pnct.hamiltonian import LocalEnergy, Values
+from pnct.hamiltonian import Hamiltonian, LocalEnergy, Values
 
 
 def local_energy(
@@ -18,19 +18,43 @@ def local_energy(
 
     Raises ValueError where that is not a LocalEnergy of numbers, naming the site.
     """
-    expected = (
+    found = _called(hamiltonian, measured, values, site)
+    if not isinstance(found, LocalEnergy):
+        raise ValueError(f"{_expected(values, site)}{type(found).__name__}.")
+    _check_numbers(
+        {"kinetic": found.kinetic, "potential": found.potential} | dict(found.diagnostics), values, site
+    )
+    return found
+
+
+def potential_energy(
+    hamiltonian: Hamiltonian, measured: Measured, values: Mapping[str, Array], site: str
+) -> Float[Array, ""]:
+    """Its potential part alone; raises alike."""
+    found = _called(hamiltonian.potential_energy, measured, values, site)
+    _check_numbers({"potential": found}, values, site)
+    return found
+
+
+def _called(f, measured, values, site):
+    try:
+        return f(measured, Values(values, site))
+    except (AttributeError, TypeError, ValueError) as error:
+        got = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise ValueError(f"{_expected(values, site)}{got}") from error
+
+
+def _check_numbers(numbers, values, site):
+    wrong = [f"{name} of shape {jnp.shape(x)}" for name, x in numbers.items() if jnp.shape(x)]
+    if jnp.iscomplexobj(numbers["potential"]):
+        wrong.append("a potential that is complex (a potential energy is real)")
+    if wrong:
+        raise ValueError(f"{_expected(values, site)}{', '.join(wrong)}.")
+
+
+def _expected(values, site):
+    return (
         f"At site '{site}': Expected a hamiltonian (distribution, values) -> LocalEnergy of numbers for "
         "a value of "
         f"shape {values[site].shape}; got "
     )
-    try:
-        found = hamiltonian(measured, Values(values, site))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{expected}{type(error).__name__}: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, LocalEnergy):
-        raise ValueError(f"{expected}{type(found).__name__}.")
-    numbers = {"kinetic": found.kinetic, "potential": found.potential} | dict(found.diagnostics)
-    wrong = [f"{name} of shape {jnp.shape(x)}" for name, x in numbers.items() if jnp.shape(x)]
-    if wrong:
-        raise ValueError(f"{expected}{', '.join(wrong)}.")
-    return found

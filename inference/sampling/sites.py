@@ -18,6 +18,7 @@ from numpyro.primitives import Messenger
 from pnct.distributions.base import Measured, StateDistribution
 from pnct.distributions.bridge import DistraxSite
 from pnct.inference.sampling.dependencies import dependencies
+from pnct.inference.sampling.unconstrained import Transforms, is_constrained, transform
 
 Params = dict[str, Any]
 
@@ -51,6 +52,7 @@ class Sites(NamedTuple):
     shape: tuple[int, ...]  # of what is measured
     dtype: str
     dims: tuple[str, ...]
+    constrained: tuple[str, ...]  # parameters with a constraint
 
     @property
     def num_particles(self) -> int:
@@ -139,11 +141,12 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     """
     kinds = {}
     dims = {}
+    constrained = []
 
     def record(key):
-        traced = {
-            name: s for name, s in trace_sites(model, params, {}, args, key).items() if s["type"] == "sample"
-        }
+        found = trace_sites(model, params, {}, args, key)
+        constrained.extend(name for name, s in found.items() if s["type"] == "param" and is_constrained(s))
+        traced = {name: s for name, s in found.items() if s["type"] == "sample"}
         for name, site in traced.items():
             found = distribution(site)
             kinds[name] = (type(found), site["is_observed"])
@@ -157,8 +160,9 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     classical = tuple(other for other in kinds if other != name and other not in observed)
     continuous = tuple(other for other in classical if jnp.issubdtype(shapes[other].dtype, jnp.floating))
     shape = shapes[name].shape
+    dtype = str(shapes[name].dtype)
     none = Sites(
-        name, classical, observed, (), continuous, (), (), (), shape, str(shapes[name].dtype), dims[name]
+        name, classical, observed, (), continuous, (), (), (), shape, dtype, dims[name], tuple(constrained)
     )
     values = {other: jnp.zeros(s.shape, s.dtype) for other, s in shapes.items() if other not in observed}
 
@@ -196,6 +200,14 @@ def _only_measured(kinds: dict) -> str:
             f"'{later[0]}' after it."
         )
     return name
+
+
+def transforms(model: Callable, sites: Sites, params: Params, args: tuple) -> Transforms:
+    """u -> s of every parameter with a constraint, see `unconstrained`. For use in jit."""
+    if not sites.constrained:
+        return {}
+    traced = _sites_before(model, sites, params, {}, args, jax.random.key(0))
+    return {name: transform(traced[name]) for name in sites.constrained}
 
 
 def sample_values(model: Callable, params: Params, args: tuple, key) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """What is looked at before the first step, so that an error names what is wrong: the sites, the measured
-distribution and the Hamiltonian.
+distribution, the Hamiltonian and its potential.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from pnct.hamiltonian import ElectronHamiltonian, Hamiltonian, Values
 from pnct.hamiltonian import hamiltonian as hamiltonian_of
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.inference.sampling.dependencies import dependencies
+from pnct.inference.sampling.local_energy import potential_energy
 from pnct.inference.sampling.sites import (
     Params,
     Sites,
@@ -23,7 +24,10 @@ from pnct.inference.sampling.sites import (
     measured_at,
     sample_values,
     tempered,
+    trace_sites,
+    transforms,
 )
+from pnct.inference.sampling.unconstrained import to_constrained, to_unconstrained
 from pnct.systems.base import System, SystemPotential
 
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
@@ -92,11 +96,44 @@ def check_measured(model, sites: Sites, params, args: tuple) -> None:
     naming the site.
     """
     rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
-    moved = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), params)
+    free = unconstrained_params(model, sites, params, args)
+    free = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), free)
+    moved = _constrained(model, sites, params, free, args) if sites.constrained else free
     for requirement in _requirements(model, sites, params, moved, args):
         if requirement.violation > 0:
             got = requirement.got.format(float(requirement.violation))
             raise ValueError(f"At site '{sites.measured}': Expected {requirement.expected}; {got}.")
+
+
+def unconstrained_params(model: Callable, sites: Sites, params: Params, args: tuple) -> Params:
+    """The parameters in the unconstrained space, where an optimiser moves them.
+
+    Raises ValueError where one is not within its constraint, naming it.
+    """
+    if not sites.constrained:
+        return params
+    free, is_within = _unconstrained(model, sites, params, args)
+    for name in sites.constrained:
+        if not is_within[name]:
+            raise ValueError(
+                f"Expected the first value of parameter '{name}' to be within its constraint, and not at the "
+                f"edge; got {params[name]}."
+            )
+    return free
+
+
+@eqx.filter_jit
+def _unconstrained(model, sites, params, args):
+    maps = transforms(model, sites, params, args)
+    free = to_unconstrained(maps, params)
+    back = to_constrained(maps, free)
+    close = {name: jnp.allclose(back[name], params[name], rtol=1e-3) for name in maps}
+    return free, {name: close[name] & jnp.all(jnp.isfinite(free[name])) for name in maps}
+
+
+@eqx.filter_jit
+def _constrained(model, sites, params, free, args):
+    return to_constrained(transforms(model, sites, params, args), free)
 
 
 @eqx.filter_jit
@@ -109,6 +146,44 @@ def _requirements(model, sites, params, moved, args):
         return measured_at(tempered(model, 0.0), sites, moved, others, args, key)
 
     return measured_at(model, sites, params, values, args, jax.random.key(0)).check(in_another_state)
+
+
+def check_potential(
+    model: Callable, sites: Sites, hamiltonian: Hamiltonian, params: Params, args: tuple
+) -> None:
+    """Raises ValueError where the potential energy is no real number, or not the same for values that are
+    physically the same, such as electrons exchanged or moved by a lattice vector, naming the site.
+    """
+    for change, (one, other) in _potentials(model, sites, hamiltonian, params, args).items():
+        one, other = np.asarray(one), np.asarray(other)
+        finite = np.isfinite(one) & np.isfinite(other)
+        size = np.max(np.abs(one), where=finite, initial=0.0)
+        apart = np.where(np.isfinite(one) != np.isfinite(other), np.inf, 0.0)
+        apart[finite] = np.abs(one[finite] - other[finite])
+        i = np.argmax(apart)
+        if apart[i] > np.sqrt(np.finfo(one.dtype).eps) * size:
+            raise ValueError(
+                f"At site '{sites.measured}': Expected a potential energy that does not change under "
+                f"{change}; got {one[i]:.6g} and {other[i]:.6g} at a random place."
+            )
+
+
+@eqx.filter_jit
+def _potentials(model, sites, hamiltonian, params, args):
+    """Those of the equivalent values of what is measured, at one sample of all sites before it."""
+    key = jax.random.key(0)
+    values = draw_classical(model, sites, params, key, args)
+    traced = trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
+    others = {name: traced[name]["value"] for name in (*sites.observed, *sites.classical)}
+    measured = distribution(traced[sites.measured])
+
+    def potential(x):
+        return potential_energy(hamiltonian, measured, others | {sites.measured: x}, sites.measured)
+
+    return {
+        change: tuple(jax.lax.map(potential, x) for x in pair)
+        for change, pair in measured.equivalent_values().items()
+    }
 
 
 def system_among(args: tuple):

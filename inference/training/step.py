@@ -21,7 +21,8 @@ from pnct.inference.optimisation.gradients import (
     weighted_mean,
 )
 from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
-from pnct.inference.sampling.sites import Params, Sites
+from pnct.inference.sampling.sites import Params, Sites, transforms
+from pnct.inference.sampling.unconstrained import given_unconstrained, to_constrained, to_unconstrained
 from pnct.inference.training.failures import (
     FINITE,
     first_failures,
@@ -39,6 +40,7 @@ class TrainState(NamedTuple):
     average: the mean of the parameters over the last steps, in which the noise of single steps cancels
     (Polyak, Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
     last_update: of the parameters that changes of variables depend on, as far as it stands.
+    Parameters and their average obey their constraints; opt_state and last_update are of unconstrained ones.
     backtracks_left: how many more times half of it may be taken back; 0 where there was a fold before it.
     """
 
@@ -87,7 +89,15 @@ def training_step(
     state: TrainState,
     args: tuple,
 ) -> tuple[TrainState, Info]:
-    """One step: draws the walkers, estimates F and its gradient, and moves the parameters. For use in jit."""
+    """One step: draws the walkers, estimates F and its gradient, and moves the parameters. For use in jit.
+
+    Parameters with a constraint are moved in the unconstrained space, where the model is one of u.
+    """
+    maps = transforms(model, sites, state.params, args)
+    state = state._replace(
+        params=to_unconstrained(maps, state.params), average=to_unconstrained(maps, state.average)
+    )
+    model = given_unconstrained(model) if maps else model
     key, subkey = jax.random.split(state.key)
     walkers = draw_batch(model, sites, hamiltonian, state.params, args, subkey, batching, scores=True)
     stage = first_failures(sites, walkers)
@@ -110,6 +120,9 @@ def training_step(
     is_folded = folded(sites, walkers, stage)
     state, backtracked = apply_update(state, updates, opt_state, key, movable, finite, is_folded)
     info = step_info(walkers, sites, hamiltonian.temperature, stage, backtracked, finite | backtracked)
+    state = state._replace(
+        params=to_constrained(maps, state.params), average=to_constrained(maps, state.average)
+    )
     return state, info
 
 

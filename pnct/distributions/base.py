@@ -43,6 +43,7 @@ class Measured(distrax.Distribution):
         diagnostics(x)  numbers by name that are kept with every sample. `log_det_jacobian` and `det_sign`
                         are known by name: det_sign <= 0 where a change of variables is not one-to-one
         check(moved)    what has to hold before the first step
+        equivalent_values()  pairs of values that are physically the same, and have one potential energy
     """
 
     @property
@@ -82,6 +83,12 @@ class Measured(distrax.Distribution):
         and in another state, drawn with the key, all other sites of the model being equal.
         """
         return ()
+
+    def equivalent_values(self) -> dict[str, tuple[Array, Array]]:
+        """Pairs (x, x') of values that are physically the same, stacked along a first axis, by what leads
+        from x to x'; by default none. No potential energy may tell them apart.
+        """
+        return {}
 
     def log_prob(self, value: ArrayLike) -> Float[Array, "*batch"]:
         """2 Re ln Psi(x)."""

@@ -16,6 +16,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from pnct.distributions.base import Measured, Requirement
 from pnct.distributions.determinantal import Determinantal
+from pnct.distributions.equivalent_places import equivalent_places
 from pnct.distributions.flow_requirements import flow_requirements
 from pnct.flows import CanonicalTransformation, Flow
 from pnct.orbitals.base import Orbitals
@@ -101,6 +102,10 @@ class Born(distrax.Transformed, Measured):
     def check(self, moved: Callable) -> tuple[Requirement, ...]:
         """Equivariance, periodicity, one flow for all states of equal quantum numbers, and det J > 0."""
         return flow_requirements(self, moved)
+
+    def equivalent_values(self) -> dict[str, tuple[Float[Array, "S N dim"], Float[Array, "S N dim"]]]:
+        """Random R, and R with electrons exchanged, or moved by lattice vectors."""
+        return equivalent_places(self.space, self.dtype)
 
     def log_psi(self, R: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""

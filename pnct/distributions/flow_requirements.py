@@ -13,12 +13,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from pnct.distributions.base import Requirement
+from pnct.distributions.equivalent_places import SAMPLES, exchanged, lattice_vectors, random_places
 
-SAMPLES = 16
 STATES = 64  # of which some have the same quantum numbers
 DIFFERENCE = "got a difference of {:.2g} at a random R"
 
@@ -31,17 +30,12 @@ def flow_requirements(born, moved: Callable[[Array], object]) -> tuple[Requireme
     """
     space = born.space
     dtype = born.dtype
-    # on the host, where nothing has to be compiled for it
-    places = space.L * jnp.asarray(np.random.default_rng(0).uniform(size=(SAMPLES, *born.event_shape)), dtype)
+    places = random_places(space, dtype)
     R = places[0]
-    n = jnp.arange(R.size, dtype=dtype).reshape(R.shape) % 3 - 1
-
-    def exchanged(x):
-        return jnp.concatenate([jnp.roll(x[spin], 1, axis=0) for spin in space.species])
-
-    zeta = jax.vmap(moved(jax.random.key(0)).flow)(jnp.stack([R, exchanged(R), R + space.L * n]))
-    exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0])))
-    shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - space.L * n)) if space.is_periodic else jnp.zeros((), dtype)
+    Ln = lattice_vectors(space, dtype)
+    zeta = jax.vmap(moved(jax.random.key(0)).flow)(jnp.stack([R, exchanged(R, space), R + Ln]))
+    exchange = jnp.max(jnp.abs(zeta[1] - exchanged(zeta[0], space)))
+    shift = jnp.max(jnp.abs(zeta[2] - zeta[0] - Ln)) if space.is_periodic else jnp.zeros((), dtype)
     tolerance = jnp.sqrt(jnp.finfo(dtype).eps) * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
 
     symmetries = (space.conserved_motion, *born.states.symmetries)

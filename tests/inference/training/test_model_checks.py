@@ -14,7 +14,7 @@ from pnct.flows import Flow, backflow, continuous, ferminet
 from pnct.hamiltonian import ElectronHamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.sampling.sites import init_params, read_sites
-from pnct.inference.training.model_checks import check_hamiltonian, check_measured
+from pnct.inference.training.model_checks import check_hamiltonian, check_measured, check_potential
 from pnct.states.spin_adapted import spin_adapted
 
 KEY = jax.random.key(0)
@@ -130,11 +130,86 @@ def test_a_flow_that_depends_on_more_than_the_quantum_numbers_is_refused(depends
 )
 def test_a_hamiltonian_of_another_shape_is_refused_by_the_site(kind, message):
     vfe = routine(hamiltonian=Wrong(kind=kind))
-    state = vfe.init(KEY, GAS)
-    for use in (lambda: vfe.update(state, GAS), lambda: vfe.evaluate(KEY, state.params, 4, GAS)):
+    state = routine().init(KEY, GAS)
+    for use in (
+        lambda: vfe.init(KEY, GAS),
+        lambda: vfe.update(state, GAS),
+        lambda: vfe.evaluate(KEY, state.params, 4, GAS),
+    ):
         with pytest.raises(
             ValueError, match=rf"^At site 'R': Expected a hamiltonian .*of shape \(2, 2\); {message}"
         ):
+            use()
+
+
+def pair_potential(nearest):
+    """Gaussians of all distances."""
+
+    def potential(R):
+        r = (R[:, None] - R)[np.triu_indices(len(R), 1)]
+        r = r - GAS.L * jnp.round(r / GAS.L) if nearest else r
+        return jnp.sum(jnp.exp(-jnp.sum(r**2, axis=-1)))
+
+    return potential
+
+
+def lattice(R):
+    """Periodic, and of no electron in particular."""
+    return jnp.sum(jnp.cos(2 * np.pi / GAS.L * R))
+
+
+def numbered(R):
+    """Periodic, but the first electron is another."""
+    return jnp.cos(2 * np.pi / GAS.L * R[0, 0])
+
+
+UNEQUAL = (ElectronGas((1, 1), 2, 4.0, 0.6, 0.1, 1.3), HarmonicTrap((2, 1), coupling=2.0, beta=1.0))
+
+
+@pytest.mark.parametrize(
+    ("system", "potential", "message"),
+    [
+        (GAS, lambda R: 0.1 * jnp.sum(R**2), "does not change under a translation"),
+        (GAS, pair_potential(nearest=False), r"does not change under a translation .*space\.nearest\(r, L\)"),
+        (GAS, numbered, "does not change under an exchange of electrons of one spin"),
+        (UNEQUAL[1], lambda R: jnp.sum(R[0] ** 2), "does not change under an exchange"),
+        (GAS, lambda R: jnp.where(R[0, 0] > GAS.L / 2, jnp.inf, 1.0), "does not change .*; got inf and 1 at"),
+        (GAS, lambda R: lattice(R) * (1 + 0.1j), "got a potential that is complex"),
+        (GAS, lattice, None),
+        (GAS, pair_potential(nearest=True), None),
+        (GAS, lambda R: jnp.zeros(()), None),
+        (GAS, lambda R: jnp.inf * jnp.ones(()), None),
+        (UNEQUAL[0], numbered, None),  # of one up electron
+        (UNEQUAL[1], lambda R: jnp.sum(R[:2] ** 2) + 2 * jnp.sum(R[2] ** 2), None),  # a trap of each spin
+    ],
+)
+def test_a_potential_that_cannot_be_right_is_refused_before_the_first_step(system, potential, message):
+    def program(system):
+        K = jnp.asarray(system.ground_state)
+        return pnct.sample("electrons", dist.Born(system.orbitals, K, MadeUpFlow(jnp.zeros(()), "numbered")))
+
+    energy = hamiltonian(system, potential=potential)
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            sites = read_sites(program, {}, (system,))
+            if message is None:
+                check_potential(program, sites, energy, {}, (system,))
+                continue
+            with pytest.raises(ValueError, match=f"^At site 'electrons': Expected .*{message}"):
+                check_potential(program, sites, energy, {}, (system,))
+
+
+def test_the_potential_of_ones_own_hamiltonian_is_looked_at_wherever_one_is_met():
+    """Before a run and before an evaluation, with nothing but the contract of a Hamiltonian."""
+
+    class Numbered(MadeUpEnergy):
+        def __call__(self, born, values):
+            return super().__call__(born, values)._replace(potential=numbered(values.measured))
+
+    vfe = routine(hamiltonian=Numbered())
+    state = routine().init(KEY, GAS)
+    for use in (lambda: vfe.init(KEY, GAS), lambda: vfe.evaluate(KEY, state.params, 4, GAS)):
+        with pytest.raises(ValueError, match=r"^At site 'R': Expected a potential energy .* exchange"):
             use()
 
 
