@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference.diagnostics.arviz_export import training_history
 from pnct.inference.diagnostics.pareto import rounding, tail_shapes
 from pnct.inference.diagnostics.verdict import Evidence, standard_errors_below, verdict
+from pnct.inference.sampling.draws import Draws
 
 QUARTERS = 10  # the fewest steps of a quarter of the training, for a drift to be looked for
 
@@ -77,6 +79,8 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
     the place of theirs, and is a control variate for all energies: what they have in common with -ln p is
     known better then. F = E - T S and E = K + V hold for what comes out.
     """
+    if isinstance(idata, Draws):
+        raise ValueError("Expected what to_arviz gives; got a Draws. Write diagnose(to_arviz(draws)).")
     stats = idata["sample_stats"]
     particle = stats.attrs["particle"]
     N = int(stats.attrs[f"num_{particle}s"])
@@ -94,11 +98,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
     rhats = [summaries[name][1] for name in names]
     imaginary = summaries["energy_imag"][0]
     resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"][0].value)
-    history = (
-        {name: x.values for name, x in idata["training"].data_vars.items()}
-        if "training" in _groups(idata)
-        else {}
-    )
+    history = training_history(idata)
     exact = Estimate(float(exact), 0.0, math.inf) if isinstance(exact, int | float) else exact
     evidence = Evidence(
         finite=finite.ravel(),
@@ -153,11 +153,6 @@ def with_known_entropy(estimates: dict, per_electron: dict, finite, entropy: Est
         value = estimate.value + slope * (entropy.value - s.mean())
         known[name] = Estimate(float(value), float(math.hypot(rest, slope * entropy.error)), estimate.ess)
     return known
-
-
-def _groups(idata):
-    """The names of the groups, in either container of ArviZ."""
-    return {str(name).strip("/") for name in (idata.groups() if callable(idata.groups) else idata.groups)}
 
 
 def _drifts(history, N):
