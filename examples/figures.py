@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import BlendedAffine2D, BlendedGenericTransform, ScaledTranslation
 
 COLUMNS = ("panel", "x axis", "y axis", "curve", "x", "y", "error", "value")
 UNNAMED = ("child", "nolegend")  # how matplotlib's own labels go on after _
@@ -39,8 +39,8 @@ def plotted_numbers(fig) -> list[dict]:
         for line in axis.lines:
             bars = barred.get(line)
             label = (line if bars is None else bars).get_label().removeprefix("_")
-            in_data = all(line.get_transform().contains_branch_seperately(axis.transData))
-            if label.startswith(UNNAMED) or not label or not in_data:
+            level = isinstance(line.get_transform(), BlendedGenericTransform | BlendedAffine2D)
+            if label.startswith(UNNAMED) or not label or level:
                 continue
             errors = _errors(bars) if bars is not None and bars.has_yerr else [""] * len(line.get_xdata())
             for x, y, error in zip(line.get_xdata(), line.get_ydata(), errors, strict=True):
@@ -55,11 +55,14 @@ def plotted_numbers(fig) -> list[dict]:
     return rows
 
 
-def beside(axis, points: float):
-    """The transformation by which a curve stands so many points to the right of its place, to be seen; its
-    numbers stay as they are.
+def errorbar_beside(axis, points: float, x, y, error, **style) -> None:
+    """axis.errorbar, shown so many points of the page to the right, so that curves of one x are told apart;
+    its numbers stay as they are.
     """
-    return axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
+    bars = axis.errorbar(x, y, error, **style)
+    moved = axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
+    for artist in bars.get_children():
+        artist.set_transform(moved)
 
 
 def _errors(bars) -> list[float]:

@@ -19,7 +19,7 @@ jax.config.update("jax_enable_x64", True)
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import beside, save
+from figures import errorbar_beside, save
 from shared import (
     REFERENCE,
     check_whole_numbers,
@@ -134,8 +134,8 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     numbers = sorted({row["num_electrons"] for row in rows})
     curves = [*own_points(rows, numbers), *reference_points(args.reference, numbers, args)]
     for name, shift, (rs, mass, error), style in curves:
-        place = {"transform": beside(axis, APART * shift)}
-        axis.errorbar(rs, mass, error, capsize=2, label=name, **{"lw": 0.8, "ms": 5} | style | place)
+        look = {"lw": 0.8, "ms": 5, "capsize": 2} | style
+        errorbar_beside(axis, APART * shift, rs, mass, error, label=name, **look)
     axis.axhline(1, color="k", lw=0.6)
     axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$")
     axis.set_xticks(apart(np.concatenate([points[0] for _, _, points, _ in curves])))

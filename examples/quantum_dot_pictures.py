@@ -77,7 +77,7 @@ def plot_densities(path: Path, traps, samples) -> None:
     shape = (len(rows), len(traps))
     figsize = (2.1 * shape[1] + 0.6, 2.2 * shape[0] + 0.2)
     fig, axes = plt.subplots(
-        *shape, figsize=figsize, squeeze=False, sharex=True, sharey=True, layout="constrained"
+        *shape, figsize=figsize, squeeze=False, sharex=True, sharey=True, layout="compressed"
     )
     for axis_row, (label, images, places) in zip(axes, rows, strict=True):
         for k, (axis, image) in enumerate(zip(axis_row, images, strict=True)):

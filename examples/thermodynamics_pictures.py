@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import beside, save
+from figures import errorbar_beside, save
 from shared import exact_rows
 
 from pnct.inference.observables.thermodynamics import Thermodynamics
@@ -69,8 +69,8 @@ def plot_against_theta(axis, args, grid, ideal, second, name) -> None:
         axis.errorbar(grid.theta, scale * own.value[a], scale * own.error[a], **FIRST, **style, label=curve)
         if name in second:
             by, value, error = second[name]
-            place = {"transform": beside(axis, APART), "label": f"_r_s = {rs:g}, {by}"}
-            axis.errorbar(grid.theta, scale * value[a], scale * error[a], **SECOND, **style, **place)
+            curve = {"label": f"_r_s = {rs:g}, {by}"} | SECOND | style
+            errorbar_beside(axis, APART, grid.theta, scale * value[a], scale * error[a], **curve)
         if name in EXACT:
             theta, value, error = exact_values(args, rs, grid.theta, EXACT[name])
             star = {"fmt": "*", "color": f"C{a}", "label": f"_r_s = {rs:g}, exact"}
@@ -95,8 +95,8 @@ def plot_slopes(axis, grid, ideal) -> None:
     for b, theta in enumerate(grid.theta):
         style = {"color": f"C{b + len(grid.rs)}", "capsize": 2, "lw": 1}
         for x, points, marker, side in sides:
-            place = {"transform": beside(axis, points), "label": f"_theta = {theta:g}, {side}"}
-            axis.errorbar(grid.density, x.value[:, b], x.error[:, b], **marker, **style, **place)
+            curve = {"label": f"_theta = {theta:g}, {side}"} | marker | style
+            errorbar_beside(axis, points, grid.density, x.value[:, b], x.error[:, b], **curve)
         curve = {"color": style["color"], "label": f"_theta = {theta:g}, ideal gas"}
         axis.plot(grid.density, ideal.entropy_slope.value[:, b], "--", lw=0.8, **curve)
     axis.set(xscale="log", xlabel=r"density $n$ ($a_0^{-2}$)", ylabel=r"entropy per electron added ($k_B$)")

@@ -21,8 +21,8 @@ def test_a_figure_is_written_with_its_numbers(figures, tmp_path):
     plt = figures.plt
     fig, axis = plt.subplots()
     x, y, error = np.array([1.0, 2.0, 4.0]), np.array([0.1, -0.2, 0.3]), np.array([0.01, 0.02, 0.04])
-    moved = figures.beside(axis, 5.0)
-    axis.errorbar(x, y, error, capsize=2, label="with errors", transform=moved)
+    figures.errorbar_beside(axis, 5.0, x, y, error, capsize=2, label="with errors")
+    assert axis.dataLim.x1 == 4.0 and axis.dataLim.y0 == pytest.approx(-0.22)
     axis.plot(x, 2 * y, label="_not in the legend")
     axis.plot(x, 3 * y)  # nameless
     axis.axhline(1.0, label="a level")
