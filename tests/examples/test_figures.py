@@ -34,7 +34,7 @@ def test_a_figure_is_written_with_its_numbers(figures, tmp_path):
 
     for ending in ("png", "pdf"):
         assert (tmp_path / f"figure.{ending}").stat().st_size > 1000
-    rows = list(csv.DictReader((tmp_path / "figure.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "figure.csv").read_text().splitlines()))
     assert {row["curve"] for row in rows} == {"with errors", "not in the legend", "image"}
     assert {row["panel"] for row in rows} == {"panel"} and {row["x axis"] for row in rows} == {"x axis"}
 
