@@ -75,11 +75,11 @@ def main(argv=None) -> None:
 
     model = condition(electron_gas, {"K": gas.ground_state})
     vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=args.walkers)
-    with ended_in_one_line(parser):
+    with ended_in_one_line(parser, args):
         params, _, history = vfe.run(keys[0], args.steps, gas, checkpoint=out)
-    samples = args.samples // 4 * 4
-    exact = vfe.evaluate(keys[1], params, samples, gas)
-    chains = metropolis_draws(keys[2], gas, model, params, exact, samples // 4, args.thin)
+        samples = args.samples // 4 * 4
+        exact = vfe.evaluate(keys[1], params, samples, gas)
+        chains = metropolis_draws(keys[2], gas, model, params, exact, samples // 4, args.thin)
 
     result = {}
     for name, draws, num_chains in (("exact sampler", exact, None), ("Metropolis", chains, 4)):

@@ -17,11 +17,9 @@ import jax
 # float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from figures import errorbar_beside, save
 from shared import (
     REFERENCE,
     check_whole_numbers,
@@ -41,6 +39,7 @@ from pnct.inference.workflows.sweep import sweep
 from pnct.models import electron_gas, few_electrons
 from pnct.systems.first_order import first_order_bound
 
+APART = 3.0  # printer's points between curves of one r_s
 ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
@@ -97,7 +96,7 @@ def main(argv=None) -> None:
         }
         model = few_electrons if N <= 3 else electron_gas
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
-        with ended_in_one_line(parser):
+        with ended_in_one_line(parser, args):
             for gas, params, history, draws in sweep(
                 key, model, gases, natural_gradient(), **steps, **settings
             ):
@@ -135,7 +134,8 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     numbers = sorted({row["num_electrons"] for row in rows})
     curves = [*own_points(rows, numbers), *reference_points(args.reference, numbers, args)]
     for name, shift, (rs, mass, error), style in curves:
-        axis.errorbar(rs * 1.02**shift, mass, error, capsize=2, label=name, **{"lw": 0.8, "ms": 5} | style)
+        look = {"lw": 0.8, "ms": 5, "capsize": 2} | style
+        errorbar_beside(axis, APART * shift, rs, mass, error, label=name, **look)
     axis.axhline(1, color="k", lw=0.6)
     axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$")
     axis.set_xticks(apart(np.concatenate([points[0] for _, _, points, _ in curves])))
@@ -145,11 +145,10 @@ def plot_effective_mass(path: Path, args, rows) -> None:
         rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$",
         fontsize="medium",
     )
-    caption = "Points of one $r_s$ stand side by side,\na few per cent apart, to be seen."
+    caption = f"Points of one $r_s$ stand side by side,\n{APART:g} points apart, to be seen."
     legend = fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
     legend.set_alignment("left")
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def apart(values, factor: float = 1.15) -> list[float]:

@@ -94,11 +94,11 @@ def main(argv=None) -> None:
     vfe = routine(gas, args, parser)
     out = output_directory(args, parser)
 
-    with ended_in_one_line(parser):
+    with ended_in_one_line(parser, args):
         train = partial(run_to_plateau, vfe) if args.until_plateau else vfe.run
         result = train(jax.random.key(args.seed), args.steps, gas, checkpoint=out)
-    draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
-    S = entropy_of_states(vfe.model, args.seed + 2, result.params, args.samples, gas)
+        draws = vfe.evaluate(jax.random.key(args.seed + 1), result.params, args.samples, gas)
+        S = entropy_of_states(vfe.model, args.seed + 2, result.params, args.samples, gas)
     if jax.process_index() > 0:
         return
     idata = to_arviz(draws, result.history, system=gas)

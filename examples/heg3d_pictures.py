@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import jax
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from figures import save
 from matplotlib.collections import LineCollection
 from numpyro.handlers import seed, substitute, trace
 from shared import UNITS
@@ -20,20 +18,12 @@ from pnct.systems.first_order import first_order_bound
 COLORS = {"up": "C0", "down": "C1"}
 IDEAL = {"up": "_", "down": "|"}  # markers that are told apart where they coincide
 SHOWN = 0.005  # the occupation below which the shells of the first picture end
-DOT, COLUMNS = (
-    0.04,
-    4,
-)  # from dot to dot, in units of the width; the most of them beside each other in a shell
+DOT, COLUMNS = 0.04, 4  # between dots, in units of the width; the most of them side by side in a shell
 
 
 def title(gas) -> str:
     up, down = gas.num_electrons
     return rf"{up} up + {down} down, {gas.dim}D, $r_s$ = {gas.rs:g}, $\theta$ = {gas.theta:g}"
-
-
-def save(fig, path: Path) -> None:
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
 
 
 def one_draw(model, params, key, gas):

@@ -84,7 +84,7 @@ def main(argv=None) -> None:
     )  # the more states there are, the more noise
     runs = []
     samples = []
-    with ended_in_one_line(parser):
+    with ended_in_one_line(parser, args):
         for trap, _, history, draws in sweep(
             jax.random.key(args.seed), quantum_dot, traps, optim, **settings
         ):

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from figures import save
 from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 PIXELS = 60
+CMAP = "magma"
 ROTATIONS = 24  # that a density is averaged over: no direction of the dot differs from another
 QUANTITIES = {
     "free_energy": r"$F/N$ ($\hbar\omega$)",
@@ -62,7 +63,7 @@ def panels(samples):
 
 def show_image(axis, image, size: float):
     extent = (-size, size, -size, size)
-    return axis.imshow(image, origin="lower", extent=extent, cmap="magma", interpolation="bilinear", vmin=0)
+    return axis.imshow(image, origin="lower", extent=extent, cmap=CMAP, interpolation="bilinear", vmin=0)
 
 
 def show_place(axis, place: float):
@@ -76,19 +77,20 @@ def plot_densities(path: Path, traps, samples) -> None:
     shape = (len(rows), len(traps))
     figsize = (2.1 * shape[1] + 0.6, 2.2 * shape[0] + 0.2)
     fig, axes = plt.subplots(
-        *shape, figsize=figsize, squeeze=False, sharex=True, sharey=True, layout="constrained"
+        *shape, figsize=figsize, squeeze=False, sharex=True, sharey=True, layout="compressed"
     )
     for axis_row, (label, images, places) in zip(axes, rows, strict=True):
         for k, (axis, image) in enumerate(zip(axis_row, images, strict=True)):
-            show_image(axis, image, size)
+            show_image(axis, image, size).set_label(f"{label}, {coupling(traps[k])}")
             if places is not None:
                 show_place(axis, places[k])
         axis_row[0].set_ylabel(f"{label}\n$y$")
     for axis, trap in zip(axes[0], traps, strict=True):
-        axis.set_title(rf"$\lambda$ = {float(trap.coupling):g}")
-    fig.supxlabel("$x$ (oscillator lengths); colours of each panel from 0 to its maximum", fontsize="medium")
-    fig.savefig(path, dpi=200)
-    plt.close(fig)
+        axis.set_title(coupling(trap))
+    fig.supxlabel("$x$ (oscillator lengths)", fontsize="medium")
+    colors = ScalarMappable(Normalize(0, 1), CMAP)
+    fig.colorbar(colors, ax=axes, label="electrons per area, over its maximum in the panel", shrink=0.8)
+    save(fig, path, dpi=200)
 
 
 def animate_density(path: Path, traps, samples, frames_between: int = 6) -> None:
@@ -139,7 +141,7 @@ def plot_distances(path: Path, traps, samples) -> None:
             (edges[1:] + edges[:-1]) / 2,
             counts,
             color=f"C{color}",
-            label=rf"$\lambda$ = {float(trap.coupling):g}",
+            label=coupling(trap),
         )
     axis.set(
         xlabel="distance of two electrons (oscillator lengths)",
@@ -149,8 +151,7 @@ def plot_distances(path: Path, traps, samples) -> None:
     )
     axis.set_title(title(traps[0]), fontsize="medium")
     axis.legend()
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def plot_thermodynamics(path: Path, traps, runs) -> None:
@@ -173,8 +174,11 @@ def plot_thermodynamics(path: Path, traps, runs) -> None:
         axis.minorticks_off()
     axes[0].legend()
     fig.suptitle(title(traps[0]), fontsize="medium")
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
+
+
+def coupling(trap) -> str:
+    return rf"$\lambda$ = {float(trap.coupling):g}"
 
 
 def title(trap) -> str:

@@ -20,6 +20,8 @@ from pnct.inference.observables.entropy import entropy
 from pnct.inference.runs import run_directory
 from pnct.inference.runs.launch import PLACE, cores, join, launch
 
+FLAGS = "flags.json"  # those with which the run in a directory was begun
+FREE = ("out", "resume", "overwrite", "processes", "distributed", "units", "reference")  # may be others later
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
 STATES_PER_SAMPLE = 16  # of p(K) alone, for S: they take a small part of the time of the samples
 UNITS = {"Ha": 1.0, "Ry": 2.0}
@@ -94,7 +96,9 @@ def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) 
     except OSError as error:
         parser.error(f"Expected --out to be a directory that can be written; got {path} ({error.strerror}).")
     asked = PLACE in os.environ  # by the process that started this one
-    if not asked and jax.process_index() == 0 and not args.resume and any(path.iterdir()):
+    if asked or jax.process_index() > 0:
+        return path
+    if not args.resume and any(path.iterdir()):
         if not args.overwrite:
             parser.error(
                 f"Expected a new or empty --out; got {path}. "
@@ -103,12 +107,36 @@ def output_directory(args: argparse.Namespace, parser: argparse.ArgumentParser) 
         for log in path.rglob(run_directory.LOG):
             run_directory.clear(log.parent)
         (path / "result.json").unlink(missing_ok=True)
+        (path / FLAGS).unlink(missing_ok=True)
+    if not (path / FLAGS).exists():
+        (path / FLAGS).write_text(json.dumps(plain_flags(args), indent=2) + "\n")
     return path
 
 
+def plain_flags(args: argparse.Namespace) -> dict:
+    """The flags by name, as they stand in files."""
+    return {name: str(x) if isinstance(x, Path) else x for name, x in vars(args).items()}
+
+
+def changed_flags(args: argparse.Namespace) -> str:
+    """The flags with which the run in --out was begun, where they are others now, as they would be typed."""
+    path = args.out / FLAGS
+    if not args.resume or not path.is_file():
+        return ""
+    begun, now = json.loads(path.read_text()), plain_flags(args)
+    names = [name for name in begun if name not in FREE and begun[name] != now.get(name)]
+    return "  ".join(f"--{name.replace('_', '-')} {_typed(begun[name])}" for name in names)
+
+
+def _typed(x) -> str:
+    return " ".join(map(str, x)) if isinstance(x, list) else str(x)
+
+
 @contextmanager
-def ended_in_one_line(parser: argparse.ArgumentParser):
-    """A run that ends early says in one line why, and how to go on."""
+def ended_in_one_line(parser: argparse.ArgumentParser, args: argparse.Namespace | None = None):
+    """A run that ends early says in one line why, and how to go on. args: to name those flags of a run in
+    --out that are others now.
+    """
     try:
         yield
     except Interrupted as stop:
@@ -120,7 +148,8 @@ def ended_in_one_line(parser: argparse.ArgumentParser):
     except TrainingFailedError as error:
         sys.exit(str(error))
     except ValueError as error:
-        parser.error(str(error))
+        changed = "" if args is None else changed_flags(args)
+        parser.error(f"{error} The run in {args.out} was begun with {changed}." if changed else str(error))
 
 
 def estimates(report) -> dict:
@@ -141,10 +170,9 @@ def exact_rows(folder: Path, **same: float) -> list[dict[str, str]]:
 
 def write_json(path: Path, args: argparse.Namespace, result: dict) -> None:
     """The result with the flags and the versions that it came from."""
-    config = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
     versions = {"python": sys.version.split()[0]} | {name: version(name) for name in LIBRARIES}
     text = json.dumps(
-        without_nan(result | {"config": config, "versions": versions}), indent=2, allow_nan=False
+        without_nan(result | {"config": plain_flags(args), "versions": versions}), indent=2, allow_nan=False
     )
     path.write_text(text + "\n")
 

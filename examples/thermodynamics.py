@@ -88,7 +88,7 @@ def main(argv=None) -> None:
         parser.error(str(error))
     out = output_directory(args, parser)
 
-    with ended_in_one_line(parser):
+    with ended_in_one_line(parser, args):
         points, fluctuations = solve(gases, args, args.seed, out)
     ideal_points = [[ideal_point(g) for g in row] for row in gases]
     grid = thermodynamics(gases, points)
@@ -97,7 +97,7 @@ def main(argv=None) -> None:
     second["pressure_virial"] = (r"$-\partial F/\partial\Omega$", *grid.pressure_free_energy)
     if args.add_electron:
         more = [[with_electrons(g, (args.num_up + 1, 0)) for g in row] for row in gases]
-        with ended_in_one_line(parser):
+        with ended_in_one_line(parser, args):
             mu, addition = two_routes(gases, points, more, solve(more, args, args.seed + 1, out)[0])
         _, free = two_routes(gases, ideal_points, more, [[ideal_point(g) for g in row] for row in more])
         grid = grid._replace(chemical_potential=mu)

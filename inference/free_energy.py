@@ -21,9 +21,9 @@ from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.launch import connect
 from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
 from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.inputs import checked_key
 from pnct.inference.sampling.parallel import (
     as_arrays,
-    checked_key,
     default_chunk_size,
     default_mesh,
     gathered,
@@ -32,6 +32,7 @@ from pnct.inference.sampling.parallel import (
 from pnct.inference.sampling.sites import Params, Sites, init_params, read_sites
 from pnct.inference.training.failures import warn_of_draws
 from pnct.inference.training.loop import Options, RunResult, run_steps
+from pnct.inference.training.memory_estimate import check_step_fits
 from pnct.inference.training.model_checks import (
     check_hamiltonian,
     check_measured,
@@ -41,7 +42,7 @@ from pnct.inference.training.model_checks import (
     system_among,
     unconstrained_params,
 )
-from pnct.inference.training.step import Info, TrainState, training_step
+from pnct.inference.training.step import Info, TrainState, checked_state, training_step
 from pnct.validation import checked_integer
 
 
@@ -91,6 +92,7 @@ class VariationalFreeEnergy(eqx.Module):
         check_observed(self.model, args)
         params = _init_params(self.model, init_key, as_arrays(args))
         sites = read_sites(self.model, params, args)
+        check_step_fits(sites, params, self.batching(sites), args)
         free = unconstrained_params(self.model, sites, params, as_arrays(args))
         check_that_sites_matter(self.model, sites, hamiltonian, params, as_arrays(args))
         check_measured(self.model, sites, params, as_arrays(args))
@@ -105,6 +107,7 @@ class VariationalFreeEnergy(eqx.Module):
         """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters.
         Compiled once.
         """
+        checked_state(state)
         self.hamiltonian_for(args)
         return self._update(state, *as_arrays(args))
 
@@ -128,13 +131,14 @@ class VariationalFreeEnergy(eqx.Module):
         num_steps: int,
         *args,
         init_state: TrainState | None = None,
-        progress_bar: bool = True,
+        progress_bar: bool | str = True,
         checkpoint: str | Path | None = None,
         callback: Callable[[int, Info], None] | None = None,
     ) -> RunResult:
         """num_steps updates. With init_state the run goes on from there, key unused: 500 + 500 steps == 1000,
         bitwise.
 
+        progress_bar: whether a line says how far it is; a text is what that line begins with.
         checkpoint: a directory that keeps the run, see run_directory. The same call made again goes on from
         the last checkpoint there, and with a larger num_steps further; the result is that of one
         uninterrupted run, bitwise. Raises ValueError where the directory holds another run. SIGTERM, with a
@@ -144,8 +148,8 @@ class VariationalFreeEnergy(eqx.Module):
         after a few updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
+        start = self.init(key, *args) if init_state is None else checked_state(init_state)
         update = self.updates(*args)
-        start = self.init(key, *args) if init_state is None else init_state
         return run_steps(self, update, start, num_steps, args, Options(progress_bar, checkpoint, callback))
 
     def evaluate(self, key, params: Params, num_samples: int, *args) -> Draws:

@@ -7,6 +7,7 @@ trap.
 """
 
 import abc
+import inspect
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from pnct.kinetic import local_kinetic
+from pnct.systems.base import System
 
 
 class LocalEnergy(NamedTuple):
@@ -42,6 +44,9 @@ class Values(dict):
         self.measured = values[measured_site]
 
 
+CONTRACT = ("temperature", "energy_scale", "unit")
+
+
 class Hamiltonian(eqx.Module):
     """(distribution of the measured site, values of all sites) -> LocalEnergy.
 
@@ -52,6 +57,21 @@ class Hamiltonian(eqx.Module):
     temperature: eqx.AbstractVar[Float[ArrayLike, ""]]
     energy_scale: eqx.AbstractVar[Float[ArrayLike, ""]]
     unit: eqx.AbstractVar[str]
+
+    def __new__(cls, *args, **kwargs):
+        """Raises ValueError where one of these three is missing."""
+        asked = inspect.signature(cls.__init__)
+        given = asked.bind_partial(None, *args, **kwargs).arguments
+        required = {name for name, x in asked.parameters.items() if x.default is inspect.Parameter.empty}
+        absent = {name for name in CONTRACT if name not in asked.parameters and not hasattr(cls, name)}
+        missing = [name for name in CONTRACT if name in (absent | required) - given.keys()]
+        if missing and (args or kwargs):  # a copy is made of nothing, and filled later
+            raise ValueError(
+                f"Expected {cls.__name__} with {', '.join(CONTRACT)}; got none of {' and '.join(missing)}. "
+                "temperature is in the unit of its energies, energy_scale their size (of a gas E_F, of a "
+                "trap 1), unit the name that is printed."
+            )
+        return super().__new__(cls)
 
     @abc.abstractmethod
     def __call__(self, measured, values: Values) -> LocalEnergy:
@@ -92,6 +112,11 @@ def hamiltonian(system, coulomb: bool = True, potential: Callable | None = None)
     potential: one of your own in the place of the system's, a function R (N, dim) -> energy in the system's
     unit.
     """
+    if not isinstance(system, System):
+        raise ValueError(
+            f"Expected a system, such as ElectronGas; got a {type(system).__name__}. One of your own is a "
+            "subclass of pnct.systems.System."
+        )
     V = system.potential(coulomb) if potential is None else potential
     return ElectronHamiltonian(
         system.temperature, system.energy_scale, system.kinetic_prefactor, V, system.unit

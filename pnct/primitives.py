@@ -7,6 +7,8 @@ from collections.abc import Callable
 import distrax
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 import numpyro
 from numpyro import param
 
@@ -22,7 +24,7 @@ def sample(name: str, fn, obs=None, **kwargs):
     if isinstance(fn, distrax.Distribution):
         fn = DistraxSite(fn)
     try:
-        return numpyro.sample(name, fn, obs=obs, **kwargs)
+        value = numpyro.sample(name, fn, obs=obs, **kwargs)
     except (AssertionError, ValueError) as error:
         unseeded = not str(error) or "seeded model" in str(error)
         if not unseeded and isinstance(error, ValueError):
@@ -33,6 +35,20 @@ def sample(name: str, fn, obs=None, **kwargs):
             f"Expected a seeded model; got site '{name}' without a random key. Wrap the model: "
             "numpyro.handlers.seed(model, key)."
         ) from None
+    _check_value(name, fn, value)
+    return value
+
+
+def _check_value(name, fn, value) -> None:
+    """What a handler has put in the place of a draw is an array, of whole numbers where the draws are."""
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float | complex):
+        raise ValueError(
+            f"At site '{name}': Expected an array; got a {type(value).__name__}. Write np.array([...])."
+        )
+    dtype = jnp.result_type(value)
+    counted = isinstance(fn, DistraxSite) and jnp.issubdtype(fn.distribution.dtype, jnp.integer)
+    if counted and not jnp.issubdtype(dtype, jnp.integer):
+        raise ValueError(f"At site '{name}': Expected whole numbers, an array of integers; got {dtype}.")
 
 
 def module(name: str, make: Callable):
@@ -51,7 +67,16 @@ def module(name: str, make: Callable):
             )
         return eqx.filter(make(key), is_trained)
 
-    return eqx.combine(param(name, parameters), _constants(name, make))
+    made, constants = _made(name, make)
+    value = param(name, parameters)
+    different = _difference(value, made)
+    if different:
+        raise ValueError(
+            f"Expected the parameters of module '{name}' as they are made for these arguments; got others: "
+            f"{different}. Parameters belong to one number of electrons and one table of orbitals: give all "
+            "systems one `cutoff`."
+        )
+    return eqx.combine(value, constants)
 
 
 def is_trained(leaf) -> bool:
@@ -59,12 +84,35 @@ def is_trained(leaf) -> bool:
     return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
 
 
-def _constants(name, make):
-    """What is not trainable in the module that `make` makes: no parameter is computed for it."""
-    found = []
-    jax.eval_shape(
-        lambda key: found.append(eqx.filter(make(key), is_trained, inverse=True)), jax.random.key(0)
-    )
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
+def _made(name, make):
+    """Shapes and dtypes of the parameters of the module that `make` makes, and what is not trainable in it:
+    no parameter is computed for it.
+    """
+    constants = []
+
+    def made(key):
+        network = make(key)
+        constants.append(eqx.filter(network, is_trained, inverse=True))
+        return eqx.filter(network, is_trained)
+
+    shapes = jax.eval_shape(made, jax.random.key(0))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(constants)):
         raise ValueError(f"Expected integer constants of module '{name}' to be numpy arrays; got jax arrays.")
-    return found[0]
+    return shapes, constants[0]
+
+
+def _difference(value, made) -> str:
+    """Where parameters have another shape than those that are made, or another structure; empty where they
+    fit.
+    """
+    there, here = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (value, made))
+    )
+    for name in dict.fromkeys([*there, *here]):
+        shapes = there.get(name, "none"), here.get(name, "none")
+        if shapes[0] != shapes[1]:
+            return f"{name or 'the array'} has shape {shapes[0]} in place of {shapes[1]}"
+    if jax.tree.structure(value) == jax.tree.structure(made):
+        return ""
+    return "its constants, such as electron numbers and symmetries, are others"

@@ -216,7 +216,12 @@ def chord(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs 1
     return norm(jnp.sin((np.pi / L) * r))
 
 
+def pair_distances(R: Float[ArrayLike, "N dim"], space: Space) -> Float[Array, " pairs"]:
+    """The distances of all pairs i < j, each to the nearest image."""
+    i, j = np.triu_indices(R.shape[0], 1)
+    return jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1)
+
+
 def smallest_distance(R: Float[ArrayLike, "N dim"], space: Space) -> Float[Array, ""]:
     """The smallest distance of a pair; inf for one particle."""
-    i, j = np.triu_indices(R.shape[0], 1)
-    return jnp.min(jnp.linalg.norm(space.nearest(R[i] - R[j], space.L), axis=-1), initial=jnp.inf)
+    return jnp.min(pair_distances(R, space), initial=jnp.inf)

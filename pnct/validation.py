@@ -5,6 +5,7 @@
 import math
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 
@@ -19,18 +20,24 @@ def checked_num_electrons(num_electrons) -> tuple[int, int]:
     """(up, down). Raises ValueError unless both are whole numbers >= 0, and not both 0."""
     try:
         up, down = (int(n) for n in num_electrons)
-        exact = all(int(n) == n for n in num_electrons)
+        whole = all(int(n) == n for n in num_electrons)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(
-            f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}."
-        ) from None
-    if not exact or min(up, down) < 0 or up + down == 0:
+        whole = False
+    if not whole:
+        raise ValueError(f"Expected num_electrons = (up, down), two whole numbers; got {num_electrons!r}.")
+    if min(up, down) < 0 or up + down == 0:
         raise ValueError(f"Expected num_electrons = (up, down) >= 0 and not both 0; got {num_electrons!r}.")
     return up, down
 
 
 def checked_number(name: str, x, accept: Callable[[float], bool], expected: str) -> float:
     """x as a float. Raises ValueError unless it is finite and accepted."""
+    if isinstance(x, jax.core.Tracer):
+        raise ValueError(
+            f"Expected {name} to be one number {expected}; got a traced value. Make the system outside of "
+            "jit, grad and vmap, and set the number in it: "
+            f"eqx.tree_at(lambda system: system.{name}, system, {name})."
+        )
     try:
         value = float(x)
     except (TypeError, ValueError):

@@ -36,7 +36,7 @@ from pnct.distributions.base import StateDistribution
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.closed_form.fits import jackknife_error, noise_of_fit, ridge
 from pnct.inference.free_energy import VariationalFreeEnergy
-from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.inference.sampling.sites import Params, module_of_kind, read_sites
 from pnct.networks.base import OccupationNetwork
 from pnct.states.configuration_interaction import ConfigurationInteraction
@@ -55,12 +55,13 @@ class OccupationOptimum(NamedTuple):
     free_energy_excess: Estimate
 
 
-def occupation_optimum(system, draws: Draws) -> OccupationOptimum:
+def occupation_optimum(system, draws: DrawsLike) -> OccupationOptimum:
     """From independent draws of p(K), those of `evaluate`, with a site "K". Samples that are not finite are
     left out.
 
     Raises ValueError at T = 0 and where there are fewer than 40 samples.
     """
+    draws = as_draws(draws)
     K, log_p, y = reduced_free_energies(draws)
     n = shell_occupations(system, K)
     change = mean_of_independent((log_p - log_p.mean()) * (y - y.mean()))
@@ -74,7 +75,7 @@ def occupation_optimum(system, draws: Draws) -> OccupationOptimum:
     return OccupationOptimum(change, Estimate(float(excess(fold >= 0)), float(error), float(len(y))))
 
 
-def shell_energy_shifts(system, draws: Draws) -> Float[np.ndarray, " shells"]:
+def shell_energy_shifts(system, draws: DrawsLike) -> Float[np.ndarray, " shells"]:
     """c_s, in units of T: what to add to the shell energies of p(K). The better, the more draws there are.
 
     Raises ValueError as occupation_optimum does.
@@ -115,11 +116,12 @@ def _network(vfe, params, system) -> str:
 
 
 def reduced_free_energies(
-    draws: Draws,
+    draws: DrawsLike,
 ) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
     """K, ln p(K) and y of the finite samples. Raises ValueError at T = 0 and where there are
     fewer than 40.
     """
+    draws = as_draws(draws)
     if not draws.temperature > 0:
         raise ValueError(f"Expected draws at a temperature > 0; got T = {draws.temperature:g}.")
     if draws.state_site is None:
@@ -174,7 +176,7 @@ def fit_untabulated(
     }
 
 
-def untabulated_shifts(system, draws: Draws, p_K: StateDistribution) -> Float[np.ndarray, " shells"]:
+def untabulated_shifts(system, draws: DrawsLike, p_K: StateDistribution) -> Float[np.ndarray, " shells"]:
     """c_s, in units of T; zero where fewer than 40 of the finite draws are listed, or are not."""
     K, _, y = reduced_free_energies(draws)
 

@@ -1,10 +1,11 @@
-"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), training (history),
-constant_data (orbitals).
+"""Draws as ArviZ sees them: the groups posterior (K, R), sample_stats (energies), and constant_data: what
+has no draws, the orbitals and the history of the training.
 
     free_energy = T ln p + Re E_loc,    energy + i energy_imag = E_loc = kinetic + potential        (totals)
 
-ArviZ changed its container between 0.23 (InferenceData) and 1.0 (xarray.DataTree); the groups are the same in
-both, and `to_netcdf` and `arviz.from_netcdf` keep everything.
+ArviZ joins (`concat`) and tabulates (`to_dataframe`) all groups by chain and draw, but for that of
+constants. It changed its container between 0.23 (InferenceData) and 1.0 (xarray.DataTree); the groups are the
+same in both, and `to_netcdf` and `arviz.from_netcdf` keep everything.
 """
 
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from pnct.inference.sampling.draws import Draws
 from pnct.systems.ideal_gas import ideal_gas
 
 BLOCKS = 4  # of independent samples, which stand for chains in ArviZ's plots
+TRAINING = "training_"  # what the names of the history begin with, among the constants
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 
 
@@ -26,9 +28,10 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
     for them, and the attribute `independent_samples` is 1. The number of chains is the largest divisor of the
     number of samples that is <= num_chains (or 4 blocks), so that no sample is lost (a prime number makes
     one).
-    history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
+    history: a NamedTuple or dict of arrays whose first axis is the training step: training_<name> in the
+    group `constant_data`, with the dimension step; `training_history` gives them back.
     system: what was simulated, a System. Then electrons are labelled by spin, K is also counted by shell
-    (K_by_shell), and the group `constant_data` holds the orbitals: energy, ideal occupation, and the columns
+    (K_by_shell), and `constant_data` holds the orbitals: energy, ideal occupation, and the columns
     of their table, such as wave vectors and twist. Failed walkers stay, as nan. Attributes, on every group:
     temperature, unit (of energies), particle and their number, measured_site, state_site,
     independent_samples, versions.
@@ -36,6 +39,8 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
     import arviz  # takes 2-3 s
     import xarray
 
+    if not isinstance(draws, Draws):
+        raise ValueError(f"Expected Draws, as `evaluate` gives them; got a {type(draws).__name__}.")
     if draws.measured_site not in draws.samples:
         raise ValueError(
             f"Expected measured_site among the sites {sorted(draws.samples)}; got {draws.measured_site!r}."
@@ -50,15 +55,16 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
     }
     stats = {name: (("chain", "draw"), _dealt(x, chains)) for name, x in _sample_stats(draws).items()}
     groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
+    constants = {} if history is None else _training(history)
     if system is not None:
         shells = _shell_counts(draws, system)
         groups["posterior"].update(
             {name: (("chain", "draw", "shell"), _dealt(x, chains)) for name, x in shells.items()}
         )
-        groups["constant_data"] = xarray.Dataset(_orbitals(system))
+        constants |= _orbitals(system)
+    if constants:
+        groups["constant_data"] = xarray.Dataset(constants)
     groups = {name: _with_coordinates(group, system) for name, group in groups.items()}
-    if history is not None:
-        groups["training"] = xarray.Dataset(_training(history))
 
     attrs = {
         "temperature": float(draws.temperature),
@@ -75,7 +81,21 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
         tree = xarray.DataTree.from_dict(groups)
         tree.attrs.update(attrs)
         return tree
-    return arviz.InferenceData(attrs=attrs, warn_on_custom_groups=False, **groups)
+    return arviz.InferenceData(attrs=attrs, **groups)
+
+
+def training_history(idata) -> dict[str, np.ndarray]:
+    """The history that `to_arviz` was given, {name: array over the steps}; empty without one."""
+    # The containers of the two versions list their groups each in its own way.
+    groups = {str(name).strip("/") for name in (idata.groups() if callable(idata.groups) else idata.groups)}
+    if "constant_data" not in groups:
+        return {}
+    constants = idata["constant_data"]
+    return {
+        str(name).removeprefix(TRAINING): np.asarray(constants[name].values)
+        for name in constants.data_vars
+        if str(name).startswith(TRAINING)
+    }
 
 
 def twists_to_dataset(averages):
@@ -176,6 +196,6 @@ def _training(history):
             raise ValueError(f"Expected history fields with the step as first axis; got a scalar {name!r}.")
         dims = ("step", *(f"{name}_dim_{i}" for i in range(x.ndim - 1)))
         if np.iscomplexobj(x):
-            variables[f"{name}_imag"] = (dims, x.imag)
-        variables[name] = (dims, x.real)
+            variables[f"{TRAINING}{name}_imag"] = (dims, x.imag)
+        variables[f"{TRAINING}{name}"] = (dims, x.real)
     return variables

@@ -17,9 +17,11 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference.diagnostics.arviz_export import training_history
 from pnct.inference.diagnostics.fluctuations import fluctuations
 from pnct.inference.diagnostics.pareto import rounding
 from pnct.inference.diagnostics.verdict import FEWEST_STEPS, Evidence, standard_errors_below, verdict
+from pnct.inference.sampling.draws import Draws
 
 
 class Diagnosis(NamedTuple):
@@ -80,6 +82,8 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
     the place of theirs, and is a control variate for all energies: what they have in common with -ln p is
     known better then. F = E - T S and E = K + V hold for what comes out.
     """
+    if isinstance(idata, Draws):
+        raise ValueError("Expected what to_arviz gives; got a Draws. Write diagnose(to_arviz(draws)).")
     stats = idata["sample_stats"]
     particle = stats.attrs["particle"]
     N = int(stats.attrs[f"num_{particle}s"])
@@ -104,11 +108,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
     spread = fluctuations({name: x[finite] for name, x in per_electron.items()}, _states(idata, finite))
     imaginary = summaries["energy_imag"]
     resolution = rounding(column["energy"].dtype) * np.abs(summaries["kinetic"].value)
-    history = (
-        {name: x.values for name, x in idata["training"].data_vars.items()}
-        if "training" in _groups(idata)
-        else {}
-    )
+    history = training_history(idata)
     exact = Estimate(float(exact), 0.0, math.inf) if isinstance(exact, int | float) else exact
     evidence = Evidence(
         finite=finite.ravel(),
@@ -175,11 +175,6 @@ def _states(idata, finite):
         if name != posterior.attrs["measured_site"] and np.issubdtype(x.dtype, np.integer)
     ]
     return np.hstack([np.zeros((np.sum(finite), 1), int), *sites])
-
-
-def _groups(idata):
-    """The names of the groups, in either container of ArviZ."""
-    return {str(name).strip("/") for name in (idata.groups() if callable(idata.groups) else idata.groups)}
 
 
 def _drifts(history, N):

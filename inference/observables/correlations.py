@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.special import j0
 
+from pnct.inference.sampling.saved_draws import DrawsLike, measured_of, states_of
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
 from pnct.validation import checked_integer
 
@@ -52,10 +53,11 @@ class Occupations(NamedTuple):
     error: Float[np.ndarray, " M"]
 
 
-def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) -> PairCorrelation:
+def pair_correlation(R: Float[Array, "S N dim"] | DrawsLike, space: Cell, bins: int = 50) -> PairCorrelation:
     """g_ab(r) in `bins` equal bins up to L/2, averaged over angles and over the bin's shell, whose volume is
     exact.
 
+    R: coordinates, or draws, or what to_arviz made of them.
     A bin in which no pair was found has the error of a single one.
     """
     R = _finite_samples(R, space)
@@ -87,8 +89,13 @@ def pair_correlation(R: Float[Array, "S N dim"], space: Cell, bins: int = 50) ->
     return PairCorrelation((edges[1:] + edges[:-1]) / 2, g, error)
 
 
-def structure_factor(R: Float[Array, "S N dim"], space: Cell, q: Float[Array, "Q dim"]) -> StructureFactor:
-    """S(q) = <|sum_i exp(i q.r_i)|^2>/N at wave vectors q, integer multiples of 2 pi/L along each axis."""
+def structure_factor(
+    R: Float[Array, "S N dim"] | DrawsLike, space: Cell, q: Float[Array, "Q dim"]
+) -> StructureFactor:
+    """S(q) = <|sum_i exp(i q.r_i)|^2>/N at wave vectors q, integer multiples of 2 pi/L along each axis.
+
+    R: coordinates, or draws, or what to_arviz made of them.
+    """
     R = _finite_samples(R, space)
     q = np.asarray(q, float)
     if q.ndim != 2 or q.shape[1] != space.dim:
@@ -116,13 +123,14 @@ def structure_factor(R: Float[Array, "S N dim"], space: Cell, q: Float[Array, "Q
     return StructureFactor(q, S, deviation, by_name(parts), by_name(deviations))
 
 
-def occupations(K: Int[Array, "S n"], M: int) -> Occupations:
+def occupations(K: Int[Array, "S n"] | DrawsLike, M: int) -> Occupations:
     """n_m, the mean number of the given electrons in orbital m = 0 ... M-1: of quasi-particles, not of
     momenta.
 
-    K: samples of occupied orbitals, of one species (K[:, cell.species[s]]) or of all electrons together.
+    K: samples of occupied orbitals, of one species (K[:, cell.species[s]]) or of all electrons together;
+    these too, of draws or of what to_arviz made of them.
     """
-    K = np.asarray(K)
+    K = np.asarray(states_of(K))
     if K.ndim != 2 or not np.issubdtype(K.dtype, np.integer):
         raise ValueError(f"Expected K of shape (samples, electrons), integer; got {K.shape}, {K.dtype}.")
     if K.size and (K.min() < 0 or K.max() >= M):
@@ -179,7 +187,7 @@ def _spin_pairs(space):
 
 
 def _finite_samples(R, space):
-    R = np.asarray(R)
+    R = np.asarray(measured_of(R))
     if R.ndim != 3 or R.shape[1:] != (space.N, space.dim):
         raise ValueError(f"Expected R of shape (samples, {space.N}, {space.dim}); got {R.shape}.")
     R = R[np.all(np.isfinite(R), axis=(1, 2))]

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
-from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.inference.sampling.sites import Params, module_of_kind
 from pnct.networks.base import OccupationNetwork
 from pnct.systems.ideal_gas import ideal_gas
@@ -65,19 +65,19 @@ class EffectiveMass(NamedTuple):
 
 
 def effective_mass(
-    gas, draws: Draws, params: Params | None = None, entropy: Estimate | None = None
+    gas, draws: DrawsLike, params: Params | None = None, entropy: Estimate | None = None
 ) -> EffectiveMass:
-    """m*/m from draws, and from the shell energies in the parameters, where p(K) has a network with such.
+    """m*/m from draws, or what to_arviz made of them, and from the shell energies in the parameters, where
+    p(K) has a network with such.
 
     entropy: of all electrons, in k_B, as of pnct.inference.observables.entropy; by default that of the draws.
     """
-    draws = draws.finite()
+    draws = as_draws(draws).finite()
     entropy = mean_of_independent(draws.entropy) if entropy is None else entropy
     name = None if params is None else module_of_kind(params, OccupationNetwork)
     shifts = None if name is None else params[name].shell_shifts()
     try:
-        y = -draws.temperature * np.asarray(draws.log_prob, float)
-        quasi_particles = mass_from_landau(gas, landau_functional(gas, draws.samples[draws.state_site], y))
+        quasi_particles = mass_from_landau(gas, landau_functional(gas, draws))
     except TooFewStates:
         quasi_particles = _unknown(len(draws.log_prob))
     return EffectiveMass(

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.sampling.parallel import as_arrays, checked_key, default_mesh, gathered, map_walkers
+from pnct.inference.sampling.inputs import checked_key
+from pnct.inference.sampling.parallel import as_arrays, default_mesh, gathered, map_walkers
 from pnct.inference.sampling.sites import Params, draw_classical, log_prob, read_sites
 from pnct.validation import checked_integer
 

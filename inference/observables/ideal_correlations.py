@@ -14,19 +14,25 @@ from jaxtyping import Array, Float
 from scipy.special import j0
 
 from pnct.inference.observables.correlations import StructureFactor, named_species
-from pnct.systems.first_order import pair_occupations
+from pnct.systems.first_order import CHUNK_NUMBERS, pair_occupations
 
 
 def canonical_pair_correlation(gas, r: Float[Array, " bins"]) -> dict[str, Float[np.ndarray, " bins"]]:
     """The angular average of g(r) by spin pair, r <= L/2, in units of r_s a_0."""
     r = np.asarray(r, float)
-    k = gas.orbitals.wavevectors
-    distance = np.round(np.linalg.norm(k[:, None] - k[None], axis=-1), 9)
-    q, index = np.unique(distance, return_inverse=True)
+    n = gas.orbitals.indices
+    step = max(1, CHUNK_NUMBERS // n.size)
+    chunks = [slice(start, start + step) for start in range(0, len(n), step)]
+    longest = int(np.max(np.sum((n.max(axis=0) - n.min(axis=0)) ** 2))) + 1
+    q = 2 * np.pi / gas.L * np.sqrt(np.arange(longest + 1))  # of all squares, whole in units of (2 pi/L)^2
     angular = j0(q * r[:, None]) if gas.dim == 2 else np.sinc(q * r[:, None] / np.pi)
     g = {}
-    for a, pairs, n in _pairs(gas):
-        g[f"{a}-{a}"] = 1 - angular @ np.bincount(index.ravel(), pairs.ravel()) / n**2
+    for a, pairs, count in _pairs(gas):
+        weights = np.zeros(longest + 1)
+        for rows in chunks:
+            squares = np.rint(np.sum((n[rows, None] - n) ** 2, axis=-1)).astype(int)
+            weights += np.bincount(squares.ravel(), pairs[rows].ravel(), minlength=longest + 1)
+        g[f"{a}-{a}"] = 1 - angular @ weights / count**2
     if len(g) == 2:
         g = {"up-up": g["up-up"], "up-down": np.ones_like(r), "down-down": g["down-down"]}
     return g

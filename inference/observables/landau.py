@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from scipy.special import eval_chebyt, eval_legendre
 
 from pnct.estimate import Estimate
+from pnct.inference.sampling.saved_draws import DrawsLike, as_draws, states_of
 from pnct.systems.ideal_gas import ideal_gas
 
 FEWEST_SAMPLES = 10  # that must differ from the typical state in a term, for the term to be fitted
@@ -62,13 +63,19 @@ class LandauFunctional(NamedTuple):
         return np.sqrt(np.diag(self.f_covariance))
 
 
-def landau_functional(gas, K: Int[Array, "S N"], y: Float[Array, " S"]) -> LandauFunctional:
+def landau_functional(
+    gas, K: Int[Array, "S N"] | DrawsLike, y: Float[Array, " S"] | None = None
+) -> LandauFunctional:
     """Fits the functional to samples (K, y) of one ensemble; y in hartree, total. Samples that are not finite
     are left out.
 
+    K: the states, or draws, or what to_arviz made of them.  y: by default -T ln p(K) of the draws.
     Raises ValueError, TooFewStates where no two states have been drawn often enough.
     """
-    K = np.asarray(K)
+    if y is None:
+        draws = as_draws(K)
+        y = np.where(draws.is_finite, -draws.temperature * np.asarray(draws.log_prob, float), np.nan)
+    K = np.asarray(states_of(K))
     y = np.asarray(y, float)
     if K.ndim != 2 or K.shape[1] != gas.N or y.shape != K.shape[:1]:
         raise ValueError(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.inference.sampling.sites import measured_at, read_sites
 
 
@@ -31,7 +31,7 @@ class MomentumDistribution(NamedTuple):
 
 
 def momentum_distribution(
-    key, model: Callable, params, draws: Draws, *args, displacements: int = 1, chunk_size: int = 8
+    key, model: Callable, params, draws: DrawsLike, *args, displacements: int = 1, chunk_size: int = 8
 ) -> MomentumDistribution:
     """n_k from draws of `model` at `params`; N `displacements` evaluations of Psi per sample. Failed samples
     are left out.
@@ -42,6 +42,7 @@ def momentum_distribution(
         raise ValueError(
             f"Expected displacements >= 1 and chunk_size >= 1; got {displacements}, {chunk_size}."
         )
+    draws = as_draws(draws)
     placed = np.all(np.isfinite(draws.measured), axis=(1, 2))
     values = {name: jnp.asarray(np.asarray(x)[placed]) for name, x in draws.samples.items()}
     if np.sum(placed) < 2:

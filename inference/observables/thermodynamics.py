@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pnct.estimate import Estimate, mean_of_independent
-from pnct.inference.sampling.draws import Draws
+from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.systems.electron_gas import ElectronGas
 
 
@@ -68,9 +68,9 @@ def volume(gas) -> float:
     return float((gas.L * gas.rs) ** gas.dim)
 
 
-def heat_capacity(draws: Draws) -> Estimate:
+def heat_capacity(draws: DrawsLike) -> Estimate:
     """C of all electrons in k_B, Cov(E_loc, -ln p)/T: exact where p(K) ~ exp(-E_K/T)."""
-    draws = draws.finite()
+    draws = as_draws(draws).finite()
     energy = draws.energy.astype(float)
     log_p = np.asarray(draws.log_prob, float)
     if not draws.temperature > 0:
@@ -79,9 +79,9 @@ def heat_capacity(draws: Draws) -> Estimate:
     return mean_of_independent(products * len(products) / max(len(products) - 1, 1))
 
 
-def pressure(gas, draws: Draws) -> Estimate:
+def pressure(gas, draws: DrawsLike) -> Estimate:
     """P = (2 K + V)/(d Omega) of the electron gas, in hartree per a_0^dim."""
-    kinetic, potential = _energies(draws.finite())
+    kinetic, potential = _energies(as_draws(draws).finite())
     return mean_of_independent(2 * kinetic + potential).scaled(1 / (gas.dim * volume(gas)))
 
 
@@ -93,9 +93,9 @@ def with_electrons(gas, num_electrons: tuple[int, int]) -> ElectronGas:
     return ElectronGas(num_electrons, gas.dim, rs, float(gas.temperature / other.E_F), gas.twist, gas.cutoff)
 
 
-def state_point(draws: Draws) -> StatePoint:
+def state_point(draws: DrawsLike) -> StatePoint:
     """Mean and covariance of K, V and S from independent draws; failed ones are left out."""
-    draws = draws.finite()
+    draws = as_draws(draws).finite()
     x = np.stack([*_energies(draws), draws.entropy.astype(float)])
     return StatePoint(x.mean(axis=1), np.cov(x) / x.shape[1])
 

@@ -5,7 +5,6 @@ beside it, such as the best parameters so far) and history/<field> with one entr
 step, the kinds of random keys, and what the run is of: model, system, optimiser, orbitals, versions.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from pnct.inference.runs.archive import (
 )
 from pnct.inference.runs.fingerprint import differences
 from pnct.inference.sampling.parallel import placed
+from pnct.user_warning import warn_user
 
 PATTERN = "step-*.npz"
 
@@ -92,7 +92,7 @@ def newest(
         try:
             return path, load_checkpoint(path, like, run, fields)
         except DamagedError as error:
-            warnings.warn(f"{error} The checkpoint before it is used instead.", stacklevel=2)
+            warn_user(f"{error} The checkpoint before it is used instead.")
     if paths:
         raise ValueError(
             f"Expected an intact checkpoint in {directory}; got {len(paths)}, all of them damaged."

@@ -83,9 +83,3 @@ def map_walkers(f: Callable, shared, each, chunk_size: int, mesh: Mesh | None):
 def as_arrays(args):
     """Numbers become arrays, so that another r_s or theta does not compile the program again."""
     return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
-
-
-def checked_key(key):
-    if not (isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"Expected a typed random key, jax.random.key(0); got {key!r}.")
-    return key

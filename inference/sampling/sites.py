@@ -18,6 +18,7 @@ from numpyro.primitives import Messenger
 from pnct.distributions.base import Measured, StateDistribution
 from pnct.distributions.bridge import DistraxSite
 from pnct.inference.sampling.dependencies import dependencies
+from pnct.inference.sampling.inputs import check_params, unseeded
 from pnct.inference.sampling.unconstrained import Transforms, is_constrained, transform
 
 Params = dict[str, Any]
@@ -67,13 +68,13 @@ class Sites(NamedTuple):
 
 def trace_sites(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
     """The trace of the model with these parameters and values substituted."""
-    program = substitute(model, data={**params, **values})
+    program = substitute(unseeded(model), data={**params, **values})
     return trace(program if key is None else seed(program, key)).get_trace(*args)
 
 
 def init_params(model: Callable, key, args: tuple) -> Params:
     """The initial parameters of every param and module site."""
-    traced = trace(seed(model, key)).get_trace(*args)
+    traced = trace(seed(unseeded(model), key)).get_trace(*args)
     return {name: site["value"] for name, site in traced.items() if site["type"] == "param"}
 
 
@@ -139,6 +140,7 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density
     matrix.
     """
+    check_params(params)
     kinds = {}
     dims = {}
     constrained = []

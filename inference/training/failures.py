@@ -5,7 +5,6 @@ A walker with a number that is not finite is left out of every mean, counted and
 silently.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
+
+from pnct.user_warning import warn_user
 
 FINITE = -1  # no stage
 WARNED = 5  # steps of a run whose faults are reported one by one
@@ -153,7 +154,7 @@ def warn_of_draws(sites, walkers) -> None:
     if num_folded:
         messages.append(_folds(num_folded, f"{total} samples"))
     if messages:
-        warnings.warn(f"Evaluation: {'; '.join(messages)}.", NumericalWarning, stacklevel=3)
+        warn_user(f"Evaluation: {'; '.join(messages)}.", NumericalWarning)
 
 
 @contextmanager
@@ -168,14 +169,14 @@ def failure_reports(names: tuple[str, ...], num_walkers: int) -> Iterator[Callab
         fault = describe_step(info, names, num_walkers)
         faulty += bool(fault)
         if fault and faulty <= WARNED:
-            warnings.warn(f"Step {step}: {fault}.", NumericalWarning, stacklevel=4)
+            warn_user(f"Step {step}: {fault}.", NumericalWarning)
 
     try:
         yield report
     finally:
         if faulty > WARNED:
             message = f"{faulty - WARNED} more steps left out walkers or updates; the history counts them."
-            warnings.warn(message, NumericalWarning, stacklevel=4)
+            warn_user(message, NumericalWarning)
 
 
 @contextmanager

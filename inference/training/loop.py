@@ -19,6 +19,7 @@ from pnct.inference.runs.fingerprint import describe_run
 from pnct.inference.runs.launch import connect
 from pnct.inference.runs.run_directory import found_in, run_directory, stacked, unstacked
 from pnct.inference.runs.signals import Interrupted, stopped_by_signals
+from pnct.inference.sampling.inputs import check_outside_of_jit
 from pnct.inference.sampling.sites import Params, read_sites
 from pnct.inference.training.failures import (
     TrainingFailedError,
@@ -47,7 +48,7 @@ class RunResult(NamedTuple):
 class Options(NamedTuple):
     """How a run is shown and kept; none of it changes a number."""
 
-    progress_bar: bool = True
+    progress_bar: bool | str = True  # a text is what its lines begin with
     checkpoint: str | Path | None = None
     callback: Callable[[int, Info], None] | None = None
 
@@ -69,6 +70,10 @@ class Workflow:
     def finished(self) -> bool:
         """Whether a run that was found needs no further step."""
         return False
+
+    def stage(self, step: int) -> str:
+        """What this step is a part of, in the words of the progress line."""
+        return ""
 
     def after_step(self, step: int, state: TrainState, info: Info) -> TrainState | object | None:
         """As of a hook."""
@@ -122,6 +127,7 @@ def run_steps(
 
     Raises ValueError where the directory holds another run, or more steps.
     """
+    check_outside_of_jit(start, args)
     connect(vfe.sharding)
     workflow = Workflow() if workflow is None else workflow
     directory = options.checkpoint
@@ -144,9 +150,14 @@ def run_steps(
         num_steps = done
 
     sites = read_sites(vfe.model, start.params, args)
-    shown = options.progress_bar and done < num_steps and jax.process_index() == 0
+    name = options.progress_bar if isinstance(options.progress_bar, str) else ""
+
+    def label(step):
+        return "".join(f"{part}   " for part in (name, workflow.stage(step)) if part)
+
+    shown = bool(options.progress_bar) and done < num_steps and jax.process_index() == 0
     hooks = [
-        progress(num_steps, shown, sites.num_particles, done, hamiltonian.unit),
+        progress(num_steps, shown, sites.num_particles, done, hamiltonian.unit, label=label),
         nullcontext(workflow.after_step),
         failure_reports(stages(sites), vfe.num_walkers),
         nullcontext(_callback(options.callback)),

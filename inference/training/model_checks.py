@@ -203,7 +203,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
     """
 
     def numbers(x):
-        return describe(jax.tree.map(jnp.asarray, x))  # in one precision
+        return describe(jax.tree.map(_in_one_precision, x))
 
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((hamiltonian, args))):
         return
@@ -230,3 +230,9 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
                 "Expected the hamiltonian of the system of the model; got one that differs in "
                 f"{different[0]}."
             )
+
+
+def _in_one_precision(x) -> np.ndarray:
+    # On the host, so that it has a value inside of jit too.
+    x = np.asarray(x)
+    return x.astype(jax.dtypes.canonicalize_dtype(x.dtype))

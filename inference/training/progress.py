@@ -19,15 +19,25 @@ PLAIN_LINES = 20
 REFRESH = 0.1  # seconds between two updates on a terminal
 
 
+def _no_label(step: int) -> str:
+    return ""
+
+
 @contextmanager
 def progress(
-    num_steps: int, enabled: bool, num_electrons: int, done: int = 0, unit: str = "hartree", stream=None
+    num_steps: int,
+    enabled: bool,
+    num_electrons: int,
+    done: int = 0,
+    unit: str = "hartree",
+    stream=None,
+    label: Callable[[int], str] = _no_label,
 ) -> Iterator[Callable]:
     """A hook: gives `report(step, state, info)`, to be called after each step, step = done + 1 ... num_steps.
 
     info: anything with the fields free_energy, free_energy_error, energy (in `unit`), entropy (k_B): totals
     of one step. The numbers are read (and so waited for) only when a line is due. stream: where to write, by
-    default standard error.
+    default standard error.  label: of a step, what its line begins with.
     """
     if not enabled or num_steps < 1:
         yield _nothing
@@ -59,14 +69,12 @@ def progress(
             due = done % every == 0 or first[0] == done
         if due or done == num_steps:
             shown = now
-            show(
-                progress_line(
-                    done, num_steps, window, num_electrons, _time_left(done, num_steps, first, now), unit
-                )
-            )
+            left = _time_left(done, num_steps, first, now)
+            show(label(done) + progress_line(done, num_steps, window, num_electrons, left, unit))
 
     try:
-        show(f"going on after step {done}/{num_steps}, compiling ..." if done else "compiling ...")
+        begun = f"going on after step {done}/{num_steps}, " if done else ""
+        show(f"{label(done + 1)}{begun}compiling ...")
         yield report
     finally:
         bar.close()

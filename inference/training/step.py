@@ -53,6 +53,16 @@ class TrainState(NamedTuple):
     backtracks_left: jax.Array
 
 
+def checked_state(state) -> TrainState:
+    """Raises ValueError unless it is a TrainState."""
+    if not isinstance(state, TrainState):
+        raise ValueError(
+            f"Expected a TrainState, such as `result.state`; got a {type(state).__name__}. To begin at other "
+            "parameters: vfe.init(key, ...)._replace(params=params, average=params)."
+        )
+    return state
+
+
 class Info(NamedTuple):
     """One training step's batch means: totals in the Hamiltonian's unit and k_B, before the update.
 

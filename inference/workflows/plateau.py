@@ -60,7 +60,7 @@ def run_to_plateau(
     block: int = 50,
     num_samples: int = 4096,
     patience: int = 3,
-    progress_bar: bool = True,
+    progress_bar: bool | str = True,
     checkpoint: str | Path | None = None,
     callback: Callable[[int, Info], None] | None = None,
 ) -> PlateauResult:

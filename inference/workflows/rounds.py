@@ -16,7 +16,7 @@ from pnct.inference.closed_form.step import closed_form_step
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.sites import Params, module_of_kind
 from pnct.inference.training.loop import Options, RunResult, Workflow, run_steps
-from pnct.inference.training.step import TrainState
+from pnct.inference.training.step import TrainState, checked_state
 from pnct.states.configuration_interaction import ConfigurationInteraction
 from pnct.validation import checked_integer
 
@@ -29,7 +29,7 @@ def run_in_rounds(
     rounds: int = 2,
     num_samples: int = 16_384,
     init_state: TrainState | None = None,
-    progress_bar: bool = True,
+    progress_bar: bool | str = True,
     checkpoint: str | Path | None = None,
 ) -> RunResult:
     """vfe.run with its num_steps parted into rounds, each followed by `diagonalise` and `fit_shell_energies`
@@ -42,7 +42,7 @@ def run_in_rounds(
     """
     num_steps = checked_integer("num_steps", num_steps, 0)
     rounds = checked_integer("rounds", rounds, 1)
-    state = vfe.init(key, system) if init_state is None else init_state
+    state = vfe.init(key, system) if init_state is None else checked_state(init_state)
     ends = num_steps * np.arange(1, rounds + 1) // rounds
     workflow = Rounds(vfe, key, ends, num_samples, system)
 
@@ -68,6 +68,10 @@ class Rounds(Workflow):
             key = jax.random.fold_in(self.key, len(self.ends))
             state = _at(diagonalise(self.vfe, key, state.params, self.num_samples, self.system), state)
         return self.after_step(0, state, None)
+
+    def stage(self, step: int) -> str:
+        current = next((i for i, end in enumerate(self.ends, 1) if step <= end), len(self.ends))
+        return f"round {current}/{len(self.ends)}"
 
     def after_step(self, step, state, info) -> TrainState:
         for i, end in enumerate(self.ends):

@@ -1,5 +1,6 @@
 """One state after the other along a list of systems, each trained from the parameters of the one before."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,10 +61,21 @@ def sweep(
             state = state._replace(params=params, average=params)
             steps = num_steps if warm_steps is None else warm_steps
         directory = None if checkpoint is None else checkpoint / f"{i:03d}"
-        settings = {"init_state": state, "progress_bar": progress_bar, "checkpoint": directory}
+        settings = {
+            "init_state": state,
+            "progress_bar": progress_bar and described(system, systems),
+            "checkpoint": directory,
+        }
         if rounds:
             result = run_in_rounds(vfe, run_key, steps, system, rounds, num_samples, **settings)
         else:
             result = vfe.run(run_key, steps, system, **settings)
         params = result.params
         yield Solution(system, params, result.history, vfe.evaluate(draw_key, params, num_samples, system))
+
+
+def described(system, systems: list) -> str:
+    """The number of electrons, and those numbers by which this system differs from the others."""
+    named = {field.name: [getattr(x, field.name) for x in systems] for field in dataclasses.fields(system)}
+    varied = [name for name, values in named.items() if any(value != values[0] for value in values)]
+    return "  ".join([f"N = {system.N}", *(f"{name} = {getattr(system, name):g}" for name in varied)])

@@ -24,6 +24,7 @@ from pnct.networks.base import OccupationNetwork
 from pnct.networks.transformer import tokens
 from pnct.systems.ideal_gas import UNREACHABLE, conditional_table
 
+BLOCK = 512  # numbers that are summed at once
 SEGMENT = 10  # electrons that are drawn with a cache of one length, from one range of orbitals
 
 
@@ -186,13 +187,30 @@ def inverse_cdf(p: Float[Array, " M"], u: Float[Array, ""]) -> Int[Array, ""]:
     """The first m with p_0 + ... + p_m > u sum(p), for u in [0, 1). Never one with p_m = 0, whatever the
     rounding.
 
-    The sums are a matrix product and m is a minimum, because XLA is slow with a cumulative sum and an argmax
-    of few numbers.
+    The first m is a minimum, because XLA is slow with an argmax of few numbers.
     """
     m = jnp.arange(len(p), dtype=jnp.int32)
-    total = jnp.matmul(p, jnp.triu(jnp.ones((len(p), len(p)), p.dtype)), precision="highest")
+    total = running_sums(p)
     last = jnp.max(jnp.where(p > 0, m, 0))
     return jnp.min(jnp.where((p > 0) & (total > u * total[-1]), m, last))
+
+
+def running_sums(p: Float[Array, " M"]) -> Float[Array, " M"]:
+    """p_0 + ... + p_m as matrix products, because XLA is slow with a cumulative sum of few numbers.
+
+    Of many numbers block after block: one matrix would have M^2 entries.
+    """
+
+    def sums(x, diagonal=0):
+        ones = jnp.ones((x.shape[-1], x.shape[-1]), x.dtype)
+        return jnp.matmul(x, jnp.triu(ones, diagonal), precision="highest")
+
+    if len(p) <= BLOCK:
+        return sums(p)
+    blocks = -(-len(p) // BLOCK)
+    within = sums(jnp.pad(p, (0, blocks * BLOCK - len(p))).reshape(blocks, BLOCK))
+    before = sums(within[:, -1], 1)
+    return (within + before[:, None]).ravel()[: len(p)]
 
 
 def validate_occupation(system, K: Int[ArrayLike, " N"] | Sequence[int]) -> None:

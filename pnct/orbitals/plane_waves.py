@@ -6,14 +6,19 @@ axis first). The squares are compared after rounding to 1e-9, so the order does 
 happens to sort ties.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int, Real
 
+from pnct.memory import check_memory
 from pnct.orbitals.base import SharedOrbitals
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
 from pnct.space import Cell
+
+COPIES = 4  # of the vectors of the cube around the table, that are alive together as it is made
 
 
 class PlaneWaves(SharedOrbitals):
@@ -92,7 +97,13 @@ def integer_vectors(dim: int, twist: tuple[float, ...], cutoff: float) -> Int[np
     """All integer vectors n with |n + twist|^2 <= cutoff, in the order that the head of this file defines.
     Shape (M, dim).
     """
-    reach = int(np.ceil(np.sqrt(cutoff) + max(abs(t) for t in twist))) + 1
+    reach = math.ceil(math.sqrt(cutoff) + max(abs(t) for t in twist)) + 1
+    number = (math.pi if dim == 2 else 4 * math.pi / 3) * cutoff ** (dim / 2)
+    check_memory(
+        8 * COPIES * dim * float(2 * reach + 1) ** dim,
+        f"a table of {number:.3g} plane waves, up to |n|^2 = {cutoff:.4g},",
+        "Lower theta, `cutoff` or the number of electrons.",
+    )
     axis = np.arange(-reach, reach + 1)
     n = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
     q = squared_norms(n, twist)

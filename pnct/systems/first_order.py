@@ -15,8 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from pnct.memory import check_memory
 from pnct.systems.ewald import madelung
 from pnct.systems.ideal_gas import canonical, ideal_gas, log_partition
+
+CHUNK_NUMBERS = 2**24  # of the largest temporary array
+MATRICES = 5  # of all pairs of orbitals, that are alive together
 
 
 class FirstOrder(NamedTuple):
@@ -35,7 +39,7 @@ def first_order_bound(gas) -> FirstOrder:
     """
     ideal = ideal_gas(gas)
     exchange = sum(
-        np.sum(pair_occupations(np.asarray(b, float), n) * _exchange_integrals(gas))
+        _exchange(gas, pair_occupations(np.asarray(b, float), n))
         for b, n in zip(gas.reduced_energies, gas.num_electrons, strict=True)
         if n
     )
@@ -58,6 +62,11 @@ def first_order_energies(gas, K: Int[np.ndarray, "S N"]) -> Float[np.ndarray, " 
 
 def pair_occupations(b: Float[np.ndarray, " M"], n: int) -> Float[np.ndarray, "M M"]:
     """<n_m n_m'> of the canonical ideal gas, in float64; <n_m> on the diagonal."""
+    check_memory(
+        MATRICES * 8 * len(b) ** 2,
+        f"the pairs of {len(b)} orbitals",
+        "Lower theta or `cutoff`.",
+    )
     occupations = canonical(b, n)[1]
     with jax.enable_x64(True):
         covariance = np.asarray(_covariance(jnp.asarray(b, jnp.float64), n))
@@ -76,9 +85,16 @@ def _covariance(b, n):
     return jax.lax.map(row, jnp.eye(b.shape[0], dtype=b.dtype), batch_size=32)
 
 
-def _exchange_integrals(gas) -> Float[np.ndarray, "M M"]:
-    """v(k_m - k_m'), zero on the diagonal."""
+def _exchange(gas, pairs: Float[np.ndarray, "M M"]) -> float:
+    """sum <n_m n_m'> v(k_m - k_m'), some rows after the other."""
+    step = max(1, CHUNK_NUMBERS // (gas.dim * len(pairs)))
+    rows = (slice(start, start + step) for start in range(0, len(pairs), step))
+    return float(sum(np.sum(pairs[some] * _exchange_integrals(gas, some)) for some in rows))
+
+
+def _exchange_integrals(gas, rows: slice = slice(None)) -> Float[np.ndarray, "m M"]:
+    """v(k_m - k_m') of some rows m, zero on the diagonal."""
     k = gas.orbitals.wavevectors
-    q2 = np.sum((k[:, None] - k[None]) ** 2, axis=-1)
-    np.fill_diagonal(q2, np.inf)
+    q2 = np.sum((k[rows, None] - k[None]) ** 2, axis=-1)
+    q2[np.arange(len(q2)), np.arange(len(k))[rows]] = np.inf
     return 4 * np.pi / (gas.L**3 * q2) if gas.dim == 3 else 2 * np.pi / (gas.L**2 * np.sqrt(q2))

@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from pnct.memory import check_memory
 from pnct.systems.base import System
 
+TABLES = 3  # of all sums, that are alive together where the occupations are found
 UNREACHABLE = -1e30  # not -inf: the gradient of logaddexp(-inf, -inf) is nan
 
 
@@ -70,6 +72,11 @@ def canonical(b: Float[np.ndarray, " M"], n: int) -> tuple[float, Float[np.ndarr
     """
     if n == 0:
         return 0.0, np.zeros(len(b))
+    check_memory(
+        TABLES * 8 * (n + 1) * len(b),
+        f"the canonical tables of {n} electrons in {len(b)} orbitals",
+        "Lower theta, `cutoff` or the number of electrons.",
+    )
     with jax.enable_x64(True):
         log_z, occupations = _thermodynamics(jnp.asarray(b, jnp.float64), n)
         return float(log_z), np.asarray(occupations)

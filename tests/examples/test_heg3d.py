@@ -68,7 +68,7 @@ def test_a_small_run_writes_what_it_promises(tmp_path):
 
     idata = arviz.from_netcdf(tmp_path / "draws.nc")
     assert idata["posterior"]["R"].shape == (4, 16, 2, 3)
-    assert idata["training"]["free_energy"].shape == (3,)
+    assert idata["constant_data"]["training_free_energy"].shape == (3,)
     for name in ("pipeline", "free_energy", "pair_correlation", "occupations"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
 

@@ -41,3 +41,29 @@ def test_a_number_that_is_not_finite_is_null(monkeypatch, tmp_path):
     result = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
     assert result["mass"] == {"value": 1.0, "error": None} and result["several"] == [None, 2, "x"]
     assert result["config"] == {"out": str(tmp_path), "steps": 3}
+
+
+def test_a_resumed_run_names_the_flags_that_were_others(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    from shared import directory_flags, ended_in_one_line, output_directory
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rs", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--seed", type=int, default=0)
+    directory_flags(parser, str(tmp_path))
+    output_directory(parser.parse_args([]), parser)
+
+    def line(*flags):
+        args = parser.parse_args(["--resume", *flags])
+        output_directory(args, parser)
+        with pytest.raises(SystemExit), ended_in_one_line(parser, args):
+            raise ValueError("Expected a checkpoint of this run.")
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert line("--rs", "2", "3").endswith(
+        f"Expected a checkpoint of this run. The run in {tmp_path} was begun with --rs 1.0."
+    )
+    assert line("--rs", "2", "--seed", "3").endswith("was begun with --rs 1.0  --seed 0.")
+    assert line().endswith("Expected a checkpoint of this run.")
+    (tmp_path / "flags.json").unlink()
+    assert line("--seed", "1").endswith("Expected a checkpoint of this run.")

@@ -12,7 +12,7 @@ from covered import assert_covered
 from pnct import ElectronGas, HarmonicTrap, ideal_gas
 from pnct.distributions import Occupation
 from pnct.estimate import Estimate
-from pnct.inference.diagnostics.arviz_export import largest_divisor, to_arviz
+from pnct.inference.diagnostics.arviz_export import largest_divisor, to_arviz, training_history
 from pnct.inference.diagnostics.diagnose import chain_estimate, diagnose
 from pnct.inference.diagnostics.pareto import tail_shapes
 from pnct.inference.sampling.draws import Draws
@@ -77,8 +77,10 @@ def test_groups_dims_and_contents():
     }.items():
         np.testing.assert_allclose(stats[name].values.ravel(), x)
         assert stats[name].dims == ("chain", "draw")
-    np.testing.assert_array_equal(idata["training"]["free_energy"].values, HISTORY.free_energy)
-    assert idata["training"]["num_failed"].dims == ("step",)
+    for name, x in training_history(idata).items():
+        np.testing.assert_array_equal(x, getattr(HISTORY, name))
+    assert idata["constant_data"]["training_num_failed"].dims == ("step",)
+    assert not training_history(to_arviz(draws))
     assert idata.attrs["temperature"] == TEMPERATURE
     assert idata.attrs["num_electrons"] == N
     assert idata.attrs["measured_site"] == "R" and idata.attrs["state_site"] == "K"
@@ -124,7 +126,7 @@ def test_file_and_back(tmp_path, dtype):
     idata = to_arviz(gaussian_draws(400, dtype=dtype), HISTORY._asdict())
     idata.to_netcdf(str(tmp_path / "draws.nc"), engine="h5netcdf")
     back = arviz.from_netcdf(str(tmp_path / "draws.nc"))
-    for group in ("posterior", "sample_stats", "training"):
+    for group in ("posterior", "sample_stats", "constant_data"):
         for name in idata[group].data_vars:
             np.testing.assert_array_equal(back[group][name].values, idata[group][name].values)
             assert back[group][name].dims == idata[group][name].dims

@@ -105,3 +105,12 @@ def test_closes_after_an_interrupt():
         report(1, None, INFO)
         raise KeyboardInterrupt
     assert stream.getvalue().endswith("\n")
+
+
+def test_a_label_begins_every_line():
+    stream = io.StringIO()
+    with progress(2, True, 4, stream=stream, label=lambda step: f"rs = 2   part {step}   ") as report:
+        for step in (1, 2):
+            report(step, None, INFO)
+    begin = [line.split("   ")[:2] for line in stream.getvalue().splitlines()]
+    assert begin == [["rs = 2", f"part {step}"] for step in (1, 1, 2)]

@@ -13,7 +13,8 @@ from pnct import ElectronGas, hamiltonian
 from pnct.distributions import transformer
 from pnct.flows import Flow
 from pnct.inference import natural_gradient
-from pnct.inference.workflows.sweep import sweep
+from pnct.inference.workflows.rounds import Rounds
+from pnct.inference.workflows.sweep import described, sweep
 
 TRACES = []
 
@@ -90,3 +91,12 @@ def test_other_tables_are_refused():
     other = ElectronGas((2, 0), 2, 2.0, 0.3, 0.25, cutoff=3.0)
     with pytest.raises(ValueError, match="Expected gases that differ in rs and theta alone"):
         next(sweep(random.key(0), model, [gas(2.0, 0.3), other], natural_gradient(), 1, 8))
+
+
+def test_progress_says_which_system_and_round():
+    gases = [gas(2.0, 0.3), gas(3.0, 0.3)]
+    assert [described(x, gases) for x in gases] == ["N = 2  rs = 2", "N = 2  rs = 3"]
+    assert described(gases[0], gases[:1]) == "N = 2"
+    assert described(gases[0], [gases[0], gas(2.0, 0.4)]) == "N = 2  theta = 0.3"
+    rounds = Rounds(None, random.key(0), np.array([3, 6]), 16, gases[0])
+    assert [rounds.stage(step) for step in (1, 3, 4, 6)] == ["round 1/2"] * 2 + ["round 2/2"] * 2

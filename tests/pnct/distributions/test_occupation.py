@@ -11,7 +11,14 @@ from jax import random
 
 from pnct import ElectronGas, ideal_gas
 from pnct.distributions import occupation
-from pnct.distributions.occupation import Occupation, inverse_cdf, log_conditionals, validate_occupation
+from pnct.distributions.occupation import (
+    BLOCK,
+    Occupation,
+    inverse_cdf,
+    log_conditionals,
+    running_sums,
+    validate_occupation,
+)
 from pnct.networks.transformer import transformer
 
 GASES = {
@@ -323,3 +330,17 @@ def test_validation_of_a_conditioned_state():
         validate_occupation(GAS, [0, M, 0])
     with pytest.raises(ValueError, match="Expected one K"):
         validate_occupation(GAS, np.zeros((2, 3), int))
+
+
+def test_sums_of_many_numbers_take_no_matrix_of_them_all():
+    """Above a block: the sums of numpy, and memory that grows with the numbers, not with their square."""
+    M = 20 * BLOCK + 7
+    rng = np.random.default_rng(1)
+    p = rng.exponential(size=M) * rng.integers(0, 2, M)
+    sums = jax.jit(running_sums).lower(p).compile()
+    np.testing.assert_allclose(sums(p), np.cumsum(p), rtol=1e-13)
+    assert sums.memory_analysis().temp_size_in_bytes < 20 * 8 * BLOCK**2 < 8 * M**2 / 4
+
+    u = rng.uniform(size=200)
+    found = jax.jit(jax.vmap(inverse_cdf, (None, 0)))(p, u)
+    np.testing.assert_array_equal(found, np.searchsorted(np.cumsum(p), u * np.sum(p), side="right"))
