@@ -28,6 +28,7 @@ from shared import (
     directory_flags,
     ended_in_one_line,
     estimates,
+    keep_compiled_programs,
     output_directory,
     write_json,
 )
@@ -71,6 +72,7 @@ def main(argv=None) -> None:
     except ValueError as error:
         parser.error(str(error))
     out = output_directory(args, parser)
+    keep_compiled_programs()
     keys = jax.random.split(jax.random.key(args.seed), 3)
 
     model = condition(electron_gas, {"K": gas.ground_state})

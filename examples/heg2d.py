@@ -28,6 +28,7 @@ from shared import (
     entropy_of_states,
     estimates,
     exact_rows,
+    keep_compiled_programs,
     output_directory,
     write_json,
 )
@@ -84,6 +85,7 @@ def main(argv=None) -> None:
     except ValueError as error:
         parser.error(str(error))
     out = output_directory(args, parser)
+    keep_compiled_programs()
 
     rows = []
     for N, gases in systems.items():

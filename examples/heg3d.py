@@ -25,6 +25,7 @@ from shared import (
     ended_in_one_line,
     entropy_of_states,
     estimates,
+    keep_compiled_programs,
     output_directory,
     process_flags,
     share_the_work,
@@ -93,6 +94,7 @@ def main(argv=None) -> None:
     gas = system(args, parser, dim=3)
     vfe = routine(gas, args, parser)
     out = output_directory(args, parser)
+    keep_compiled_programs()
 
     with ended_in_one_line(parser, args):
         train = partial(run_to_plateau, vfe) if args.until_plateau else vfe.run

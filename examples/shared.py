@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -78,6 +79,24 @@ def share_the_work(args: argparse.Namespace, parser: argparse.ArgumentParser, co
 def entropy_of_states(model, seed: int, params, num_samples: int, gas) -> Estimate:
     """S of all electrons, from STATES_PER_SAMPLE times as many states as there are samples."""
     return entropy(model, jax.random.key(seed), params, STATES_PER_SAMPLE * num_samples, gas)
+
+
+def keep_compiled_programs() -> None:
+    """Compiled programs are kept in the user's cache folder, so that the next start finds them there.
+
+    A place that the user has named is left alone. They hold for one kind of processor: one folder a machine.
+    """
+    if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = caches / "pnct" / platform.node()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # no place to write to: all is compiled again
+    jax.config.update("jax_compilation_cache_dir", str(place))
+    if jax.process_index() == 0:
+        print(f"Compiled programs are kept in {place}; it may be deleted.", file=sys.stderr)
 
 
 def check_whole_numbers(args: argparse.Namespace, parser: argparse.ArgumentParser, **least: int) -> None:

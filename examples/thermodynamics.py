@@ -21,6 +21,7 @@ from shared import (
     check_whole_numbers,
     directory_flags,
     ended_in_one_line,
+    keep_compiled_programs,
     output_directory,
     write_json,
 )
@@ -87,6 +88,7 @@ def main(argv=None) -> None:
     except ValueError as error:
         parser.error(str(error))
     out = output_directory(args, parser)
+    keep_compiled_programs()
 
     with ended_in_one_line(parser, args):
         points, fluctuations = solve(gases, args, args.seed, out)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -25,6 +26,10 @@ def pytest_configure(config):
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the programs that tests start
         jax.config.update("jax_disable_most_optimizations", True)
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *HURRY]).strip()
+    # Programs that tests start find what an earlier one has compiled; nothing is left in the user's folder.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        config.compiled = tempfile.TemporaryDirectory(prefix="pnct-compiled-")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = config.compiled.name
     importlib.import_module("pnct")  # before anything starts XLA
 
 

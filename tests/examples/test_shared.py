@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from pnct.inference import Interrupted, TrainingFailedError
@@ -67,3 +68,22 @@ def test_a_resumed_run_names_the_flags_that_were_others(monkeypatch, capsys, tmp
     assert line().endswith("Expected a checkpoint of this run.")
     (tmp_path / "flags.json").unlink()
     assert line("--seed", "1").endswith("Expected a checkpoint of this run.")
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder_unless_he_names_another(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    from shared import keep_compiled_programs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_compiled_programs()  # the tests have named a place
+    assert not list(tmp_path.iterdir()) and jax.config.jax_compilation_cache_dir is None
+
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    try:
+        keep_compiled_programs()
+        place = Path(jax.config.jax_compilation_cache_dir)
+        assert place.is_dir() and place.parent == tmp_path / "pnct" and str(place) in capsys.readouterr().err
+    finally:
+        jax.config.update("jax_compilation_cache_dir", None)
