@@ -26,6 +26,8 @@ def pytest_configure(config):
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the programs that tests start
         jax.config.update("jax_disable_most_optimizations", True)
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *HURRY]).strip()
+    for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # one a worker; more wait for each other
+        os.environ.setdefault(threads, "1")
     # Programs that tests start find what an earlier one has compiled; nothing is left in the user's folder.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.compiled = tempfile.TemporaryDirectory(prefix="pnct-compiled-")

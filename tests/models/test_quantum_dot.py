@@ -17,7 +17,7 @@ from pnct.inference.workflows.sweep import sweep
 from pnct.models import quantum_dot
 
 
-def test_starts_at_the_ideal_dot_and_trains():
+def test_starts_at_the_ideal_dot():
     """Untrained and without interaction, E_loc is the ideal energy of K and ln p(K) its canonical law, sample
     by sample.
     """
@@ -30,9 +30,13 @@ def test_starts_at_the_ideal_dot_and_trains():
     F = ideal_gas(trap).free_energy
     np.testing.assert_allclose(draws.log_prob / trap.beta + energies, F, rtol=1e-11)
 
+
+@pytest.mark.slow
+def test_a_first_step_moves_every_walker():
     trap = HarmonicTrap((1, 1), coupling=1.0, beta=2.0, cutoff=3)
     interacting = VariationalFreeEnergy(quantum_dot, hamiltonian(trap), natural_gradient(), num_walkers=64)
     _, info = interacting.update(interacting.init(random.key(0), trap), trap)
+    F = ideal_gas(trap).free_energy
     assert info.updated and info.num_failed == 0 and F < info.free_energy < F + 3
 
 
