@@ -12,7 +12,6 @@ from importlib.metadata import version
 import numpy as np
 
 from pnct.inference.sampling.draws import Draws
-from pnct.systems.ideal_gas import ideal_gas
 
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 
@@ -26,10 +25,12 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     chains this way.
 
     history: a NamedTuple or dict of arrays whose first axis is the training step; the group `training`.
-    system: what was simulated, a System. Then electrons are labelled by spin, K is also counted by shell
+    system: what was simulated, a System. Of electrons, these are labelled by spin, K is also counted by shell
     (K_by_shell), and the group `constant_data` holds the orbitals: energy, ideal occupation, and the columns
-    of their table, such as wave vectors and twist. Failed walkers stay, as nan. Attributes, on every group:
-    temperature, unit (of energies), particle and their number, measured_site, state_site, versions.
+    of their table, such as wave vectors and twist. Of spins, `K_excited` counts the free spins that K turns
+    against their field, and `constant_data` holds the bonds and the Pauli strings. Failed walkers stay, as
+    nan. Attributes, on every group: temperature, unit (of energies), energy_parts (what `kinetic` and
+    `potential` are of these particles), particle and their number, measured_site, state_site, versions.
     """
     import arviz  # takes 2-3 s
     import xarray
@@ -49,11 +50,13 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     stats = {name: (("chain", "draw"), _dealt(x, chains)) for name, x in _sample_stats(draws).items()}
     groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
     if system is not None:
-        shells = _shell_counts(draws, system)
         groups["posterior"].update(
-            {name: (("chain", "draw", "shell"), _dealt(x, chains)) for name, x in shells.items()}
+            {
+                name: (("chain", "draw", *dims), _dealt(x, chains))
+                for name, (dims, x) in _counts(draws, system).items()
+            }
         )
-        groups["constant_data"] = xarray.Dataset(_orbitals(system))
+        groups["constant_data"] = xarray.Dataset(system.constants())
     groups = {name: _with_coordinates(group, system) for name, group in groups.items()}
     if history is not None:
         groups["training"] = xarray.Dataset(_training(history))
@@ -61,6 +64,7 @@ def to_arviz(draws: Draws, history=None, num_chains: int = 4, system=None):
     attrs = {
         "temperature": float(draws.temperature),
         "unit": draws.unit,
+        "energy_parts": ", ".join(draws.parts),
         "particle": draws.dims[0],
         f"num_{draws.dims[0]}s": int(draws.num_particles),
         "measured_site": draws.measured_site,
@@ -138,30 +142,18 @@ def _with_coordinates(group, system):
     coordinates = {dim: np.arange(size) for dim, size in group.sizes.items()}
     if "axis" in coordinates:
         coordinates["axis"] = list("xyz"[: group.sizes["axis"]])
-    if system is not None:
-        spins = np.repeat(["up", "down"], system.num_electrons)
-        coordinates |= {"spin": ("electron", spins)} if "electron" in coordinates else {}
-        coordinates |= {"species": ["up", "down"]} if "species" in coordinates else {}
-        coordinates |= {"shell": ("orbital", system.shell_index)} if "orbital" in coordinates else {}
-    return group.assign_coords(coordinates)
+    labels = {} if system is None else system.labels()
+    return group.assign_coords(coordinates | {name: x for name, x in labels.items() if x[0] in coordinates})
 
 
-def _shell_counts(draws, system):
-    """The number of electrons in each shell, of every site that holds one orbital per electron."""
+def _counts(draws, system):
+    """What the system counts in the states of every site that has one whole number per particle."""
     counts = {}
-    shells = np.eye(int(system.shell_index.max()) + 1, dtype=np.int32)[system.shell_index]
     for name, K in draws.samples.items():
-        if np.shape(K)[1:] == (draws.num_particles,) and np.issubdtype(np.asarray(K).dtype, np.integer):
-            counts[f"{name}_by_shell"] = np.sum(shells[np.asarray(K)], axis=1)
+        whole = np.issubdtype(np.asarray(K).dtype, np.integer)
+        if name != draws.measured_site and whole and np.shape(K)[1:] == (draws.num_particles,):
+            counts |= {f"{name}_{counted}": x for counted, x in system.counts(K).items()}
     return counts
-
-
-def _orbitals(system):
-    table = {
-        "orbital_energy": ("orbital", np.asarray(system.orbital_energies, float)),
-        "ideal_occupation": (("species", "orbital"), ideal_gas(system).occupations),
-    }
-    return table | system.orbitals.columns()
 
 
 def _training(history):

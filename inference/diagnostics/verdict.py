@@ -161,12 +161,14 @@ def standard_errors_below(free_energy: Estimate, exact: Estimate | None) -> floa
 def _heavy_tail(evidence):
     side = int(np.nanargmax(evidence.tails))
     outermost = np.argsort(evidence.energy * (1, -1)[side])[: max(5, int(OUTERMOST * evidence.energy.size))]
-    near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
-    where = "small: the flow nearly folds there" if near_fold else "as elsewhere: look for close pairs"
+    where = ", where |Psi| is small"
+    if np.any(np.isfinite(evidence.log_det)):  # there is a change of variables
+        near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
+        found = "small: the flow nearly folds there" if near_fold else "as elsewhere: look for close pairs"
+        where = f", where det J is {found}"
     return (
         f"the local energy has a heavy tail (Pareto k = {evidence.tails[side]:.2f} > {HEAVIEST_TAIL}) "
         "towards "
-        f"{('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where det "
-        f"J is {where}; "
+        f"{('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}{where}; "
         "error bars mean little"
     )
