@@ -141,8 +141,8 @@ def main(argv=None) -> None:
         parser.error(str(error))
     model = partial(spin_circuit, depth=args.depth)
     vfe = VariationalFreeEnergy(model, spin_hamiltonian, natural_gradient(), args.walkers)
-    N = grid[0][0].N
-    print(f"{N} sites: state vectors of up to {memory(N) / 1e6:.3g} MB for each walker of a chunk")
+    size = memory(grid[0][0].lattice) / 1e6
+    print(f"{grid[0][0].N} sites: up to {size:.3g} MB of state vectors for each walker of a chunk")
     out = output_directory(args, parser)
 
     runs = []

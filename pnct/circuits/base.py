@@ -10,8 +10,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Int
 
+from pnct.systems.lattices import Lattice
+
 LARGEST_CIRCUIT = 20  # sites
-VECTORS = 8  # state vectors that are alive at once where a walker's gradient is taken
+# State vectors that are alive at once where a walker's gradient is taken: XLA holds those of one round.
+VECTORS = 8
+VECTORS_PER_BOND = 4
 
 
 class Circuit(eqx.Module):
@@ -38,19 +42,22 @@ def index_of(x: Int[Array, "*batch N"]) -> Int[Array, "*batch"]:
     return jnp.sum(x << jnp.arange(N)[::-1], axis=-1)
 
 
-def memory(num_sites: int, walkers: int = 1, itemsize: int = 16) -> int:
-    """An upper bound of the bytes that a training step has alive at once for so many walkers of a chunk.
+def memory(lattice: Lattice, walkers: int = 1, itemsize: int = 16) -> int:
+    """A bound of the bytes that a training step has alive at once for so many walkers of a chunk, whatever
+    the depth.
 
     itemsize: bytes of a complex number.
     """
-    return VECTORS * itemsize * 2**num_sites * walkers
+    vectors = VECTORS + VECTORS_PER_BOND * len(lattice.bonds)
+    return vectors * itemsize * 2**lattice.num_sites * walkers
 
 
-def check_num_sites(num_sites: int) -> None:
+def check_size(lattice: Lattice) -> None:
     """Raises ValueError where a state vector is too long."""
-    if num_sites > LARGEST_CIRCUIT:
-        size = memory(num_sites) / 1e9
+    if lattice.num_sites > LARGEST_CIRCUIT:
+        size = memory(lattice) / 1e9
         raise ValueError(
-            f"Expected at most {LARGEST_CIRCUIT} sites for a circuit on state vectors; got {num_sites}, "
+            f"Expected at most {LARGEST_CIRCUIT} sites for a circuit on state vectors; got "
+            f"{lattice.num_sites}, "
             f"which would take {size:.3g} GB for each walker of a chunk."
         )

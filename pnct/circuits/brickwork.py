@@ -9,9 +9,9 @@ A gate is the Cayley transform of a Hermitian sum of the Pauli strings on its si
 unitary for all theta; up to a phase every gate is of this form. The bonds of a round are taken in groups
 without a common site. Depth 0 is mean field: a product unitary.
 
-Derivatives go backwards through the circuit, undoing one gate after the other, so that no state vector is
-kept (the adjoint method: Luo, Liu, Zhang, Wang, Quantum 4, 341 (2020)). Variational density matrices of this
-form: Liu, Mao, Zhang, Wang, arXiv 1912.11381.
+Derivatives go backwards through the circuit, undoing one gate after the other, so that no state vector of an
+earlier round is kept (the adjoint method: Luo, Liu, Zhang, Wang, Quantum 4, 341 (2020)). Variational density
+matrices of this form: Liu, Mao, Zhang, Wang, arXiv 1912.11381.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from pnct.circuits.base import Circuit, check_num_sites, product_state
+from pnct.circuits.base import Circuit, check_size, product_state
 from pnct.systems.lattices import Lattice
 from pnct.systems.pauli import MATRICES
 from pnct.validation import checked_integer
@@ -53,7 +53,7 @@ def brickwork(lattice: Lattice, depth: int) -> Callable[[Array], Brickwork]:
     Raises ValueError for depth < 0 and for more sites than a state vector can have.
     """
     depth = checked_integer("depth", depth, 0)
-    check_num_sites(lattice.num_sites)
+    check_size(lattice)
     bonds = in_groups(lattice.bonds)
 
     def make(key: Array) -> Brickwork:

@@ -82,7 +82,7 @@ class CircuitBorn(Measured):
 
     def check(self, moved: Callable[[Array], "CircuitBorn"]) -> tuple[Requirement, ...]:
         """The state vectors of one walker have room in the memory of this machine."""
-        needed = memory(self.spins.N)
+        needed = memory(self.spins.lattice)
         room = _physical_memory()
         return (
             Requirement(

@@ -22,7 +22,9 @@ from pnct.hamiltonian import Values
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.entropy import entropy
 from pnct.inference.observables.pauli_expectations import pauli_expectations
-from pnct.inference.sampling.batch import ladder
+from pnct.inference.optimisation.gradients import classical_scores, gradient, measured_scores
+from pnct.inference.sampling.batch import draw_batch, ladder
+from pnct.inference.sampling.sites import read_sites
 from pnct.models import spin_circuit
 from pnct.systems import chain, heisenberg, pauli_sum, square, transverse_field_ising
 
@@ -44,7 +46,7 @@ def routine():
     vfe = VariationalFreeEnergy(small, spin_hamiltonian, optax.sgd(1.0), num_walkers=1024, chunk_size=256)
     start = vfe.init(KEY(0), SPINS)
     random = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: x + 0.3 * random.normal(size=x.shape), start.params)
+    params = jax.tree.map(lambda x: x + 0.2 * random.normal(size=x.shape), start.params)
     return vfe, start._replace(params=params)
 
 
@@ -102,29 +104,50 @@ def test_local_energy_is_that_of_the_full_matrix(routine):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+def sampled_gradient(vfe, params, key):
+    """That of a training step of 1024 walkers before residuals are clipped, in units of J."""
+    sites = read_sites(small, params, (SPINS,))
+    H = spin_hamiltonian(SPINS)
+    walkers = draw_batch(small, sites, H, params, (SPINS,), key, vfe.batching(sites), scores=True)
+    rows = walkers.scores
+    given = (walkers.log_prob, walkers.energy)
+    network = classical_scores(rows["classical"], *given, SPINS.temperature, walkers.weight, 3, math.inf)
+    circuit = measured_scores(rows["measured"], *given, jnp.ones(1024), 3, math.inf)
+    return gradient(network) | gradient(circuit)
+
+
 def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
-    """Along four random directions for each module; the error of 32 steps, 5 sigma."""
+    """Along four random directions for each module; the error of 32 batches, 5 sigma."""
     vfe, start = routine
     random = np.random.default_rng(1)
     directions = [jax.tree.map(lambda x: random.normal(size=x.shape), start.params) for _ in range(4)]
 
     def along(gradient):
-        return [
-            sum(jnp.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (gradient[name], d[name])), strict=True))
-            for name in ("network", "circuit")
-            for d in directions
-        ]
+        return jnp.stack(
+            [
+                sum(map(jnp.vdot, jax.tree.leaves(gradient[name]), jax.tree.leaves(d[name])))
+                for name in ("network", "circuit")
+                for d in directions
+            ]
+        )
 
-    found = []
-    for i in range(32):
-        state, _ = vfe.update(start._replace(key=KEY(i + 1)), SPINS)
-        moved = jax.tree.map(lambda a, b: float(SPINS.energy_scale) * (a - b), start.params, state.params)
-        found.append(along(moved))
-    gradient = jax.jit(jax.grad(exact_free_energy))(start.params)
-    slopes = jax.jit(jax.grad(broadened_energy))(start.params)
-    expected = np.asarray(along({"network": gradient["network"], "circuit": slopes["circuit"]}))
+    @jax.jit
+    def batches(params):
+        return jax.lax.map(
+            lambda key: along(sampled_gradient(vfe, params, key)), jax.random.split(KEY(1), 32)
+        )
+
+    @jax.jit
+    def exact(params):
+        slopes = jax.grad(broadened_energy)(params)
+        return along(
+            {"network": jax.grad(exact_free_energy)(params)["network"], "circuit": slopes["circuit"]}
+        )
+
+    found = np.asarray(batches(start.params))
+    expected = np.asarray(exact(start.params))
     error = np.std(found, axis=0, ddof=1) / math.sqrt(32)
-    assert np.all(np.abs(expected).reshape(2, 4).max(axis=1) > 20 * error.reshape(2, 4).max(axis=1))
+    assert np.all(np.abs(expected).reshape(2, 4).max(axis=1) > 8 * error.reshape(2, 4).max(axis=1))
     assert np.all(np.abs(np.mean(found, axis=0) - expected) < 5 * error)
 
     F = vfe.evaluate(KEY(0), start.params, 20_480, SPINS).estimates()["free_energy"]
@@ -141,9 +164,9 @@ def test_expectation_values_are_those_of_the_density_matrix(routine):
     psi = np.asarray(state_vectors(start.params))
     rho = np.einsum("k,kx,ky->xy", np.exp(log_p(start.params)), psi, psi.conj())
     exact = [np.trace(rho @ operator.along(SPINS.measured_axis).matrix()).real for operator in operators]
-    assert np.abs(exact).min() > 0.01
+    assert np.abs(exact).min() > 1e-3
     for estimate, value in zip(found, exact, strict=True):
-        assert abs(estimate.value - value) < 5 * estimate.error < 0.2
+        assert abs(estimate.value - value) < 5 * estimate.error < 0.3
     with pytest.raises(ValueError, match=r"^Expected operators on the 3 sites"):
         pauli_expectations(small, start.params, draws, [pauli_sum(2, {"X0": 1.0})], SPINS)
 
