@@ -215,6 +215,7 @@ def draws_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Hamiltonian) -> Dr
         dims=sites.dims,
         is_exact=walkers.is_exact,
         unit=hamiltonian.unit,
+        parts=hamiltonian.parts,
     )
 
 

@@ -7,8 +7,21 @@ prevent_cpu_hang()
 from pnct.estimate import Estimate  # noqa: E402
 from pnct.hamiltonian import hamiltonian  # noqa: E402
 from pnct.primitives import module, param, sample  # noqa: E402
+from pnct.spin_hamiltonian import spin_hamiltonian  # noqa: E402
 from pnct.systems.electron_gas import ElectronGas  # noqa: E402
 from pnct.systems.harmonic_trap import HarmonicTrap  # noqa: E402
 from pnct.systems.ideal_gas import ideal_gas  # noqa: E402
+from pnct.systems.spin_lattice import SpinLattice  # noqa: E402
 
-__all__ = ["ElectronGas", "Estimate", "HarmonicTrap", "hamiltonian", "ideal_gas", "module", "param", "sample"]
+__all__ = [
+    "ElectronGas",
+    "Estimate",
+    "HarmonicTrap",
+    "SpinLattice",
+    "hamiltonian",
+    "ideal_gas",
+    "module",
+    "param",
+    "sample",
+    "spin_hamiltonian",
+]

@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from pnct.kinetic import local_kinetic
 from pnct.systems.base import System
+from pnct.systems.electrons import ElectronSystem, SystemPotential
 
 
 class LocalEnergy(NamedTuple):
@@ -81,6 +82,18 @@ class Hamiltonian(eqx.Module):
         """The potential part of it alone, which is looked at before the first step."""
         return self(measured, values).potential
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What the two parts of its LocalEnergy are called in reports."""
+        return ("kinetic", "potential")
+
+    def of_system(self, system: System) -> tuple["Hamiltonian", ...]:
+        """Those of its kind that a system has, one of which it has to be; none where it is the user's own.
+
+        Raises ValueError where the system has none of its kind.
+        """
+        return ()
+
 
 class ElectronHamiltonian(Hamiltonian):
     """-c Lap + V(R). kinetic_prefactor: c; potential: V, a function R (N, dim) -> energy."""
@@ -104,6 +117,21 @@ class ElectronHamiltonian(Hamiltonian):
         kinetic = -self.kinetic_prefactor * (psi.laplacian + jnp.sum(psi.gradient**2))
         numbers = {"log_det_jacobian": psi.log_det_jacobian, "det_sign": psi.det_sign}
         return LocalEnergy(kinetic, self.potential(R), numbers)
+
+    def of_system(self, system: System) -> tuple["Hamiltonian", ...]:
+        """With and without interaction; none where the potential is that of no system."""
+        if not isinstance(self.potential, SystemPotential):
+            return ()
+        made = ()
+        if isinstance(system, ElectronSystem):
+            made = tuple(hamiltonian(system, coulomb) for coulomb in (True, False))
+        alike = tuple(x for x in made if type(x.potential) is type(self.potential))
+        if not alike:
+            raise ValueError(
+                f"Expected the hamiltonian of the model's {type(system).__name__}; got one with the "
+                f"potential {type(self.potential).__name__}."
+            )
+        return alike
 
 
 def hamiltonian(system, coulomb: bool = True, potential: Callable | None = None) -> ElectronHamiltonian:

@@ -12,7 +12,7 @@ from jax import random
 
 from pnct.orbitals import rotated_orbitals
 from pnct.states import SlaterJastrow, States, as_states, configuration_interaction, jastrow, spin_adapted
-from pnct.systems import ElectronGas, HarmonicTrap, System
+from pnct.systems import ElectronGas, ElectronSystem, HarmonicTrap
 
 
 def rotated(trap):
@@ -42,9 +42,9 @@ def with_jastrow(gas, size=0.1):
 class Kind(NamedTuple):
     """Its states from a system; one of two electrons, for quadratures, and a larger one."""
 
-    make: Callable[[System], States]
-    pair: System
-    system: System
+    make: Callable[[ElectronSystem], States]
+    pair: ElectronSystem
+    system: ElectronSystem
     has_images: bool = False  # under the symmetries of a cell
 
 

@@ -13,9 +13,9 @@ from importlib.metadata import version
 import numpy as np
 
 from pnct.inference.sampling.draws import Draws
-from pnct.systems.ideal_gas import ideal_gas
 
 BLOCKS = 4  # of independent samples, which stand for chains in ArviZ's plots
+COUNTED = "counted"  # the attribute of what is counted in a site, and no site
 TRAINING = "training_"  # what the names of the history begin with, among the constants
 VERSIONED = ("pnct", "jax", "numpyro", "numpy", "arviz")
 
@@ -30,11 +30,13 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
     one).
     history: a NamedTuple or dict of arrays whose first axis is the training step: training_<name> in the
     group `constant_data`, with the dimension step; `training_history` gives them back.
-    system: what was simulated, a System. Then electrons are labelled by spin, K is also counted by shell
-    (K_by_shell), and `constant_data` holds the orbitals: energy, ideal occupation, and the columns
-    of their table, such as wave vectors and twist. Failed walkers stay, as nan. Attributes, on every group:
-    temperature, unit (of energies), particle and their number, measured_site, state_site,
-    independent_samples, versions.
+    system: what was simulated, a System. Of electrons, these are labelled by spin, K is also counted by shell
+    (K_by_shell), and `constant_data` holds the orbitals: energy, ideal occupation, and the columns of their
+    table, such as wave vectors and twist. Of spins, `K_excited` counts the free spins that K turns against
+    their field, and `constant_data` holds the bonds and the Pauli strings. Failed walkers stay, as nan.
+    Attributes, on every group: temperature, unit (of energies), energy_parts (what `kinetic` and `potential`
+    are of these particles), particle and their number, measured_site, state_site, independent_samples,
+    versions.
     """
     import arviz  # takes 2-3 s
     import xarray
@@ -57,11 +59,13 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
     groups = {"posterior": xarray.Dataset(posterior), "sample_stats": xarray.Dataset(stats)}
     constants = {} if history is None else _training(history)
     if system is not None:
-        shells = _shell_counts(draws, system)
         groups["posterior"].update(
-            {name: (("chain", "draw", "shell"), _dealt(x, chains)) for name, x in shells.items()}
+            {
+                name: (("chain", "draw", *dims), _dealt(x, chains), {COUNTED: 1})
+                for name, (dims, x) in _counts(draws, system).items()
+            }
         )
-        constants |= _orbitals(system)
+        constants |= system.constants()
     if constants:
         groups["constant_data"] = xarray.Dataset(constants)
     groups = {name: _with_coordinates(group, system) for name, group in groups.items()}
@@ -69,6 +73,7 @@ def to_arviz(draws: Draws, history=None, num_chains: int | None = None, system=N
     attrs = {
         "temperature": float(draws.temperature),
         "unit": draws.unit,
+        "energy_parts": ", ".join(draws.parts),
         "particle": draws.dims[0],
         f"num_{draws.dims[0]}s": int(draws.num_particles),
         "measured_site": draws.measured_site,
@@ -161,30 +166,18 @@ def _with_coordinates(group, system):
     coordinates = {dim: np.arange(size) for dim, size in group.sizes.items()}
     if "axis" in coordinates:
         coordinates["axis"] = list("xyz"[: group.sizes["axis"]])
-    if system is not None:
-        spins = np.repeat(["up", "down"], system.num_electrons)
-        coordinates |= {"spin": ("electron", spins)} if "electron" in coordinates else {}
-        coordinates |= {"species": ["up", "down"]} if "species" in coordinates else {}
-        coordinates |= {"shell": ("orbital", system.shell_index)} if "orbital" in coordinates else {}
-    return group.assign_coords(coordinates)
+    labels = {} if system is None else system.labels()
+    return group.assign_coords(coordinates | {name: x for name, x in labels.items() if x[0] in coordinates})
 
 
-def _shell_counts(draws, system):
-    """The number of electrons in each shell, of every site that holds one orbital per electron."""
+def _counts(draws, system):
+    """What the system counts in the states of every site that has one whole number per particle."""
     counts = {}
-    shells = np.eye(int(system.shell_index.max()) + 1, dtype=np.int32)[system.shell_index]
     for name, K in draws.samples.items():
-        if np.shape(K)[1:] == (draws.num_particles,) and np.issubdtype(np.asarray(K).dtype, np.integer):
-            counts[f"{name}_by_shell"] = np.sum(shells[np.asarray(K)], axis=1)
+        whole = np.issubdtype(np.asarray(K).dtype, np.integer)
+        if name != draws.measured_site and whole and np.shape(K)[1:] == (draws.num_particles,):
+            counts |= {f"{name}_{counted}": x for counted, x in system.counts(K).items()}
     return counts
-
-
-def _orbitals(system):
-    table = {
-        "orbital_energy": ("orbital", np.asarray(system.orbital_energies, float)),
-        "ideal_occupation": (("species", "orbital"), ideal_gas(system).occupations),
-    }
-    return table | system.orbitals.columns()
 
 
 def _training(history):

@@ -52,13 +52,14 @@ class Diagnosis(NamedTuple):
     verdict: str
     unit: str = "hartree"  # of energies
     particle: str = "electron"  # what all is counted per
+    parts: tuple[str, str] = ("kinetic", "potential")  # what the two parts of the energy are called
 
     def __str__(self) -> str:
         rows = [
             ("free energy", self.free_energy, f"{self.unit} per {self.particle}"),
             ("energy", self.energy, f"{self.unit} per {self.particle}"),
-            ("kinetic", self.kinetic, f"{self.unit} per {self.particle}"),
-            ("potential", self.potential, f"{self.unit} per {self.particle}"),
+            (self.parts[0], self.kinetic, f"{self.unit} per {self.particle}"),
+            (self.parts[1], self.potential, f"{self.unit} per {self.particle}"),
             ("entropy", self.entropy, f"k_B per {self.particle}"),
         ]
         width = max(len(str(estimate)) for _, estimate, _ in rows)
@@ -148,6 +149,7 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         verdict=text,
         unit=stats.attrs["unit"],
         particle=particle,
+        parts=tuple(stats.attrs["energy_parts"].split(", ")),
     )
 
 

@@ -203,14 +203,16 @@ def _heavy_tail(evidence, fluctuation):
     side = int(np.nanargmax(fluctuation.tails))
     order = np.argsort(fluctuation.values * (1, -1)[side])[: max(5, int(OUTERMOST * fluctuation.values.size))]
     outermost = fluctuation.samples[order]
-    near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
-    where = (
-        "small: the flow nearly folds there"
-        if near_fold
-        else "as elsewhere: look where the potential or the kinetic energy diverges, as for close pairs"
-    )
+    where = "|Psi| is small"
+    if np.any(np.isfinite(evidence.log_det)):  # there is a change of variables
+        near_fold = np.mean(evidence.log_det[outermost] < np.quantile(evidence.log_det, 0.1)) > 0.5
+        where = "det J is " + (
+            "small: the flow nearly folds there"
+            if near_fold
+            else "as elsewhere: look where the potential or the kinetic energy diverges, as for close pairs"
+        )
     return (
         f"{fluctuation.name} has a heavy tail (Pareto k = {fluctuation.heaviest:.2f} > {HEAVIEST_TAIL}) "
         f"towards {('low', 'high')[side]} energies, to E_loc/N = {evidence.energy[outermost[0]]:.3g}, where "
-        f"det J is {where}; error bars mean little"
+        f"{where}; error bars mean little"
     )

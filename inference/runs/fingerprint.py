@@ -46,16 +46,16 @@ NAMED = 3  # differences that are worth naming
 
 
 def describe_run(vfe, hamiltonian, start, args: tuple) -> dict[str, Any]:
-    """Model, Hamiltonian, optimiser, system, orbital lists, constants, versions, and the state it starts
+    """Model, Hamiltonian, optimiser, system, its table, constants, versions, and the state it starts
     from: its random key, its step, its precision, and the norms of its parameters.
     """
-    orbitals = [arg.orbitals for arg in args if isinstance(arg, System)]
+    tables = [arg.table for arg in args if isinstance(arg, System)]
     return {
         "model": describe(vfe.model),
         "hamiltonian": describe(hamiltonian),
         "optim": describe_optimiser(vfe.optim),
         "system": describe(args),
-        "orbitals": [describe(table, listed=math.inf) for table in orbitals],
+        "tables": [describe(table, listed=math.inf) for table in tables],
         "num_walkers": vfe.num_walkers,
         "key": np.asarray(jax.random.key_data(start.key)).tolist(),
         "precision": sorted({str(leaf.dtype) for leaf in jax.tree.leaves(start.params)}),

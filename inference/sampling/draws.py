@@ -26,6 +26,7 @@ class Draws(NamedTuple):
     dims: tuple[str, ...]  # names of the axes of what is measured
     is_exact: Array  # (S,) False where the exact draw failed and the value comes from Metropolis
     unit: str = "hartree"  # the name of the unit of all energies, which is another in a trap
+    parts: tuple[str, str] = ("kinetic", "potential")  # what the two parts of the energy are called
 
     @property
     def measured(self) -> Array:

@@ -30,7 +30,7 @@ def as_draws(saved: DrawsLike) -> Draws:
             samples={
                 str(name): _flat(posterior[name])
                 for name in posterior.data_vars
-                if "shell" not in posterior[name].dims  # which counts what is there already
+                if "counted" not in posterior[name].attrs  # of what is there already
             },
             log_prob=column["log_prob"],
             kinetic=_complex(column["kinetic"], column["energy_imag"]),
@@ -42,6 +42,7 @@ def as_draws(saved: DrawsLike) -> Draws:
             dims=tuple(str(dim) for dim in posterior[attrs["measured_site"]].dims[2:]),
             is_exact=column["is_exact"].astype(bool),
             unit=str(attrs["unit"]),
+            parts=tuple(str(attrs["energy_parts"]).split(", ")),
         )
     except (KeyError, TypeError, IndexError, AttributeError):
         raise ValueError(

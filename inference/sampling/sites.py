@@ -190,7 +190,8 @@ def _only_measured(kinds: dict) -> str:
     if len(measured) != 1:
         found = ", ".join(f"{name}: {kind.__name__}" for name, (kind, _) in kinds.items()) or "no sample site"
         raise ValueError(
-            f"Expected exactly one measured site (dist.Born) in the model; got {len(measured)} ({found})."
+            "Expected exactly one measured site (dist.Born, dist.CircuitBorn) in the model; got "
+            f"{len(measured)} ({found})."
         )
     name = measured[0]
     if kinds[name][1]:

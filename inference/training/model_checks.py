@@ -11,8 +11,7 @@ import numpy as np
 from numpyro.handlers import seed, trace
 
 from pnct.distributions.base import StateDistribution
-from pnct.hamiltonian import ElectronHamiltonian, Hamiltonian, Values
-from pnct.hamiltonian import hamiltonian as hamiltonian_of
+from pnct.hamiltonian import Hamiltonian, Values
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.inference.sampling.dependencies import dependencies
 from pnct.inference.sampling.local_energy import potential_energy
@@ -28,7 +27,7 @@ from pnct.inference.sampling.sites import (
     transforms,
 )
 from pnct.inference.sampling.unconstrained import to_constrained, to_unconstrained
-from pnct.systems.base import System, SystemPotential
+from pnct.systems.base import System
 
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
@@ -199,7 +198,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
     """Raises ValueError where a Hamiltonian is that of another system than the one among the arguments of the
     model.
 
-    A potential of no system here is the user's own, and nothing is compared.
+    With a Hamiltonian of the user's own nothing is compared.
     """
 
     def numbers(x):
@@ -208,23 +207,7 @@ def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((hamiltonian, args))):
         return
     for system in (arg for arg in args if isinstance(arg, System)):
-        made = [hamiltonian_of(system, coulomb) for coulomb in (True, False)]
-        alike = [
-            x
-            for x in made
-            if isinstance(hamiltonian, ElectronHamiltonian)
-            and type(hamiltonian.potential) is type(x.potential)
-        ]
-        if (
-            isinstance(hamiltonian, ElectronHamiltonian)
-            and isinstance(hamiltonian.potential, SystemPotential)
-            and not alike
-        ):
-            kinds = type(system).__name__, type(hamiltonian.potential).__name__
-            raise ValueError(
-                "Expected the hamiltonian of the model's {}; got one with the potential {}.".format(*kinds)
-            )
-        different = [differences(numbers(hamiltonian), numbers(x)) for x in alike]
+        different = [differences(numbers(hamiltonian), numbers(x)) for x in hamiltonian.of_system(system)]
         if different and all(different):
             raise ValueError(
                 "Expected the hamiltonian of the system of the model; got one that differs in "

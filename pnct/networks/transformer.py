@@ -121,6 +121,19 @@ def transformer(
     system, layers: int = 2, width: int = 16, heads: int = 4, learn_energies: bool = True
 ) -> Callable[[Array], Transformer]:
     """A function key -> Transformer for the orbitals of `system`, at first no correction to the ideal gas."""
+    num_levels = int(system.shell_index.max()) + 1
+    num_features = tokens(system, np.zeros(1, int), np.zeros(1, int)).shape[-1]
+    num_energies = num_levels if learn_energies else None
+    return causal_transformer(num_features, len(system.orbitals), layers, width, heads, num_energies)
+
+
+def causal_transformer(
+    num_features: int, num_outputs: int, layers: int, width: int, heads: int, num_energies: int | None = None
+) -> Callable[[Array], Transformer]:
+    """A function key -> Transformer from tokens of so many features to so many corrections, zero at first.
+
+    num_energies: of learned shell energies; None for a network without.
+    """
     layers = checked_integer("layers", layers, 1)
     width = checked_integer("width", width, 1)
     heads = checked_integer("heads", heads, 1)
@@ -128,9 +141,6 @@ def transformer(
         raise ValueError(
             f"Expected width a multiple of heads; got layers = {layers}, heads = {heads}, width = {width}."
         )
-    M = len(system.orbitals)
-    num_levels = int(system.shell_index.max()) + 1
-    num_features = tokens(system, np.zeros(1, int), np.zeros(1, int)).shape[-1]
 
     def linear(key, fan_in, fan_out):
         return Linear(random_weight(key, (fan_in, fan_out), fan_in), jnp.zeros(fan_out))
@@ -144,8 +154,8 @@ def transformer(
                 Layer(*(linear(k, *shape) for k, shape in zip(jax.random.split(key, 4), shapes, strict=True)))
                 for key in keys
             ),
-            out=Linear(jnp.zeros((width, M)), jnp.zeros(M)),
-            energy_shifts=jnp.zeros(num_levels) if learn_energies else None,
+            out=Linear(jnp.zeros((width, num_outputs)), jnp.zeros(num_outputs)),
+            energy_shifts=None if num_energies is None else jnp.zeros(num_energies),
             heads=heads,
         )
 

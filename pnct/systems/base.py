@@ -1,72 +1,49 @@
-"""The contract of what is simulated: electrons in a space, their single-particle states, a temperature, a
-potential.
+"""The contract of what is simulated: a temperature, energies in one unit, and what the states are made of.
 
-A new system is one subclass of `System` with its potential, a subclass of `SystemPotential`.
+Electrons are an `ElectronSystem` (pnct.systems.electrons), spins on a graph a `SpinLattice`.
 """
 
 import abc
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from pnct.orbitals.base import Orbitals
-from pnct.space import Space
-
-ENTROPY_TOLERANCE = 1e-4  # k_B per electron that a default cutoff may leave out
-# A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps T = 0 and float32 finite.
-LARGEST_REDUCED_ENERGY = 200.0
-
-
-class SystemPotential(eqx.Module):
-    """R -> V, the potential energy of the electrons of a system, in its unit of energy."""
-
-    @abc.abstractmethod
-    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
-        """V(R)"""
-
 
 class System(eqx.Module):
-    """Electrons, all energies in one unit.
+    """What a model is given first, all energies in one unit.
 
-    num_electrons: (up, down).  dim: of space.  space: where they live.  orbitals: the single-particle table.
     temperature: T.  unit: the name of the unit of energy.
-    energy_scale: of the energies that change with the state.  kinetic_prefactor: of -nabla^2.
-    orbital_energies: (M,) of the table, ascending.  shell_index: (M,) the number of each orbital's energy
-    level: degenerate orbitals share one.
-    reduced_energies: (e_m - e_F)/T for up and for down, e_F the highest level that the ground state fills;
-    bounded by +-200.
+    energy_scale: of the energies that change with the state.
     """
 
-    num_electrons: eqx.AbstractVar[tuple[int, int]]
-    dim: eqx.AbstractVar[int]
-    space: eqx.AbstractVar[Space]
-    orbitals: eqx.AbstractVar[Orbitals]
     temperature: eqx.AbstractVar[Float[ArrayLike, ""]]
     unit: eqx.AbstractVar[str]
     energy_scale: eqx.AbstractVar[Float[ArrayLike, ""]]
-    kinetic_prefactor: eqx.AbstractVar[Float[ArrayLike, ""]]
-    orbital_energies: eqx.AbstractVar[Float[ArrayLike, " M"]]
-    shell_index: eqx.AbstractVar[Int[np.ndarray, " M"]]
-    reduced_energies: eqx.AbstractVar[tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]]
+
+    @property
+    @abc.abstractmethod
+    def N(self) -> int:
+        """What energies are counted per: electrons, sites."""
+
+    @property
+    @abc.abstractmethod
+    def ground_state(self) -> Int[np.ndarray, " N"]:
+        """K of the lowest state without interaction."""
+
+    @property
+    @abc.abstractmethod
+    def table(self) -> eqx.Module:
+        """What the states are made of; two runs are of one system where it agrees entry by entry."""
 
     @abc.abstractmethod
-    def potential(self, coulomb: bool = True) -> SystemPotential:
-        """R -> V; with `coulomb=False`, without the interaction of the electrons."""
+    def constants(self) -> dict[str, tuple[str | tuple[str, ...], np.ndarray]]:
+        """What is constant in a run, by name: the names of the axes and the values."""
 
-    @property
-    def N(self) -> int:
-        """The number of electrons."""
-        return sum(self.num_electrons)
+    @abc.abstractmethod
+    def labels(self) -> dict[str, tuple[str, list | np.ndarray]]:
+        """Labels along axes, by name: the axis and its labels."""
 
-    @property
-    def ground_state(self) -> Int[np.ndarray, " N"]:
-        """K of the lowest orbitals, up then down; in an open shell, the first ones in the table's order."""
-        return np.concatenate([np.arange(n) for n in self.num_electrons])
-
-
-def bounded(reduced_energies: Float[ArrayLike, " M"]) -> Float[ArrayLike, " M"]:
-    """Reduced energies, bounded by +-LARGEST_REDUCED_ENERGY."""
-    xp = np if isinstance(reduced_energies, np.ndarray) else jnp
-    return xp.clip(reduced_energies, -LARGEST_REDUCED_ENERGY, LARGEST_REDUCED_ENERGY)
+    @abc.abstractmethod
+    def counts(self, K: Int[Array, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is worth counting in each state, by name: the names of its axes and the values, (S, ...)."""

@@ -15,13 +15,13 @@ from jaxtyping import ArrayLike, Float, Int
 
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
-from pnct.systems.base import ENTROPY_TOLERANCE, System, bounded
+from pnct.systems.electrons import ENTROPY_TOLERANCE, ElectronSystem, bounded
 from pnct.systems.ewald import Coulomb, NoInteraction, ewald
 from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 
-class ElectronGas(System):
+class ElectronGas(ElectronSystem):
     """The uniform electron gas of `num_electrons` = (up, down) electrons in `dim` dimensions at r_s and theta
     = T/T_F.
 

@@ -25,7 +25,7 @@ from jaxtyping import Array, ArrayLike, Float
 from scipy.special import erfc
 
 from pnct.space import Cell
-from pnct.systems.base import SystemPotential
+from pnct.systems.electrons import SystemPotential
 
 
 class Ewald(eqx.Module):

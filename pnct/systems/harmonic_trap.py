@@ -13,12 +13,12 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
 from pnct.space import OpenSpace
-from pnct.systems.base import ENTROPY_TOLERANCE, System, SystemPotential, bounded
+from pnct.systems.electrons import ENTROPY_TOLERANCE, ElectronSystem, SystemPotential, bounded
 from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 
-class HarmonicTrap(System):
+class HarmonicTrap(ElectronSystem):
     """`num_electrons` = (up, down) electrons in an isotropic trap of frequency 1 in `dim` dimensions.
 
     coupling: lambda, >= 0.  beta: hbar omega/T, > 0.

@@ -77,13 +77,15 @@ def test_compiled_programs_are_kept_in_the_users_cache_folder_unless_he_names_an
     from shared import keep_compiled_programs
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    named = jax.config.jax_compilation_cache_dir
     keep_compiled_programs()  # the tests have named a place
-    assert not list(tmp_path.iterdir()) and jax.config.jax_compilation_cache_dir is None
+    assert not list(tmp_path.iterdir()) and jax.config.jax_compilation_cache_dir == named
 
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    jax.config.update("jax_compilation_cache_dir", None)
     try:
         keep_compiled_programs()
         place = Path(jax.config.jax_compilation_cache_dir)
         assert place.is_dir() and place.parent == tmp_path / "pnct" and str(place) in capsys.readouterr().err
     finally:
-        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_compilation_cache_dir", named)

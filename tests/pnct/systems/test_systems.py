@@ -13,7 +13,7 @@ from small_flow import random_positions
 from pnct import ElectronGas, HarmonicTrap, hamiltonian, ideal_gas
 from pnct.states import as_states
 from pnct.systems import System, SystemPotential
-from pnct.systems.base import LARGEST_REDUCED_ENERGY
+from pnct.systems.electrons import LARGEST_REDUCED_ENERGY
 
 SYSTEMS = {
     "polarised gas": ElectronGas((7, 0), 3, rs=4.0, theta=0.25),
