@@ -104,7 +104,7 @@ def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
     bare = np.asarray(gas.orbital_energies, float)[first]
     epsilon = bare + float(gas.temperature) * shifts
     weight = sum(np.bincount(gas.shell_index, n * (1 - n)) for n in ideal_gas(gas).occupations)
-    slope = _slope(bare, weight)
+    slope = line_slope(bare, weight)
     if slope is None:
         return _unknown()
     line = np.average(epsilon, weights=weight) + (slope @ epsilon) * (bare - np.average(bare, weights=weight))
@@ -123,7 +123,7 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     weight = np.array(
         [np.sum((n * (1 - n))[shells == shells[m]]) for n, m in ((occupations[s], m) for s, m in fit.shells)]
     )
-    slope = _slope(fit.free_energies, weight)
+    slope = line_slope(fit.free_energies, weight)
     if slope is None:
         return _unknown(fit.num_samples)
     # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly.
@@ -131,7 +131,7 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
     return _inverse(slope @ fit.epsilon, error, fit.num_samples)
 
 
-def _slope(x, weight):
+def line_slope(x: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"] | None:
     """The a for which a.y is the slope of a weighted straight line through (x, y); None where all the weight
     is at one x.
     """

@@ -54,7 +54,7 @@ def first_order_energies(gas, K: Int[np.ndarray, "S N"]) -> Float[np.ndarray, " 
     """
     K = np.asarray(K)
     energies = np.asarray(gas.orbital_energies, float)
-    exchange = _exchange_integrals(gas)
+    exchange = exchange_integrals(gas)
     up = gas.num_electrons[0]
     pairs = sum(np.sum(exchange[k[:, :, None], k[:, None, :]], axis=(1, 2)) for k in (K[:, :up], K[:, up:]))
     return np.sum(energies[K], axis=1) + (gas.N * madelung(gas.dim) / (2 * gas.L) - pairs / 2) / float(gas.rs)
@@ -89,11 +89,11 @@ def _exchange(gas, pairs: Float[np.ndarray, "M M"]) -> float:
     """sum <n_m n_m'> v(k_m - k_m'), some rows after the other."""
     step = max(1, CHUNK_NUMBERS // (gas.dim * len(pairs)))
     rows = (slice(start, start + step) for start in range(0, len(pairs), step))
-    return float(sum(np.sum(pairs[some] * _exchange_integrals(gas, some)) for some in rows))
+    return float(sum(np.sum(pairs[some] * exchange_integrals(gas, some)) for some in rows))
 
 
-def _exchange_integrals(gas, rows: slice = slice(None)) -> Float[np.ndarray, "m M"]:
-    """v(k_m - k_m') of some rows m, zero on the diagonal."""
+def exchange_integrals(gas, rows: slice = slice(None)) -> Float[np.ndarray, "m M"]:
+    """v(k_m - k_m') of some rows m, zero on the diagonal, in units of hartree/r_s."""
     k = gas.orbitals.wavevectors
     q2 = np.sum((k[rows, None] - k[None]) ** 2, axis=-1)
     q2[np.arange(len(q2)), np.arange(len(k))[rows]] = np.inf

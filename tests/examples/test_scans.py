@@ -22,6 +22,8 @@ def run(example, flags, out):
     [
         ("heg2d.py", "--rs 0", "Expected rs > 0; got 0.0."),
         ("thermodynamics.py", "--theta 0.2", "Expected two --rs or more and two --theta or more"),
+        ("spectral_function.py", "--width 0", "Expected --width > 0 and --theta > 0; got 0.0 and 0.15."),
+        ("exchange_correlation.py", "--theta 0 1", "Expected --theta > 0; got 0.0."),
         ("diagnostics.py", "--samples 10", "Expected --samples >= 64; got 10."),
     ],
 )
@@ -58,6 +60,35 @@ def test_thermodynamics_on_a_grid(tmp_path):
         assert np.shape(result[name]["value"]) == (2, 2) and np.all(np.isfinite(result[name]["error"]))
     assert np.all(np.array(result["chemical_potential_second_route"]["error"]) > 0)
     assert (tmp_path / "thermodynamics.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_spectral_function_and_residue(tmp_path):
+    flags = "--num-up 2 --rs 2 --theta 0.5 --cutoff 1.7 --warm-steps 1 --block-samples 32"
+    done = run("spectral_function.py", f"{flags} {SMALL}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads((tmp_path / "result.json").read_text())["runs"]
+    assert abs(result["residue"]["value"] - 1) < 0.2  # hardly trained: free electrons
+    assert len(result["poles"]["weight"]) == len(result["poles"]["energy"]) > 0
+    for picture in ("spectral_function.png", "residue.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_exchange_correlation_on_a_grid(tmp_path):
+    done = run(
+        "exchange_correlation.py",
+        f"--systems 2d 3d --num-up 2 --rs 1 4 --theta 0.5 --warm-steps 1 {SMALL}",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "result.json").read_text())["rows"]
+    assert [(row["system"], row["rs"]) for row in rows] == [("2d", 1), ("2d", 4), ("3d", 1), ("3d", 4)]
+    for row in rows:
+        assert row["f_xc"]["value"] < 0 < row["f_xc"]["error"]
+        assert row["coupling_integral"]["value"] == pytest.approx(row["f_xc"]["value"], rel=0.3)
+        assert ("gdsmfb" in row) == (row["system"] == "3d")
+    assert (tmp_path / "exchange_correlation.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
