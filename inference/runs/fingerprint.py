@@ -34,6 +34,7 @@ NUMERICAL = (  # the files whose constants decide the numbers of a run
     "pnct.inference.sampling.metropolis_fallback",
     "pnct.inference.closed_form.boltzmann_weights",
     "pnct.inference.closed_form.diagonalisation",
+    "pnct.distributions.spin_states",
     "pnct.flows.inverse",
     "pnct.states.electron_by_electron",
     "pnct.states.projection_dpp",

@@ -3,6 +3,11 @@ r"""Which free spins are excited:  K ~ p(K),  one bit after the other, exactly t
     p(K) = prod_i sigma(l_i)^{K_i} sigma(-l_i)^{1 - K_i},    l_i = -2 |h_i|/T + correction_i(K_1 ... K_{i-1})
 
 sigma(l) = 1/(1 + e^-l). The correction comes from a network that sees the bits before, and the site.
+
+A training step draws part of its states from a broader distribution (`tempered`), here broader by another
+power at each site, power^c_i with c_i from 1/2 to 3/2. Free spins in one field are degenerate, and while all
+states of a degenerate level weigh the same, the circuit feels no force to mix them: it would change no sum of
+their energies. Unequal weights show it the way from the first step on.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,19 +22,22 @@ from pnct.networks.base import OccupationNetwork
 from pnct.networks.transformer import Transformer, causal_transformer
 from pnct.systems.spin_lattice import SpinLattice
 
+SPREAD = (0.5, 1.5)  # of the exponents of a power, from the first site to the last
+
 
 class SpinStates(StateDistribution):
     """p(K) over int32 bit strings, shape (N,): 0 for a spin along its field, 1 against it.
 
     spins: the lattice.  network: an OccupationNetwork of bits, such as bit_transformer's; None: free spins.
-    power: the power to which each conditional distribution is raised; below 1 it is broader, hotter.
+    power: the power to which each conditional distribution is raised, one number or one for each site; below
+    1 it is broader, hotter.
     """
 
     def __init__(
         self,
         spins: SpinLattice,
         network: OccupationNetwork | None = None,
-        power: Float[ArrayLike, ""] = 1.0,
+        power: Float[ArrayLike, ""] | Float[ArrayLike, " N"] = 1.0,
     ):
         self.spins = spins
         self.network = network
@@ -48,8 +56,9 @@ class SpinStates(StateDistribution):
         return jnp.dtype(jnp.int32)
 
     def tempered(self, power) -> "SpinStates":
-        """The same distribution with every conditional raised to this power, and normalised again."""
-        return SpinStates(self.spins, self.network, self.power * power)
+        """The conditionals raised to powers about this one, another at each site, and normalised again."""
+        unequal = jnp.asarray(power) ** jnp.linspace(*SPREAD, self.spins.N)
+        return SpinStates(self.spins, self.network, self.power * unequal)
 
     def check(self, K: Int[ArrayLike, " N"] | Sequence[int]) -> None:
         """Raises ValueError unless K is a bit string with a bit for each site."""
@@ -95,11 +104,12 @@ class SpinStates(StateDistribution):
     def _log_odds(self, previous, sites, cache):
         """l_i of these consecutive sites, times the power."""
         free = -jnp.asarray(self.spins.splittings * self.spins.beta, self._dtype())[sites]
+        power = jnp.broadcast_to(jnp.asarray(self.power, self._dtype()), self.spins.N)[sites]
         if self.network is None:
-            return self.power * free, cache
+            return power * free, cache
         x = bit_tokens(self.spins.N, previous, sites, self._dtype())
         correction, cache = self.network(x, sites, cache)
-        return self.power * (free + correction[:, 0]), cache
+        return power * (free + correction[:, 0]), cache
 
     def _dtype(self):
         leaves = jax.tree.leaves(self.network)

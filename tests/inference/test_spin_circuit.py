@@ -61,7 +61,7 @@ def state_energies(params):
 
 
 def log_p(params, power=1.0):
-    return dist.SpinStates(SPINS, params["network"], power).log_prob(ALL)
+    return dist.SpinStates(SPINS, params["network"]).tempered(power).log_prob(ALL)
 
 
 def exact_free_energy(params):

@@ -151,7 +151,7 @@ def test_results_do_not_depend_on_the_chunk_size(vfe, result):
     def same(a, b):
         return jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12), a, b)
 
-    same(*(x._replace(measured_site=0, state_site=0, dims=0, unit=0) for x in draws))
+    same(*(x._replace(measured_site=0, state_site=0, dims=0, unit=0, parts=0) for x in draws))
     same(*numbers)
     assert numbers[0].keys() >= {"K", "R", "K_by_shell", "energy", "free_energy", "log_det_jacobian"}
 

@@ -41,6 +41,16 @@ def test_normalised_and_drawn_exactly(power):
     assert np.all(np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / len(K)) + 1e-12)
 
 
+def test_a_power_tells_free_spins_of_equal_energy_apart():
+    """No two states weigh the same in the broader distribution, though the field is the same everywhere."""
+    spins = SpinLattice(chain(4), pauli_sum(4, {f"X{i}": -0.7 for i in range(4)}), 1.3)
+    log_p = np.sort(np.asarray(SpinStates(spins).tempered(0.5).log_prob(ALL)))
+    assert np.diff(log_p).min() > 0.01
+    np.testing.assert_array_equal(
+        SpinStates(spins).tempered(1.0).log_prob(ALL), SpinStates(spins).log_prob(ALL)
+    )
+
+
 def test_a_power_below_one_is_broader():
     entropies = []
     for power in (1.0, 0.5, 0.0):
