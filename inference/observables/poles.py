@@ -20,7 +20,8 @@ class Poles(NamedTuple):
     wavevectors: of the orbitals, in 1/a_0.  k: which of the orbitals each pole is at.
     folds: the weights as every 20th part of the samples has them, to lowest order.
     total: 1 - n_k, of A^> alone (nan for A^<).  missing: what the weights lack of it.
-    left_out: the probability of the states K that were not summed over.
+    left_out: the probability of the states K that were not summed over, less probable than the tolerance or
+    without a listed partner of momentum P +- k: a bound of what they hold.
     """
 
     orbitals: Int[np.ndarray, " O"]

@@ -136,14 +136,39 @@ def test_free_electrons_have_one_pole_of_exact_weight(free, spectrum):
         [x.value for x in upper.added.total], 1 - ideal_gas(GAS).occupations[0], atol=1e-10
     )
     assert np.max(np.abs([x.value for x in upper.added.missing])) < 1e-10
-    assert np.max(np.abs([upper.added.left_out, upper.removed.left_out])) < 1e-10
     A = joined(lower.removed, upper.added)
     there = A.weight > 1e-12
     np.testing.assert_allclose(A.energy[there], e[A.k[there]], atol=1e-10)
     np.testing.assert_allclose([x.value for x in A.sum()], 1, atol=1e-10)
-    found = dispersion(GAS, A)
-    np.testing.assert_allclose(found.energy, e, atol=1e-10)
-    assert found.effective_mass.value == pytest.approx(1, abs=1e-8)
+    np.testing.assert_allclose(dispersion(GAS, A).energy, e, atol=1e-10)
+
+
+def test_the_dispersion_is_a_line_through_the_strongest_poles():
+    """Of energies 0.8 k^2/2 beside weaker poles anywhere: m*/m = 1.25."""
+    gas = ElectronGas((5, 0), 2, 3.0, 0.5, (0.1, 0.2), cutoff=3.0)
+    e = np.asarray(gas.orbital_energies)
+    M = len(e)
+    unknown = (Estimate(np.nan, np.nan, 0.0),) * M
+    A = Poles(
+        np.arange(M),
+        gas.orbitals.wavevectors / gas.rs,
+        np.tile(np.arange(M), 2),
+        np.concatenate([0.8 * e - 0.3, 5 - e]),
+        np.zeros(2 * M),
+        np.repeat([0.7, 0.2], M),
+        np.zeros(2 * M),
+        np.tile(np.repeat([0.7, 0.2], M), (FOLDS, 1)),
+        unknown,
+        unknown,
+        np.zeros(M),
+    )
+    found = dispersion(gas, A)
+    np.testing.assert_allclose(found.energy, 0.8 * e - 0.3)
+    np.testing.assert_allclose(found.weight, 0.7)
+    assert found.effective_mass.value == pytest.approx(1.25, rel=1e-9)
+    assert found.effective_mass.error < 1e-6
+    both = joined(A, A)
+    np.testing.assert_allclose([x.value for x in both.sum()], 1.8)
 
 
 def test_rules_of_free_electrons(spectrum):
