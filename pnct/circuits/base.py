@@ -8,7 +8,7 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Int
+from jaxtyping import Array, ArrayLike, Complex, Int
 
 from pnct.systems.lattices import Lattice
 
@@ -36,7 +36,7 @@ def product_state(spins: Complex[Array, "N 2"]) -> Complex[Array, " n"]:
     return psi
 
 
-def index_of(x: Int[Array, "*batch N"]) -> Int[Array, "*batch"]:
+def index_of(x: Int[ArrayLike, "*batch N"]) -> Int[Array, "*batch"]:
     """The place of a bit string in a state vector."""
     N = x.shape[-1]
     return jnp.sum(x << jnp.arange(N)[::-1], axis=-1)

@@ -52,7 +52,7 @@ class ExchangeCorrelation(NamedTuple):
         return 1 + self.entropy / self.ideal_entropy
 
 
-def exchange_correlation(rs: float, theta: float, polarisation: int = 0) -> ExchangeCorrelation:
+def exchange_correlation(rs: float, theta: float, polarisation: float = 0) -> ExchangeCorrelation:
     """GDSMFB at one state of the gas in three dimensions, in float64.
 
     theta: T/T_F, T_F of this polarisation.  polarisation: 0 (as many up as down) or 1 (all up).

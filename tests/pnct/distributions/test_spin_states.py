@@ -60,6 +60,7 @@ def test_a_power_below_one_is_broader():
 
 
 @pytest.mark.parametrize("K", [[0, 1, 2, 0], [0, 1, 0], [0, -1, 0, 0], [0.0, 1.0, 0.0, 0.0]])
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_no_bit_string_is_refused(K):
     with pytest.raises(ValueError, match=r"^Expected K to be 4 bits, 0 or 1; got "):
         SpinStates(SPINS).check(np.array(K))
