@@ -86,6 +86,11 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
     if isinstance(idata, Draws):
         raise ValueError("Expected what to_arviz gives; got a Draws. Write diagnose(to_arviz(draws)).")
     stats = idata["sample_stats"]
+    if missing := {"particle", "independent_samples", "energy_parts"} - stats.attrs.keys():
+        raise ValueError(
+            f"Expected what this version of to_arviz gives; got data without {', '.join(sorted(missing))}, "
+            "as an older one wrote them. Draw the samples again."
+        )
     particle = stats.attrs["particle"]
     N = int(stats.attrs[f"num_{particle}s"])
     column = {name: np.asarray(stats[name].values) for name in stats.data_vars}

@@ -12,7 +12,7 @@ import numpy as np
 from pnct.inference.sampling.batch import CLASSICAL_CHUNK, Batching
 from pnct.inference.sampling.sites import Params, Sites
 from pnct.memory import check_memory, machine_memory
-from pnct.systems.electrons import ElectronSystem
+from pnct.systems.base import System
 
 SCORES = 2  # times the scores: themselves, and as the optimiser lays them out
 LOGITS = 8  # arrays of logits of a walker: of each power of p(K), and for their derivatives
@@ -24,10 +24,10 @@ def check_step_fits(sites: Sites, params: Params, batching: Batching, args: tupl
     item = max((np.dtype(x.dtype).itemsize for x in jax.tree.leaves(params)), default=8)
     rows = sum(size[name] for name in sites.classical_params)
     rows += 2 * sum(size[name] for name in sites.measured_params)
-    tables = [(arg.N, len(arg.orbitals)) for arg in args if isinstance(arg, ElectronSystem)]
+    tables = [(arg.N, *arg.choices) for arg in args if isinstance(arg, System)]
     chunk = min(max(batching.chunk_size, CLASSICAL_CHUNK), batching.num_walkers)
-    logits = max((N * M for N, M in tables), default=0) if sites.classical_params else 0
-    orbitals = " and ".join(f"{M} orbitals" for _, M in tables) or "the model"
+    logits = max((N * M for N, M, _ in tables), default=0) if sites.classical_params else 0
+    orbitals = " and ".join(f"{M} {name}" for _, M, name in tables) or "the model"
     devices = 1 if batching.mesh is None else batching.mesh.size
     check_memory(
         item * (SCORES * batching.num_walkers * rows / devices + LOGITS * chunk * logits),

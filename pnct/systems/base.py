@@ -36,6 +36,11 @@ class System(eqx.Module):
     def table(self) -> eqx.Module:
         """What the states are made of; two runs are of one system where it agrees entry by entry."""
 
+    @property
+    @abc.abstractmethod
+    def choices(self) -> tuple[int, str]:
+        """How many values each entry of K may have, and what they are called."""
+
     @abc.abstractmethod
     def constants(self) -> dict[str, tuple[str | tuple[str, ...], np.ndarray]]:
         """What is constant in a run, by name: the names of the axes and the values."""

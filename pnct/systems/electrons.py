@@ -67,6 +67,10 @@ class ElectronSystem(System):
         """The orbitals."""
         return self.orbitals
 
+    @property
+    def choices(self) -> tuple[int, str]:
+        return len(self.orbitals), "orbitals"
+
     def constants(self) -> dict[str, tuple[str | tuple[str, ...], np.ndarray]]:
         """The orbitals: energy, ideal occupation, and the columns of their table."""
         return {

@@ -105,6 +105,10 @@ class SpinLattice(System):
         """Sites and bonds."""
         return self.lattice
 
+    @property
+    def choices(self) -> tuple[int, str]:
+        return 2, "values of a bit"
+
     def constants(self) -> dict[str, tuple[str | tuple[str, ...], np.ndarray]]:
         """The bonds, the Pauli strings of H with their coefficients, the free spins."""
         return {

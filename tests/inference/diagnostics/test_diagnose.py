@@ -501,3 +501,10 @@ def test_expected_got():
         to_arviz(draws, num_chains=0)
     with pytest.raises(ValueError, match="Expected history fields with the step as first axis"):
         to_arviz(draws, {"loss": 1.0})
+
+
+def test_files_of_an_older_version_are_refused_with_what_they_lack():
+    idata = to_arviz(gaussian_draws())
+    del idata["sample_stats"].attrs["independent_samples"]
+    with pytest.raises(ValueError, match="got data without independent_samples, as an older one wrote"):
+        diagnose(idata)

@@ -5,7 +5,6 @@ uninterrupted run.
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -129,9 +128,8 @@ def test_ctrl_c_while_compiling_ends_in_one_line(tmp_path):
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGINT and "Traceback" not in errors
-    step = int(re.match(r"Stopped by SIGINT after step (\d+) of 20; all of it is kept in ", output)[1])
-    assert step < 5  # it may come when the first ones are under way
-    assert checkpoints(tmp_path)[-1] == f"step-{step:09d}.npz"
+    assert output.startswith(f"Stopped by SIGINT after step 0 of 20; all of it is kept in {tmp_path}.")
+    assert checkpoints(tmp_path) == ["step-000000000.npz"]
 
 
 def test_an_error_in_a_callback_loses_no_step(vfe, whole, tmp_path):
