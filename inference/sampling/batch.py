@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_exact
 from pnct.inference.sampling.parallel import map_walkers
-from pnct.inference.sampling.scores import complex_score, real_score
+from pnct.inference.sampling.scores import complex_score, value_and_score
 from pnct.inference.sampling.sites import (
     Params,
     Sites,
@@ -115,13 +115,14 @@ def _classical(model, sites, powers, scores, shared, walker):
     _, params, args = shared
     key, power = walker
     values = draw_classical(tempered(model, power), sites, params, key, args)
-    log_p = log_prob(model, sites, params, values, args)
-    weight = jnp.exp(log_p - _log_mixture(model, sites, powers, params, values, args))
-    if not (scores and sites.classical_params):
-        return values, log_p, weight, {}
-    own = {name: params[name] for name in sites.classical_params}
-    rows = real_score(lambda p: log_prob(model, sites, params | p, values, args), own)
-    return values, log_p, weight, {"classical": rows}
+    own = {name: params[name] for name in sites.classical_params} if scores else {}
+
+    def log_p(p):
+        return log_prob(model, sites, params | p, values, args)
+
+    value, rows = value_and_score(log_p, own) if own else (log_p({}), {})
+    weight = jnp.exp(value - _log_mixture(model, sites, powers, params, values, args))
+    return values, value, weight, {"classical": rows} if own else {}
 
 
 def _log_mixture(model, sites, powers, params, values, args):

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 
-def real_score(f: Callable, params):
-    """d f/d params for real f: one row."""
-    return jax.tree.map(lambda g: g[None], jax.grad(f)(params))
+def value_and_score(f: Callable, params):
+    """f, and d f/d params for real f: one row."""
+    value, grads = jax.value_and_grad(f)(params)
+    return value, jax.tree.map(lambda g: g[None], grads)
 
 
 def complex_score(f: Callable, params):

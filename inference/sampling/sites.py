@@ -39,6 +39,18 @@ class tempered(Messenger):
             msg["fn"] = DistraxSite(found.tempered(self.power))
 
 
+class undrawn(Messenger):
+    """A handler: what is measured is zero where it has no value, and not drawn, as nothing of a model comes
+    after it. The site has its key nevertheless.
+    """
+
+    def process_message(self, msg):
+        if msg["type"] == "sample" and msg["value"] is None:
+            found = distribution(msg)
+            if isinstance(found, Measured):
+                msg["value"] = jnp.zeros(found.event_shape, found.dtype)
+
+
 class Sites(NamedTuple):
     """The structure of a model: names of sites and of parameters, as static tuples."""
 
@@ -51,7 +63,6 @@ class Sites(NamedTuple):
     measured_params: tuple[str, ...]  # parameters that ln Psi has a gradient by
     continuous_params: tuple[str, ...]  # parameters that ln p of the continuous sites has a gradient by
     shape: tuple[int, ...]  # of what is measured
-    dtype: str
     dims: tuple[str, ...]
     constrained: tuple[str, ...]  # parameters with a constraint
 
@@ -60,27 +71,22 @@ class Sites(NamedTuple):
         """What energies are counted per: electrons, bits."""
         return self.shape[0]
 
-    def placeholder(self) -> jax.Array:
-        """A value for the measured site where it matters to nothing."""
-        whole = jnp.issubdtype(self.dtype, jnp.integer)
-        return jnp.zeros(self.shape, self.dtype if whole else None)
-
 
 def trace_sites(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
-    """The trace of the model with these parameters and values substituted."""
+    """The trace of the model with these parameters and values substituted; what is measured is not drawn."""
     program = substitute(unseeded(model), data={**params, **values})
-    return trace(program if key is None else seed(program, key)).get_trace(*args)
+    return trace(undrawn(program if key is None else seed(program, key))).get_trace(*args)
 
 
 def init_params(model: Callable, key, args: tuple) -> Params:
     """The initial parameters of every param and module site."""
-    traced = trace(seed(unseeded(model), key)).get_trace(*args)
+    traced = trace_sites(model, {}, {}, args, key)
     return {name: site["value"] for name, site in traced.items() if site["type"] == "param"}
 
 
 def draw_classical(model: Callable, sites: Sites, params: Params, key, args: tuple) -> dict[str, Any]:
     """One independent sample of the classical sites, exact and ancestral: their values."""
-    traced = _sites_before(model, sites, params, {}, args, key)
+    traced = trace_sites(model, params, {}, args, key)
     return {name: traced[name]["value"] for name in sites.classical}
 
 
@@ -104,7 +110,7 @@ def measured_at(
     """The measured distribution at these values of other sites; sites without a value are drawn
     with the key.
     """
-    traced = trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
+    traced = trace_sites(model, params, values, args, key)
     return distribution(traced[sites.measured])
 
 
@@ -115,7 +121,7 @@ def state_at(model: Callable, sites: Sites, params: Params, args: tuple) -> Stat
     """
     if len(sites.state) != 1:
         return None
-    traced = _sites_before(model, sites, params, at_zero(model, sites, params, args), args)
+    traced = trace_sites(model, params, at_zero(model, sites, params, args), args)
     found = distribution(traced[sites.state[0]])
     return found if isinstance(found, StateDistribution) else None
 
@@ -124,7 +130,7 @@ def log_prob(
     model: Callable, sites: Sites, params: Params, values: dict, args: tuple, of: Iterable[str] | None = None
 ):
     """ln p of the classical sites, or of some of them, at these values."""
-    traced = _sites_before(model, sites, params, values, args)
+    traced = trace_sites(model, params, values, args)
     names = sites.classical if of is None else of
     return sum(
         (jnp.sum(traced[name]["fn"].log_prob(traced[name]["value"])) for name in names), start=jnp.zeros(())
@@ -132,8 +138,12 @@ def log_prob(
 
 
 def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
-    """ln Psi(x), complex."""
-    return trace_sites(model, params, values, args)[sites.measured]["fn"].log_psi(values[sites.measured])
+    """ln Psi(x), complex. Raises the ValueError of the distribution, naming the site."""
+    measured = measured_at(model, sites, params, values, args)
+    try:
+        return measured.log_psi(values[sites.measured])
+    except ValueError as error:
+        raise ValueError(f"At site '{sites.measured}': {error}") from error
 
 
 def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
@@ -162,10 +172,7 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     classical = tuple(other for other in kinds if other != name and other not in observed)
     continuous = tuple(other for other in classical if jnp.issubdtype(shapes[other].dtype, jnp.floating))
     shape = shapes[name].shape
-    dtype = str(shapes[name].dtype)
-    none = Sites(
-        name, classical, observed, (), continuous, (), (), (), shape, dtype, dims[name], tuple(constrained)
-    )
+    none = Sites(name, classical, observed, (), continuous, (), (), (), shape, dims[name], tuple(constrained))
     values = {other: jnp.zeros(s.shape, s.dtype) for other, s in shapes.items() if other not in observed}
 
     def label(values):
@@ -209,12 +216,12 @@ def transforms(model: Callable, sites: Sites, params: Params, args: tuple) -> Tr
     """u -> s of every parameter with a constraint, see `unconstrained`. For use in jit."""
     if not sites.constrained:
         return {}
-    traced = _sites_before(model, sites, params, {}, args, jax.random.key(0))
+    traced = trace_sites(model, params, {}, args, jax.random.key(0))
     return {name: transform(traced[name]) for name in sites.constrained}
 
 
 def sample_values(model: Callable, params: Params, args: tuple, key) -> dict[str, Any]:
-    """One sample of all sites, the measured one and the observed among them."""
+    """The values of all sites: a sample of those before what is measured, the observed, and zeros for it."""
     traced = trace_sites(model, params, {}, args, key)
     return {name: site["value"] for name, site in traced.items() if site["type"] == "sample"}
 
@@ -239,8 +246,3 @@ def at_zero(model: Callable, sites: Sites, params: Params, args: tuple) -> dict[
     """Zeros in the place of all classical values, where these matter to nothing."""
     shapes = jax.eval_shape(lambda key: sample_values(model, params, args, key), jax.random.key(0))
     return {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in sites.classical}
-
-
-def _sites_before(model, sites, params, values, args, key=None):
-    # What is measured and given is not drawn; no site before it depends on its value.
-    return trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.handlers import seed, trace
 
 from pnct.distributions.base import StateDistribution
 from pnct.hamiltonian import Hamiltonian, Values
@@ -38,7 +37,7 @@ def check_observed(model: Callable, args: tuple) -> None:
     """
 
     def look(key):
-        for name, site in trace(seed(model, key)).get_trace(*args).items():
+        for name, site in trace_sites(model, {}, {}, args, key).items():
             if site["type"] != "sample" or not site["is_observed"]:
                 continue
             found = distribution(site)
@@ -172,7 +171,7 @@ def _potentials(model, sites, hamiltonian, params, args):
     """Those of the equivalent values of what is measured, at one sample of all sites before it."""
     key = jax.random.key(0)
     values = draw_classical(model, sites, params, key, args)
-    traced = trace_sites(model, params, {sites.measured: sites.placeholder()} | values, args, key)
+    traced = trace_sites(model, params, values, args, key)
     others = {name: traced[name]["value"] for name in (*sites.observed, *sites.classical)}
     measured = distribution(traced[sites.measured])
 

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from pnct.flows.inverse import Inversion, damped_newton
+from pnct.flows.inverse import Inversion, check_shape, damped_newton
 
 
 class FlowDerivatives(NamedTuple):
@@ -57,6 +57,7 @@ class Flow(eqx.Module):
         in the parameters.
         """
         zeta, tangent = jax.linearize(self, R)
+        check_shape(zeta, R)
         directions = jnp.eye(R.size, dtype=R.dtype).reshape(R.size, *R.shape)
         return zeta, jax.vmap(tangent, out_axes=-1)(directions).reshape(R.size, R.size)
 

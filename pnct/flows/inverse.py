@@ -28,6 +28,14 @@ def stop_gradient(tree):
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
 
 
+def check_shape(zeta: Float[ArrayLike, "..."], R: Float[ArrayLike, "N dim"]) -> None:
+    """Raises ValueError unless zeta = T(R) has the shape of R."""
+    if jnp.shape(zeta) != jnp.shape(R):
+        raise ValueError(
+            f"Expected a flow R -> zeta of one shape, {jnp.shape(R)}; got zeta of shape {jnp.shape(zeta)}."
+        )
+
+
 def default_tolerance(zeta: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
     """64 rounding errors of the largest |coordinate|: 1e-13 (float64), 8e-5 (float32) at 10."""
     return TOLERANCE * jnp.finfo(zeta.dtype).eps * jnp.maximum(jnp.max(jnp.abs(zeta)), 1)
@@ -52,10 +60,7 @@ def damped_newton(
     def residual(R):
         with jax.default_matmul_precision("highest"):
             image = flow(R)
-        if jnp.shape(image) != zeta.shape:
-            raise ValueError(
-                f"Expected a flow R -> zeta of one shape, {zeta.shape}; got zeta of shape {jnp.shape(image)}."
-            )
+        check_shape(image, zeta)
         return image - zeta
 
     def unfinished(state):

@@ -51,7 +51,7 @@ from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.optimisation.gradients import Scores
 from pnct.inference.optimisation.natural_gradient import solve
 from pnct.inference.sampling.batch import CLASSICAL_CHUNK
-from pnct.inference.sampling.scores import complex_score, real_score
+from pnct.inference.sampling.scores import complex_score, value_and_score
 from pnct.kinetic import local_kinetic
 from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
@@ -193,7 +193,9 @@ def tasks(case: Case, walkers: int, batch: int, chunk_size: int):
 
 
 def our_scores(case, K, R):
-    classical = real_score(lambda network: dist.Occupation(case.gas, network).log_prob(K), case.occupation)
+    classical = value_and_score(
+        lambda network: dist.Occupation(case.gas, network).log_prob(K), case.occupation
+    )[1]
     quantum = complex_score(lambda flow: dist.Born(case.gas.orbitals, K, flow).log_psi(R), case.flow)
     return classical, quantum
 

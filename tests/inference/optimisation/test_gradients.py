@@ -22,7 +22,7 @@ from pnct.inference.optimisation.gradients import (
     without_control_variate,
 )
 from pnct.inference.sampling import sites as program
-from pnct.inference.sampling.scores import complex_score, real_score
+from pnct.inference.sampling.scores import complex_score, value_and_score
 from pnct.networks.transformer import transformer
 
 GAS = ElectronGas((2, 0), dim=2, rs=2.0, theta=0.5, twist=(0.1, 0.25), cutoff=1.0)
@@ -154,7 +154,9 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
             return (
                 log_prob,
                 e.kinetic + e.potential,
-                real_score(lambda p: program.log_prob(model, sites, params | p, values, (GAS,)), classical),
+                value_and_score(
+                    lambda p: program.log_prob(model, sites, params | p, values, (GAS,)), classical
+                )[1],
                 complex_score(lambda p: program.log_psi(model, sites, params | p, values, (GAS,)), quantum),
             )
 
