@@ -17,6 +17,7 @@ from pnct.inference.workflows.sweep import sweep
 from pnct.models import quantum_dot
 
 
+@pytest.mark.slow
 def test_starts_at_the_ideal_dot():
     """Untrained and without interaction, E_loc is the ideal energy of K and ln p(K) its canonical law, sample
     by sample.
@@ -40,6 +41,7 @@ def test_a_first_step_moves_every_walker():
     assert info.updated and info.num_failed == 0 and F < info.free_energy < F + 3
 
 
+@pytest.mark.slow
 def test_an_integration_that_does_not_converge_is_named():
     """Every walker of a violent flow in one step is left out, and the warning says that the steps are too
     few.

@@ -12,7 +12,7 @@ from pnct.inference import natural_gradient
 from pnct.models import unpolarised_gas
 
 
-@pytest.mark.parametrize("theta", [0.0, 0.3])
+@pytest.mark.parametrize("theta", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_local_energy_is_that_of_log_psi(theta):
     """Of a filled table, and of one that is not."""
     gas = ElectronGas((3, 3), 2, 3.0, theta, 0.25, cutoff=3.0 if theta else None)

@@ -271,6 +271,7 @@ def test_what_is_one_body_goes_to_the_levels():
     assert not nothing.any() and not none.any()
 
 
+@pytest.mark.slow
 def test_rounds_resume_to_the_same_numbers(tmp_path):
     system = ElectronGas((2, 0), 2, rs=5.0, theta=0.3, twist=0.25, cutoff=2.0)
     vfe = routine(system)

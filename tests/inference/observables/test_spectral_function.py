@@ -124,6 +124,7 @@ def spectrum(free):
     return lower, upper
 
 
+@pytest.mark.slow
 def test_free_electrons_have_one_pole_of_exact_weight(free, spectrum):
     lower, upper = spectrum
     e = np.asarray(GAS.orbital_energies)
@@ -171,6 +172,7 @@ def test_the_dispersion_is_a_line_through_the_strongest_poles():
     np.testing.assert_allclose([x.value for x in both.sum()], 1.8)
 
 
+@pytest.mark.slow
 def test_rules_of_free_electrons(spectrum):
     """Without interaction: the first moment is k^2/2, the exchange energy being no part of H."""
     lower, upper = spectrum
@@ -225,6 +227,7 @@ def test_the_first_moment_is_that_of_full_diagonalisation(reference):
     )
 
 
+@pytest.mark.slow
 def test_a_curve_holds_the_weight_of_its_poles(spectrum):
     A = spectrum[1].added
     w = np.linspace(-2, 6, 20_001)

@@ -48,7 +48,8 @@ def test_backwards_is_the_way_back():
     np.testing.assert_allclose(integrate(jnp.sin, end, 8, duration=-1.0), start, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("space", ["open 2D", pytest.param("unpolarised 2D", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["open 2D", "unpolarised 2D"])
 def test_derivatives_of_a_continuous_flow(space):
     """Jets of zeta are those of the program; those of the integrated divergence come near with the fifth
     power of the step.
