@@ -139,7 +139,7 @@ def _measured(model, sites, scores, shared, walker):
     key, fallback_key, values = walker
     measured, x, is_exact, others = draw_measured(model, sites, params, values, key, args)
     x = metropolis_if_not_exact(fallback_key, measured, x, is_exact)
-    energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites.measured)
+    energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
     diagnostics = dict(energy.diagnostics) or measured.diagnostics(x)
     numbers = (energy.kinetic, energy.potential)
     rest = (measured.label, measured.closeness(x), jnp.asarray(is_exact))

@@ -60,6 +60,14 @@ class Sites(NamedTuple):
         """What energies are counted per: electrons, bits."""
         return self.shape[0]
 
+    def classical_blocks(self) -> dict[str, tuple[str, ...]]:
+        """The parameters of ln p in two blocks: those that a continuous site depends on are changes of
+        variables, whose steps are bounded by themselves. Without an empty block.
+        """
+        continuous = tuple(name for name in self.classical_params if name in self.continuous_params)
+        others = tuple(name for name in self.classical_params if name not in continuous)
+        return {name: x for name, x in (("classical", others), ("continuous", continuous)) if x}
+
     def placeholder(self) -> jax.Array:
         """A value for the measured site where it matters to nothing."""
         whole = jnp.issubdtype(self.dtype, jnp.integer)
