@@ -7,7 +7,6 @@ log_prob is that of a point in the phase space of N_p protons that are all alike
 integrated: S = -E[log_prob] is the whole entropy, and F with 3 N_p T/2 in the energy the whole free energy.
 """
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np

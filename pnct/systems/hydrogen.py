@@ -71,8 +71,8 @@ class Hydrogen(System):
     ):
         if theta is not None:
             raise ValueError(
-                f"Expected temperature, in hartree; got theta = {theta!r}. Protons have no Fermi energy: give "
-                "temperature, 1 hartree being 315775 K."
+                f"Expected temperature, in hartree; got theta = {theta!r}. Protons have no Fermi energy: "
+                "give temperature, 1 hartree being 315775 K."
             )
         if dim != DIM:
             raise ValueError(f"Expected dim = 3, in which hydrogen is done; got {dim!r}.")
@@ -219,8 +219,8 @@ class Hydrogen(System):
         return {"by_band": (("band",), np.sum(bands[np.asarray(K)], axis=1))}
 
     def check_protons(self, X: Float[ArrayLike, "P dim"]) -> None:
-        """Raises ValueError unless X are places of all protons within the cell, in units of r_s a_0, no two of
-        them on one spot.
+        """Raises ValueError unless X are places of all protons within the cell, in units of r_s a_0, no two
+        of them on one spot.
         """
         X = np.asarray(X, float)
         n = self.num_protons
@@ -238,10 +238,8 @@ class Hydrogen(System):
         i, j = np.triu_indices(n, 1)
         apart = np.linalg.norm((X[i] - X[j]) - self.L * np.round((X[i] - X[j]) / self.L), axis=-1)
         if np.any(apart < 1e-6):
-            first = int(np.argmin(apart))
-            raise ValueError(
-                f"Expected protons apart from each other; got {i[first]} and {j[first]} on one spot."
-            )
+            one, other = i[np.argmin(apart)], j[np.argmin(apart)]
+            raise ValueError(f"Expected protons apart from each other; got {one} and {other} on one spot.")
 
     def _default_cutoff(self) -> float:
         n = max(self.num_electrons)

@@ -14,6 +14,7 @@ from pnct.flows import Composed, continuous, ferminet
 
 PLASMA = Hydrogen((0, 0), 2, rs=4.0, temperature=0.2)
 KEY = jax.random.key
+GASES = [(1, 2.0, 0.1), (2, 2.0, 0.1), (2, 4.0, 0.2), (16, 1.25, 6000 * 3.166811563e-6)]
 
 
 def law(plasma=PLASMA, spread=0.3):
@@ -24,9 +25,7 @@ def law(plasma=PLASMA, spread=0.3):
     return Nuclei(plasma, random_flow(flow, spread))
 
 
-@pytest.mark.parametrize(
-    ("N", "rs", "T"), [(1, 2.0, 0.1), (2, 2.0, 0.1), (2, 4.0, 0.2), (16, 1.25, 6000 * 3.166811563e-6)]
-)
+@pytest.mark.parametrize(("N", "rs", "T"), GASES)
 def test_without_interaction_it_is_the_ideal_gas(N, rs, T, reference):
     """Sackur and Tetrode: F = T log_prob + 3 N_p T/2, S = -log_prob, the same for every X."""
     plasma = Hydrogen((0, 0), N, rs=rs, temperature=T)

@@ -1,4 +1,5 @@
-"""Bands among protons: eigenstates of the plane-wave Hamiltonian, in an order that no symmetry leaves open."""
+"""Bands among protons: eigenstates of the plane-wave Hamiltonian, in an order that no symmetry leaves
+open."""
 
 import csv
 
