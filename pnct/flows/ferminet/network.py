@@ -7,13 +7,14 @@ pair stream is
     h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   added to the input where the shapes match
     zeta_i = x_i + h_i W_out
 
-from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre, or where there
-are nuclei at X_j the smooth and periodic
+from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre, or where
+there are nuclei at X_j the smooth and periodic
 
     h_i = (1/P) sum_j softplus([cos, sin](2 pi (r_i - X_j)/L) W_n + b_n).
 
-The sum of h_j over the same spin includes i itself. W_out starts at zero, T at the identity. In a cell a shift of all
-electrons alike would change Psi by a phase only, and a trap has its own centre, so there is no b_out.
+The sum of h_j over the same spin includes i itself. W_out starts at zero, T at the identity. In a cell a
+shift of all electrons alike would change Psi by a phase only, and a trap has its own centre, so there is no
+b_out.
 
 Because h_ij depends on r_ij alone, its derivative has `dim` numbers per feature, not N dim: `jacobian`
 scatters those, dz_i/dx_j = -tau_ij, dz_i/dx_i = sum_j tau_ij, and multiplies matrices along the single

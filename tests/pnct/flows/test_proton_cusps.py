@@ -1,4 +1,4 @@
-"""The cusps of electrons at protons: Kato's slope, a finite local energy, and none of it for other charges."""
+"""The cusps of electrons at protons: Kato's slope, a finite local energy, nothing folded."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def born(plasma=PLASMA, X=X, size=0.1):
 
 @jax.jit
 def at_distance(r):
-    """ln Psi and E_loc with the first electron at a distance r (bohr) from the second proton, on both sides."""
+    """ln Psi and E_loc with the first electron r bohr beside the second proton, on both sides."""
     R = jnp.array([[0.0, 0.0, 0.0], [0.3, 0.2, 1.9], [1.9, 1.1, 1.7]])
 
     def at(sign):
@@ -48,7 +48,7 @@ def test_slope_of_the_wave_function_at_a_proton():
 
 
 def test_local_energy_is_finite_at_a_proton():
-    """-1/r = -10^4 hartree is cancelled: E_loc is the same from 10^-4 to 10^-3 bohr but for smooth changes."""
+    """-1/r = -10^4 hartree is cancelled: E_loc hardly changes up to 10^-3 bohr."""
     energies = np.array([at_distance(r)[1] for r in (1e-4, 3e-4, 1e-3)])
     assert np.all(np.abs(energies) < 100) and np.max(np.ptp(energies, axis=0)) < 0.5
 
@@ -78,7 +78,7 @@ def test_two_protons_close_to_each_other_fold_nothing():
 
 @pytest.mark.parametrize("enhancement", [1.0, 2.0, 0.5, 2.7, float("nan"), "large"])
 def test_an_enhancement_that_may_fold_is_refused(enhancement):
-    with pytest.raises(ValueError, match="Expected enhancement (> 1 and < 2|to be one number > 1 and < 2)"):
+    with pytest.raises(ValueError, match=r"Expected enhancement (> 1 and < 2|to be one number > 1 and < 2)"):
         proton_cusps(PLASMA.space, enhancement)
 
 
