@@ -37,6 +37,7 @@ from pnct.inference.sampling.sites import (
 BROADENED_SHARE = 1 / 2  # of the walkers of a training step
 # from broad to nearly p, so that no one of them need suit every N and temperature
 BROADENING_POWERS = (0.3, 0.5, 0.75)
+LOG_PROB_OF = "log_prob_"  # the names of ln p of one site begin so, where there are several
 CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
@@ -48,7 +49,7 @@ class WalkerBatch(NamedTuple):
     weight: jax.Array  # p/q; 1 where all are drawn from p
     kinetic: jax.Array
     potential: jax.Array
-    diagnostics: dict[str, jax.Array]  # by the names of the measured distribution
+    diagnostics: dict[str, jax.Array]  # by the names of the measured distribution; ln p of each site
     scores: dict[
         str, Any
     ]  # {"classical": d ln p, "measured": d ln Psi}, by their parameters, where asked for
@@ -93,13 +94,14 @@ def draw_batch(
     powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
     one = partial(_classical, model, sites, powers, scores)
     chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
-    values, log_p, weight, classical = map_walkers(
+    values, log_p, weight, classical, by_site = map_walkers(
         one, shared, (keys[0], jnp.asarray(powers)), chunk_size, batching.mesh
     )
     one = partial(_measured, model, sites, scores)
     x, energy, diagnostics, measured, *rest = map_walkers(
         one, shared, (keys[1], keys[2], values), batching.chunk_size, batching.mesh
     )
+    diagnostics = diagnostics | by_site
     return WalkerBatch(
         values | {sites.measured: x}, log_p, weight, *energy, diagnostics, classical | measured, *rest
     )
@@ -117,11 +119,17 @@ def _classical(model, sites, powers, scores, shared, walker):
     values = draw_classical(tempered(model, power), sites, params, key, args)
     log_p = log_prob(model, sites, params, values, args)
     weight = jnp.exp(log_p - _log_mixture(model, sites, powers, params, values, args))
+    by_site = {}
+    if len(sites.classical) > 1 and not scores:  # which part of the entropy is whose
+        by_site = {
+            f"{LOG_PROB_OF}{name}": log_prob(model, sites, params, values, args, (name,))
+            for name in sites.classical
+        }
     if not (scores and sites.classical_params):
-        return values, log_p, weight, {}
+        return values, log_p, weight, {}, by_site
     own = {name: params[name] for name in sites.classical_params}
     rows = real_score(lambda p: log_prob(model, sites, params | p, values, args), own)
-    return values, log_p, weight, {"classical": rows}
+    return values, log_p, weight, {"classical": rows}, by_site
 
 
 def _log_mixture(model, sites, powers, params, values, args):

@@ -59,6 +59,8 @@ def test_untrained_protons_are_uniform(untrained):
     assert found["entropy"].value == pytest.approx((kinetic - F) / plasma.temperature, abs=1e-8)
     report = diagnose(to_arviz(draws, system=plasma))
     assert report.num_failed == 0 and report.particle == "proton"
+    assert report.closest_protons == draws.diagnostics["proton_distance"].min() > 0
+    assert f"closest protons {report.closest_protons:.3g}" in str(report)
 
 
 def test_parameters_of_the_protons_are_a_block_whose_updates_are_taken_back(untrained):
