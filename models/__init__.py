@@ -2,6 +2,7 @@
 
 from pnct.models.electron_gas import electron_gas
 from pnct.models.few_electrons import few_electrons
+from pnct.models.hydrogen import hydrogen
 from pnct.models.quantum_dot import quantum_dot
 from pnct.models.spin_circuit import spin_circuit
 from pnct.models.twisted_gas import twisted_gas
@@ -10,6 +11,7 @@ from pnct.models.unpolarised_gas import unpolarised_gas
 __all__ = [
     "electron_gas",
     "few_electrons",
+    "hydrogen",
     "quantum_dot",
     "spin_circuit",
     "twisted_gas",

@@ -6,10 +6,12 @@ prevent_cpu_hang()
 
 from pnct.estimate import Estimate  # noqa: E402
 from pnct.hamiltonian import hamiltonian  # noqa: E402
+from pnct.hydrogen_hamiltonian import hydrogen_hamiltonian  # noqa: E402
 from pnct.primitives import module, param, sample  # noqa: E402
 from pnct.spin_hamiltonian import spin_hamiltonian  # noqa: E402
 from pnct.systems.electron_gas import ElectronGas  # noqa: E402
 from pnct.systems.harmonic_trap import HarmonicTrap  # noqa: E402
+from pnct.systems.hydrogen import Hydrogen  # noqa: E402
 from pnct.systems.ideal_gas import ideal_gas  # noqa: E402
 from pnct.systems.spin_lattice import SpinLattice  # noqa: E402
 
@@ -17,8 +19,10 @@ __all__ = [
     "ElectronGas",
     "Estimate",
     "HarmonicTrap",
+    "Hydrogen",
     "SpinLattice",
     "hamiltonian",
+    "hydrogen_hamiltonian",
     "ideal_gas",
     "module",
     "param",

@@ -37,12 +37,13 @@ class LocalEnergy(NamedTuple):
 
 class Values(dict):
     """The values of all sites of one walker, by name. `measured`: that of the measured site, whatever its
-    name.
+    name.  observed: the names of the sites that are conditioned on a value.
     """
 
-    def __init__(self, values: Mapping[str, ArrayLike], measured_site: str):
+    def __init__(self, values: Mapping[str, ArrayLike], measured_site: str, observed: tuple[str, ...] = ()):
         super().__init__(values)
         self.measured = values[measured_site]
+        self.observed = observed
 
 
 CONTRACT = ("temperature", "energy_scale", "unit")

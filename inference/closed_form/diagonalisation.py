@@ -283,7 +283,7 @@ def _sample(model, sites, hamiltonian, shared, walker) -> tuple[Array, Array]:
     def at(K):
         born = Born(states.base, K, flow)
         values = {sites.state[0]: K, sites.measured: R}
-        return born.log_psi(R), local_energy(hamiltonian, born, values, sites.measured)
+        return born.log_psi(R), local_energy(hamiltonian, born, values, sites)
 
     log_psi, energy = jax.vmap(at)(Ks)
     inside = jnp.arange(len(Ks)) < size

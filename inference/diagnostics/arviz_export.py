@@ -159,7 +159,7 @@ def _event_dims(name, x, draws):
 
 def _dealt(x, chains):
     x = np.asarray(x)
-    return x.reshape(chains, -1, *x.shape[1:])
+    return x.reshape(chains, len(x) // chains, *x.shape[1:])
 
 
 def _with_coordinates(group, system):

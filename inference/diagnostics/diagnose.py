@@ -21,6 +21,7 @@ from pnct.inference.diagnostics.arviz_export import training_history
 from pnct.inference.diagnostics.fluctuations import fluctuations
 from pnct.inference.diagnostics.pareto import rounding
 from pnct.inference.diagnostics.verdict import FEWEST_STEPS, Evidence, standard_errors_below, verdict
+from pnct.inference.sampling.batch import LOG_PROB_OF
 from pnct.inference.sampling.draws import Draws
 
 
@@ -46,6 +47,9 @@ class Diagnosis(NamedTuple):
     drifts: dict[
         str, Estimate
     ]  # change of F and S from the third quarter of the training to the last; empty without history
+    # S of each classical site by itself, X and K given X, where there are several
+    entropy_by_site: dict[str, Estimate]
+    closest_protons: float | None  # the smallest distance of two in all samples, in the units of X
     below_exact: float | None  # standard errors by which F lies below the exact value, where that is given
     # None: nothing is wrong, but the training is too short, or its history absent, to tell whether it ended
     converged: bool | None
@@ -62,6 +66,7 @@ class Diagnosis(NamedTuple):
             (self.parts[1], self.potential, f"{self.unit} per {self.particle}"),
             ("entropy", self.entropy, f"k_B per {self.particle}"),
         ]
+        rows += [(f"... of {x}", s, f"k_B per {self.particle}") for x, s in self.entropy_by_site.items()]
         width = max(len(str(estimate)) for _, estimate, _ in rows)
         lines = [f"{name:<12} {estimate!s:>{width}}  {unit}" for name, estimate, unit in rows]
         rhat = "" if self.max_rhat is None else f"R-hat {self.max_rhat:.4f}   "
@@ -69,6 +74,8 @@ class Diagnosis(NamedTuple):
         folds = f"min ln|det J| {self.smallest_log_det:.3g}   det J <= 0: {self.num_negative_det}   "
         lines.append(f"{folds if math.isfinite(self.smallest_log_det) else ''}failed: {self.num_failed}")
         lines[-1] += f"   from Metropolis: {self.num_metropolis}" if self.num_metropolis else ""
+        if self.closest_protons is not None:
+            lines.append(f"closest protons {self.closest_protons:.3g}, in the units of their places")
         return "\n".join([*lines, self.verdict])
 
 
@@ -134,6 +141,13 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         num_backtracked=int(np.sum(history.get("backtracked", 0))),
     )
     estimates = {name: summaries[name] for name in names}
+    by_site = {
+        name.removeprefix(LOG_PROB_OF): independent_estimate(0.0 - x)
+        for name, x in per_electron.items()
+        if name.startswith(LOG_PROB_OF)
+    }
+    distances = column.get("proton_distance", np.array(np.inf))
+    closest = float(np.min(distances, where=np.isfinite(distances), initial=np.inf))
     if entropy is not None:
         estimates = with_known_entropy(estimates, per_electron, finite, entropy.scaled(1 / N))
         evidence = evidence._replace(free_energy=estimates["free_energy"])
@@ -155,6 +169,8 @@ def diagnose(idata, exact: Estimate | float | None = None, entropy: Estimate | N
         unit=stats.attrs["unit"],
         particle=particle,
         parts=tuple(stats.attrs["energy_parts"].split(", ")),
+        entropy_by_site=by_site,
+        closest_protons=closest if math.isfinite(closest) else None,
     )
 
 

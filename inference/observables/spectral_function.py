@@ -165,7 +165,7 @@ def _local_energies(model, sites, hamiltonian, shared, walkers, batching: Batchi
         born = measured_at(model, sites, params, {sites.state[0]: K}, args)
         R, is_exact = born.draw(key)
         values = {sites.state[0]: K, sites.measured: R}
-        energy = local_energy(hamiltonian, born, values, sites.measured)
+        energy = local_energy(hamiltonian, born, values, sites)
         return jnp.where(is_exact, energy.kinetic.real + energy.potential, jnp.nan)
 
     return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)

@@ -55,30 +55,32 @@ def default_damping(remembered: bool, count) -> Float[Array, ""] | float:
 
 
 def default_rate(block_name: str, count) -> Float[Array, ""] | float:
-    """For p(K) a share of the Newton step that falls like 1/n, so that all walkers drawn so far
+    """For p a share of the Newton step that falls like 1/n, so that all walkers drawn so far
     count alike.
     """
-    return 0.3 / (1 + 0.03 * count) if block_name == "classical" else 1.0
+    return 1.0 if block_name == "measured" else 0.3 / (1 + 0.03 * count)
 
 
 def default_norm(block_name: str, count) -> Float[Array, ""]:
     """The bound on a step's length: slow enough for noise, and decreasing so that it averages out.
 
     For the flow it is small enough for the first steps not to fold it where two electrons avoid each other.
+    That of a continuous variable begins as p(K) does, and has to become shorter sooner.
     """
-    first = 0.06 if block_name == "classical" else 0.02
-    return first / (1 + 0.02 * count)
+    first = 0.02 if block_name == "measured" else 0.06
+    decay = 0.05 if block_name == "continuous" else 0.02
+    return first / (1 + decay * count)
 
 
 def natural_gradient(
     learning_rate: Setting = None, damping: Schedule | None = None, max_norm: Setting = None
 ) -> optax.GradientTransformationExtraArgs:
-    """An optax transformation whose update takes `scores`: {"classical" or "measured": Scores}.
+    """An optax transformation whose update takes `scores`: {"classical", "continuous" or "measured": Scores}.
 
     The parameters of a distribution are the rows' keys; those that none holds do not move. The parameters are
     a dict of modules, and the rows of a distribution are those of some of them.
-    learning_rate, max_norm: one value or schedule, or a dict of those of "classical" and "measured", where
-    what is missing has its default. damping: one for all.
+    learning_rate, max_norm: one value or schedule, or a dict of those of "classical", "continuous" and
+    "measured", where what is missing has its default. damping: one for all.
     Equal settings make equal transformations, for which nothing is compiled again. Raises ValueError for a
     dict with another key.
     """
@@ -141,10 +143,10 @@ class NaturalGradientUpdate:
 def _hashable(setting: Setting):
     if not isinstance(setting, dict):
         return setting
-    if unknown := setting.keys() - {"classical", "measured"}:
+    if unknown := setting.keys() - {"classical", "continuous", "measured"}:
         raise ValueError(
-            "Expected settings of 'classical' (the unobserved sites before what is measured) and 'measured'; "
-            f"got {sorted(unknown)}."
+            "Expected settings of 'classical' (the unobserved sites before what is measured), 'continuous' "
+            f"(those of them that are real numbers) and 'measured'; got {sorted(unknown)}."
         )
     return tuple(sorted(setting.items()))
 

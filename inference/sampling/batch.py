@@ -37,6 +37,7 @@ from pnct.inference.sampling.sites import (
 BROADENED_SHARE = 1 / 2  # of the walkers of a training step
 # from broad to nearly p, so that no one of them need suit every N and temperature
 BROADENING_POWERS = (0.3, 0.5, 0.75)
+LOG_PROB_OF = "log_prob_"  # the names of ln p of one site begin so, where there are several
 CLASSICAL_CHUNK = 8  # walkers whose classical sites are drawn together, at least: they take little memory
 
 
@@ -48,7 +49,7 @@ class WalkerBatch(NamedTuple):
     weight: jax.Array  # p/q; 1 where all are drawn from p
     kinetic: jax.Array
     potential: jax.Array
-    diagnostics: dict[str, jax.Array]  # by the names of the measured distribution
+    diagnostics: dict[str, jax.Array]  # by the names of the measured distribution; ln p of each site
     scores: dict[
         str, Any
     ]  # {"classical": d ln p, "measured": d ln Psi}, by their parameters, where asked for
@@ -93,13 +94,14 @@ def draw_batch(
     powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
     one = partial(_classical, model, sites, powers, scores)
     chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
-    values, log_p, weight, classical = map_walkers(
+    values, log_p, weight, classical, by_site = map_walkers(
         one, shared, (keys[0], jnp.asarray(powers)), chunk_size, batching.mesh
     )
     one = partial(_measured, model, sites, scores)
     x, energy, diagnostics, measured, *rest = map_walkers(
         one, shared, (keys[1], keys[2], values), batching.chunk_size, batching.mesh
     )
+    diagnostics = diagnostics | by_site
     return WalkerBatch(
         values | {sites.measured: x}, log_p, weight, *energy, diagnostics, classical | measured, *rest
     )
@@ -122,7 +124,13 @@ def _classical(model, sites, powers, scores, shared, walker):
 
     value, rows = value_and_score(log_p, own) if own else (log_p({}), {})
     weight = jnp.exp(value - _log_mixture(model, sites, powers, params, values, args))
-    return values, value, weight, {"classical": rows} if own else {}
+    by_site = {}
+    if len(sites.classical) > 1 and not scores:  # which part of the entropy is whose
+        by_site = {
+            f"{LOG_PROB_OF}{name}": log_prob(model, sites, params, values, args, (name,))
+            for name in sites.classical
+        }
+    return values, value, weight, {"classical": rows} if own else {}, by_site
 
 
 def _log_mixture(model, sites, powers, params, values, args):
@@ -140,7 +148,7 @@ def _measured(model, sites, scores, shared, walker):
     key, fallback_key, values = walker
     measured, x, is_exact, others = draw_measured(model, sites, params, values, key, args)
     x = metropolis_if_not_exact(fallback_key, measured, x, is_exact)
-    energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites.measured)
+    energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
     diagnostics = dict(energy.diagnostics) or measured.diagnostics(x)
     numbers = (energy.kinetic, energy.potential)
     rest = (measured.label, measured.closeness(x), jnp.asarray(is_exact))

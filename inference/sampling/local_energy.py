@@ -9,39 +9,42 @@ from jaxtyping import Array, Float
 
 from pnct.distributions.base import Measured
 from pnct.hamiltonian import Hamiltonian, LocalEnergy, Values
+from pnct.inference.sampling.sites import Sites
 
 
 def local_energy(
-    hamiltonian: Callable, measured: Measured, values: Mapping[str, Array], site: str
+    hamiltonian: Callable, measured: Measured, values: Mapping[str, Array], sites: Sites
 ) -> LocalEnergy:
-    """hamiltonian(measured, values). values: of all sites, that of the measured `site` among them.
+    """hamiltonian(measured, values). values: of all sites, that of the measured one among them.
 
-    Raises ValueError where that is not a LocalEnergy of numbers, naming the site.
+    Raises ValueError where that is not a LocalEnergy of numbers, naming the measured site.
     """
-    found = _called(hamiltonian, measured, values, site)
+    found = _called(hamiltonian, measured, values, sites)
     if not isinstance(found, LocalEnergy):
-        raise ValueError(f"{_expected(values, site)}{type(found).__name__}.")
+        raise ValueError(f"{_expected(values, sites.measured)}{type(found).__name__}.")
     _check_numbers(
-        {"kinetic": found.kinetic, "potential": found.potential} | dict(found.diagnostics), values, site
+        {"kinetic": found.kinetic, "potential": found.potential} | dict(found.diagnostics),
+        values,
+        sites.measured,
     )
     return found
 
 
 def potential_energy(
-    hamiltonian: Hamiltonian, measured: Measured, values: Mapping[str, Array], site: str
+    hamiltonian: Hamiltonian, measured: Measured, values: Mapping[str, Array], sites: Sites
 ) -> Float[Array, ""]:
     """Its potential part alone; raises alike."""
-    found = _called(hamiltonian.potential_energy, measured, values, site)
-    _check_numbers({"potential": found}, values, site)
+    found = _called(hamiltonian.potential_energy, measured, values, sites)
+    _check_numbers({"potential": found}, values, sites.measured)
     return found
 
 
-def _called(f, measured, values, site):
+def _called(f, measured, values, sites):
     try:
-        return f(measured, Values(values, site))
+        return f(measured, Values(values, sites.measured, sites.observed))
     except (AttributeError, TypeError, ValueError) as error:
         got = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise ValueError(f"{_expected(values, site)}{got}") from error
+        raise ValueError(f"{_expected(values, sites.measured)}{got}") from error
 
 
 def _check_numbers(numbers, values, site):

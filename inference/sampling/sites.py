@@ -71,6 +71,14 @@ class Sites(NamedTuple):
         """What energies are counted per: electrons, bits."""
         return self.shape[0]
 
+    def classical_blocks(self) -> dict[str, tuple[str, ...]]:
+        """The parameters of ln p in two blocks: those that a continuous site depends on are changes of
+        variables, whose steps are bounded by themselves. Without an empty block.
+        """
+        continuous = tuple(name for name in self.classical_params if name in self.continuous_params)
+        others = tuple(name for name in self.classical_params if name not in continuous)
+        return {name: x for name, x in (("classical", others), ("continuous", continuous)) if x}
+
 
 def trace_sites(model: Callable, params: Params, values: dict, args: tuple, key=None) -> dict:
     """The trace of the model with these parameters and values substituted; what is measured is not drawn."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.distributions.base import StateDistribution
+from pnct.distributions.base import Checked
 from pnct.hamiltonian import Hamiltonian, Values
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.inference.sampling.dependencies import dependencies
@@ -32,8 +32,8 @@ SHAKE = 0.1  # standard deviation of the numbers added to the parameters
 
 
 def check_observed(model: Callable, args: tuple) -> None:
-    """Lets the distribution of states of every observed site look at its value. Raises its ValueError, naming
-    the site.
+    """Lets the distribution of every observed site that can look at its value do so. Raises its ValueError,
+    naming the site.
     """
 
     def look(key):
@@ -41,7 +41,7 @@ def check_observed(model: Callable, args: tuple) -> None:
             if site["type"] != "sample" or not site["is_observed"]:
                 continue
             found = distribution(site)
-            if isinstance(found, StateDistribution):
+            if isinstance(found, Checked):
                 try:
                     found.check(site["value"])
                 except ValueError as error:
@@ -71,7 +71,8 @@ def check_that_sites_matter(
 
     def used(values):
         measured = measured_at(model, sites, params, values, args)
-        return measured.log_psi(values[sites.measured]), hamiltonian(measured, Values(values, sites.measured))
+        seen = Values(values, sites.measured, sites.observed)
+        return measured.log_psi(values[sites.measured]), hamiltonian(measured, seen)
 
     idle = [name for name in others if name not in dependencies(used, values)]
     for name in idle:
@@ -176,7 +177,7 @@ def _potentials(model, sites, hamiltonian, params, args):
     measured = distribution(traced[sites.measured])
 
     def potential(x):
-        return potential_energy(hamiltonian, measured, others | {sites.measured: x}, sites.measured)
+        return potential_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
 
     return {
         change: tuple(jax.lax.map(potential, x) for x in pair)

@@ -137,17 +137,17 @@ def training_step(
 
 
 def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) -> dict:
-    """The scores of the classical and of the measured distribution, each where it has parameters."""
+    """The scores of the classical distributions and of the measured one, each block where it has
+    parameters.
+    """
     unit = hamiltonian.energy_scale
     energy = walkers.energy / unit
     scores = {}
-    if sites.classical_params:
+    for name, params in sites.classical_blocks().items():
         weight = jnp.where(valid, walkers.weight, 0.0)
         thermal = hamiltonian.temperature / unit
-        rows = walkers.scores["classical"]
-        scores["classical"] = classical_scores(
-            rows, walkers.log_prob, energy, thermal, weight, sites.num_particles
-        )
+        rows = {param: walkers.scores["classical"][param] for param in params}
+        scores[name] = classical_scores(rows, walkers.log_prob, energy, thermal, weight, sites.num_particles)
     if sites.measured_params:
         rows = walkers.scores["measured"]
         scores["measured"] = measured_scores(rows, walkers.log_prob, energy, 1.0 * valid, sites.num_particles)

@@ -104,7 +104,15 @@ class Measured(distrax.Distribution):
         return jax.vmap(lambda key: self.draw(key)[0])(jax.random.split(key, n))
 
 
-class StateDistribution(distrax.Distribution):
+class Checked(distrax.Distribution):
+    """A distribution that looks at a value which its site is conditioned on."""
+
+    @abc.abstractmethod
+    def check(self, value) -> None:
+        """Raises ValueError unless it is one of its values."""
+
+
+class StateDistribution(Checked):
     """K ~ p(K), which names the states of the measured distribution, as the inference routine needs it.
 
     network: its module, or None.  Closed-form steps move `network`'s shell energies and what `tabulated`

@@ -9,6 +9,7 @@ from pnct.flows.continuous.network import Continuous, continuous
 from pnct.flows.ferminet.network import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, damped_newton
 from pnct.flows.irreducible_wedge import WedgeFlow, in_irreducible_wedge
+from pnct.flows.proton_cusps import ProtonCusps, proton_cusps
 from pnct.flows.sectors import SectorFlows, by_sector
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Flow",
     "FlowDerivatives",
     "Inversion",
+    "ProtonCusps",
     "SectorFlows",
     "SeparatedCentreOfMass",
     "WedgeFlow",
@@ -29,5 +31,6 @@ __all__ = [
     "damped_newton",
     "ferminet",
     "in_irreducible_wedge",
+    "proton_cusps",
     "separated_centre_of_mass",
 ]

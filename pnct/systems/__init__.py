@@ -5,6 +5,7 @@ from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.electrons import ElectronSystem, SystemPotential
 from pnct.systems.first_order import first_order_bound
 from pnct.systems.harmonic_trap import HarmonicTrap
+from pnct.systems.hydrogen import Hydrogen
 from pnct.systems.ideal_gas import ideal_gas
 from pnct.systems.lattices import Lattice, chain, square
 from pnct.systems.pauli import PauliSum, pauli_sum
@@ -14,6 +15,7 @@ __all__ = [
     "ElectronGas",
     "ElectronSystem",
     "HarmonicTrap",
+    "Hydrogen",
     "Lattice",
     "PauliSum",
     "SpinLattice",

@@ -47,7 +47,7 @@ class ElectronGas(ElectronSystem):
         self.dim = checked_dim(dim)
         self.rs = checked_number("rs", rs, lambda x: x > 0, "> 0")
         self.theta = checked_number("theta", theta, lambda x: x >= 0, ">= 0")
-        self.twist = _checked_twist(twist, self.dim)
+        self.twist = checked_twist(twist, self.dim)
         if cutoff is None:
             self.cutoff = default_cutoff(self.num_electrons, self.dim, self.theta, self.twist)
         else:
@@ -171,7 +171,8 @@ def _table(dim, twist, cutoff):
     return integer_vectors(dim, twist, cutoff)
 
 
-def _checked_twist(twist, dim) -> tuple[float, ...]:
+def checked_twist(twist, dim: int) -> tuple[float, ...]:
+    """One component per axis. Raises ValueError unless they are finite, or one number for all."""
     try:
         components = np.broadcast_to(np.asarray(twist, float), (dim,))
     except (TypeError, ValueError):

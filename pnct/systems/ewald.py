@@ -1,15 +1,16 @@
-r"""The Coulomb energy of N unit charges in a periodic cell with a neutralising background (Ewald 1921).
+r"""The Coulomb energy of N charges q_i in a periodic cell (Ewald 1921), with a uniform background of charge
+-sum_i q_i where they are not neutral together.
 
-In units of the side L, with s_ij = (r_i - r_j)/L, rho_m = sum_i exp(2 pi i m.s_i) and a splitting parameter
-kappa,
+In units of the side L, with s_ij = (r_i - r_j)/L, rho_m = sum_i q_i exp(2 pi i m.s_i), A = sum_i q_i^2 and a
+splitting parameter kappa,
 
-    E L = sum_{i<j} sum_n erfc(kappa |s_ij + n|)/|s_ij + n|  +  sum_{m != 0} w_m |rho_m|^2
-          + (N/2) sum_{n != 0} erfc(kappa |n|)/|n|  -  N kappa/sqrt(pi)  -  N^2 c
+    E L = sum_{i<j} q_i q_j sum_n erfc(kappa |s_ij + n|)/|s_ij + n|  +  sum_{m != 0} w_m |rho_m|^2
+          + (A/2) sum_{n != 0} erfc(kappa |n|)/|n|  -  A kappa/sqrt(pi)  -  (sum_i q_i)^2 c
 
     3D:  w_m = exp(-(pi m/kappa)^2)/(2 pi m^2),   c = pi/(2 kappa^2)
     2D:  w_m = erfc(pi m/kappa)/(2 m),            c = sqrt(pi)/kappa
 
-E does not depend on kappa. It includes the energy N xi/2 of the charges with their own images and background,
+E does not depend on kappa. It includes the energy A xi/2 of the charges with their own images and background,
 where xi = 2 E(N = 1) is the Madelung constant. The 2D sum is that of point charges 1/r confined to the plane
 (Parry 1975).
 """
@@ -29,11 +30,12 @@ from pnct.systems.electrons import SystemPotential
 
 
 class Ewald(eqx.Module):
-    """R -> potential energy of the electrons in units of hartree/r_s, Madelung term included."""
+    """R -> potential energy of the charges in units of hartree/r_s, Madelung term included."""
 
     space: Cell
     splitting: float = eqx.field(static=True)
     constant: float = eqx.field(static=True)
+    charges: Float[np.ndarray, " N"]
     images: Float[np.ndarray, "images dim"]
     waves: Float[np.ndarray, "waves dim"]
     weights: Float[np.ndarray, " waves"]
@@ -49,13 +51,17 @@ class Ewald(eqx.Module):
         s_ij = s[i] - s[j]
         s_ij = s_ij - jnp.round(s_ij)
         distance = jnp.linalg.norm(s_ij[:, None, :] + jnp.asarray(self.images, s.dtype), axis=-1)
-        return jnp.sum(jax.scipy.special.erfc(self.splitting * distance) / distance)
+        charges = jnp.asarray(self.charges, s.dtype)
+        products = (charges[i] * charges[j])[:, None]
+        return jnp.sum(products * (jax.scipy.special.erfc(self.splitting * distance) / distance))
 
     def _far(self, s):
         # A cell's shift multiplies exp(2 pi i m.s) by one, and float32 keeps more of a small phase.
         s = s - jnp.round(s)
         phase = 2 * np.pi * jnp.matmul(s, jnp.asarray(self.waves, s.dtype).T, precision="highest")
-        structure = jnp.sum(jnp.cos(phase), axis=0) ** 2 + jnp.sum(jnp.sin(phase), axis=0) ** 2
+        charges = jnp.asarray(self.charges, s.dtype)[:, None]
+        structure = jnp.sum(charges * jnp.cos(phase), axis=0) ** 2
+        structure += jnp.sum(charges * jnp.sin(phase), axis=0) ** 2
         return jnp.sum(jnp.asarray(self.weights, s.dtype) * structure)
 
 
@@ -76,11 +82,16 @@ class NoInteraction(SystemPotential):
         return jnp.zeros((), R.dtype)
 
 
-def ewald(space: Cell, splitting: float | None = None, accuracy: float = 1e-12) -> Ewald:
-    """The Ewald sum of `cell`, truncated where terms fall below `accuracy`.
+def ewald(
+    space: Cell,
+    splitting: float | None = None,
+    accuracy: float = 1e-12,
+    charges: Float[ArrayLike, " N"] | None = None,
+) -> Ewald:
+    """The Ewald sum of the particles of `space`, truncated where terms fall below `accuracy`.
 
-    `splitting`: kappa in units of 1/L; by default the cheapest one.
-    Raises ValueError unless splitting > 0 and 0 < accuracy < 1.
+    `splitting`: kappa in units of 1/L; by default the cheapest one.  charges: (N,), by default all 1.
+    Raises ValueError unless splitting > 0 and 0 < accuracy < 1, and there is one finite charge a particle.
     """
     if not 0 < accuracy < 1:
         raise ValueError(f"Expected 0 < accuracy < 1; got {accuracy}.")
@@ -88,8 +99,12 @@ def ewald(space: Cell, splitting: float | None = None, accuracy: float = 1e-12) 
         splitting = _cheapest_splitting(space.N, space.dim, accuracy)
     if not splitting > 0:
         raise ValueError(f"Expected splitting > 0; got {splitting}.")
+    charges = np.ones(space.N) if charges is None else np.asarray(charges, float)
+    if charges.shape != (space.N,) or not np.all(np.isfinite(charges)):
+        raise ValueError(f"Expected {space.N} finite charges, one a particle; got {charges.tolist()}.")
     images, waves, weights = _terms(space.dim, splitting, accuracy)
-    return Ewald(space, splitting, _constant(space.N, space.dim, splitting, images), images, waves, weights)
+    constant = _constant(charges, space.dim, splitting, images)
+    return Ewald(space, splitting, constant, charges, images, waves, weights)
 
 
 @lru_cache
@@ -97,7 +112,7 @@ def madelung(dim: int) -> float:
     """xi L: -2.837297 for the simple cubic lattice, -3.900265 for the square one."""
     # At N = 1 every |rho_m| is one.
     images, _, weights = _terms(dim, 3.0, 1e-17)
-    return 2 * (_constant(1, dim, 3.0, images) + float(np.sum(weights)))
+    return 2 * (_constant(np.ones(1), dim, 3.0, images) + float(np.sum(weights)))
 
 
 def _terms(dim, kappa, accuracy):
@@ -123,11 +138,13 @@ def _terms(dim, kappa, accuracy):
     return images, waves, weights
 
 
-def _constant(N, dim, kappa, images):
+def _constant(charges, dim, kappa, images):
+    squares = np.sum(charges**2)
+    total = np.sum(charges)
     background = math.sqrt(math.pi) / kappa if dim == 2 else math.pi / (2 * kappa**2)
     norm = np.linalg.norm(images, axis=-1)
     own_images = np.sum(erfc(kappa * norm[norm > 0]) / norm[norm > 0])
-    return float(N / 2 * own_images - N * kappa / math.sqrt(math.pi) - N**2 * background)
+    return float(squares / 2 * own_images - squares * kappa / math.sqrt(math.pi) - total**2 * background)
 
 
 def _cheapest_splitting(N, dim, accuracy):

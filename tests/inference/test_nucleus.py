@@ -170,6 +170,10 @@ def test_free_energy_energy_and_entropy_are_those_of_quadrature():
     assert untrained.value - found["free_energy"].value > 5 * untrained.error
     report = diagnose(to_arviz(draws, result.history, system=GAS))
     assert report.num_failed == 0
+    parts = report.entropy_by_site
+    assert parts.keys() == {"nucleus", "level"} and "... of nucleus" in str(report)
+    assert parts["nucleus"].value + parts["level"].value == pytest.approx(report.entropy.value)
+    assert 0 < parts["level"].value < 0.1 * parts["nucleus"].value
 
 
 def test_a_nucleus_without_an_inverse_is_named_counted_and_the_update_taken_back():

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.flows.base import FlowDerivatives
-from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, softplus_derivatives
+from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, single_jet, softplus_derivatives
 from pnct.flows.pairs import scatter, spin_channels
 from pnct.networks.layers import residual
 
@@ -61,11 +61,12 @@ def derivatives(
     def zeros(*shape):
         return jnp.zeros(shape, R.dtype)
 
-    h = Jet(zeros(N, 0), zeros(N, D, 0), zeros(N, 0), zeros(N, D, 0))
-    hess = Hessians(
-        zeros(N, D, 0), zeros(N, 0, 0), zeros(N, N, dim, dim, 0), zeros(S, D, D, 0), zeros(N, 0, 0)
-    )
-    total = zeros(S, D, D, 0)  # the sums of the Hessians over each species
+    h, own = single_jet(flow, R, frame)
+    H = own.shape[-1]
+    u, rank = of_one_electron(own) if H else (zeros(N, D, 0), zeros(N, 0, 0))
+    hess = Hessians(u, rank, zeros(N, N, dim, dim, H), zeros(S, D, D, 0), zeros(N, 0, H))
+    # the sums of the Hessians over each species
+    total = jnp.stack([total_of_one_electron(own, i) for i in species]) if H else zeros(S, D, D, 0)
 
     for layer, pair in zip(flow.single, pair_jets(flow, R, frame), strict=True):
         f = PairJet(*(flow.pair_terms(layer, x) for x in pair))
@@ -94,6 +95,25 @@ def derivatives(
         species,
         frame,
     )
+
+
+def of_one_electron(own: Float[Array, "N d d H"]) -> tuple[Float[Array, "N D n"], Float[Array, "N n H"]]:
+    """Hessians by the axes of the electron alone, as sums of (e_a + e_b)(e_a + e_b)^T and e_a e_a^T."""
+    N, d = own.shape[:2]
+    a, b = np.triu_indices(d, 1)
+    axes = np.concatenate([np.eye(d), np.eye(d)[a] + np.eye(d)[b]]).T
+    u = (np.eye(N)[:, :, None, None] * axes).reshape(N, N * d, -1)
+    beside = jnp.sum(own * (1 - np.eye(d))[:, :, None].astype(own.dtype), axis=2)
+    rank = jnp.concatenate([jnp.einsum("iaah->iah", own) - beside, own[:, a, b]], axis=1)
+    return jnp.asarray(u, own.dtype), rank
+
+
+def total_of_one_electron(own: Float[Array, "N d d H"], electrons: slice) -> Float[Array, "D D H"]:
+    """The sum over some electrons of Hessians by their own axes alone."""
+    N, d, _, H = own.shape
+    chosen = np.isin(np.arange(N), np.arange(N)[electrons])
+    eye = jnp.asarray(np.diag(chosen), own.dtype)[:, None, :, None, None]
+    return (eye * own[:, :, None]).reshape(N * d, N * d, H)
 
 
 def log_det_derivatives(

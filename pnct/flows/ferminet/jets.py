@@ -103,6 +103,31 @@ def feature_jet(flow, R, metric) -> PairJet:
     )
 
 
+def single_jet(flow, R, frame=None) -> tuple[Jet, Float[Array, "N d d H"]]:
+    """h_i as the first layer meets it, each a function of its own r_i, and its Hessians by r_i."""
+    N, d = R.shape
+    G = jnp.broadcast_to(jnp.eye(d, dtype=R.dtype), (N, d, d))
+    if frame is not None:
+        G = jnp.einsum("iac,ibc->iab", *[frame.reshape(N, d, -1)] * 2)
+
+    def hessian(r):
+        return jnp.moveaxis(jax.jacfwd(jax.jacfwd(flow.single_features))(r), 0, -1)
+
+    def laplacian(r, G):
+        return jnp.tensordot(G, hessian(r), 2)
+
+    def dense(slope):  # (N, H, d), by the axes of all electrons
+        eye = jnp.eye(N, dtype=R.dtype)[:, :, None, None]
+        return (eye * jnp.swapaxes(slope, 1, 2)[:, None]).reshape(N, N * d, slope.shape[1])
+
+    return Jet(
+        flow.single_features(R),
+        dense(jax.vmap(jax.jacfwd(flow.single_features))(R)),
+        jax.vmap(laplacian)(R, G),
+        dense(jax.vmap(jax.jacfwd(laplacian))(R, G)),
+    ), jax.vmap(hessian)(R)
+
+
 def pair_elementwise(z: PairJet, metric) -> PairJet:
     """The jet of softplus(z)."""
     slopes = softplus_derivatives(z.value)

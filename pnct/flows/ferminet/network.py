@@ -7,9 +7,14 @@ pair stream is
     h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   added to the input where the shapes match
     zeta_i = x_i + h_i W_out
 
-from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre. The sum of
-h_j over the same spin includes i itself. W_out starts at zero, T at the identity. In a cell a shift of all
-electrons alike would change Psi by a phase only, and a trap has its own centre, so there is no b_out.
+from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre, or where
+there are nuclei at X_j the smooth and periodic
+
+    h_i = (1/P) sum_j softplus([cos, sin](2 pi (r_i - X_j)/L) W_n + b_n).
+
+The sum of h_j over the same spin includes i itself. W_out starts at zero, T at the identity. In a cell a
+shift of all electrons alike would change Psi by a phase only, and a trap has its own centre, so there is no
+b_out.
 
 Because h_ij depends on r_ij alone, its derivative has `dim` numbers per feature, not N dim: `jacobian`
 scatters those, dz_i/dx_j = -tau_ij, dz_i/dx_i = sum_j tau_ij, and multiplies matrices along the single
@@ -20,6 +25,7 @@ SciPost Phys. 14, 154 (2023), whose networks have the fields of this class.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -52,11 +58,18 @@ class PairLayer(NamedTuple):
     bias: Float[Array, "G W"]
 
 
+class NuclearLayer(NamedTuple):
+    """W_n, b_n: from 2 dim features of an electron seen from a nucleus to H numbers."""
+
+    weight: Float[Array, "F H"]
+    bias: Float[Array, " H"]
+
+
 class FermiNet(Flow):
     """T: (N, dim) -> (N, dim), in the lengths of its space. `single` has one layer more than `pair`.
 
     `features(r, L)`: a module-level function of the displacements (..., dim) -> (..., F), by default that of
-    the space.
+    the space.  nuclear: where there are nuclei, whose places X come with `around`.
     """
 
     single: tuple[SingleLayer, ...]
@@ -64,6 +77,14 @@ class FermiNet(Flow):
     out: Float[Array, "H dim"]
     space: Space = eqx.field(static=True)
     features: Callable = eqx.field(static=True)
+    nuclear: NuclearLayer | None = None
+    X: Float[ArrayLike, "P dim"] | None = None
+
+    def around(self, X: Float[ArrayLike, "P dim"]) -> "FermiNet":
+        """This flow for nuclei at X. Raises ValueError where it has no features of them."""
+        if self.nuclear is None:
+            raise ValueError("Expected a FermiNet with features of nuclei; got none. Make it with nuclear=8.")
+        return replace(self, X=jax.lax.stop_gradient(X))
 
     def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         h = self.single_features(R)
@@ -97,14 +118,18 @@ class FermiNet(Flow):
         self, R: Float[ArrayLike, "N dim"], frame: Float[Array, "D D"] | None = None
     ) -> FlowDerivatives:
         """All that the kinetic energy needs of this flow, exactly and without a loop over coordinates."""
-        if self.single[0].own is not None:  # the structured derivatives know no h_i in the first layer
-            return super().derivatives(R, frame)
         return derivatives(self, R, frame)
 
-    def single_features(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N H"]:
-        """h_i as the first layer meets it."""
+    def single_features(self, R: Float[ArrayLike, "*N dim"]) -> Float[Array, "*N H"]:
+        """h_i as the first layer meets it. Every row depends on its own electron alone."""
+        if self.nuclear is not None:
+            if self.X is None:
+                raise ValueError("Expected places of nuclei; got none. Write flow.around(X).")
+            angle = (2 * np.pi / self.space.L) * (R[..., None, :] - jnp.asarray(self.X, R.dtype))
+            features = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+            return jnp.mean(softplus(features @ self.nuclear.weight + self.nuclear.bias), axis=-2)
         centre = self.space.one_body_features(R, self.space.L)
-        return jnp.zeros((R.shape[0], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
+        return jnp.zeros((*R.shape[:-1], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
 
     def pair_stream(self, r: Float[Array, "N N dim"]) -> list[Float[Array, "N N F"]]:
         """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
@@ -139,10 +164,12 @@ class FermiNet(Flow):
 
 
 def ferminet(
-    space: Space, depth: int = 2, width: int = 16, features: Callable | None = None
+    space: Space, depth: int = 2, width: int = 16, features: Callable | None = None, nuclear: int = 0
 ) -> Callable[[Array], FermiNet]:
     """A function key -> FermiNet, at first the identity, of `depth` layers of `width` numbers per electron
     and pair.
+
+    nuclear: how many numbers of each electron come from nuclei, where the flow is to see some in a cell.
     """
     depth = checked_integer("depth", depth, 1)
     width = checked_integer("width", width, 1)
@@ -151,7 +178,7 @@ def ferminet(
     centre = space.one_body_features(origin, space.L)
     G = len(spin_channels(space))
     F = features(origin, space.L).shape[-1]
-    F_own = sum(x.shape[-1] for x in centre or ())
+    F_own = checked_integer("nuclear", nuclear, 0) or sum(x.shape[-1] for x in centre or ())
 
     def make(key: Array) -> FermiNet:
         single = []
@@ -168,6 +195,10 @@ def ferminet(
             )
             if level < depth - 1:
                 pair.append(PairLayer(random_weight(k[3], (G, inputs, width), inputs), jnp.zeros((G, width))))
-        return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, space.dim)), space, features)
+        seen = None
+        if nuclear:
+            weight = random_weight(jax.random.fold_in(key, depth), (2 * space.dim, nuclear), 2 * space.dim)
+            seen = NuclearLayer(weight, jnp.zeros(nuclear))
+        return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, space.dim)), space, features, seen)
 
     return make

@@ -122,7 +122,7 @@ def test_settings_of_one_block_leave_the_other_its_default_and_unknown_blocks_ar
     default = natural_gradient(max_norm=1e9)
     np.testing.assert_allclose(step(half, "measured"), 0.5 * step(default, "measured"))
     np.testing.assert_array_equal(step(half, "classical"), step(default, "classical"))
-    with pytest.raises(ValueError, match=r"'classical' .* and 'measured'; got \['quantum'\]"):
+    with pytest.raises(ValueError, match=r"'classical' .*'continuous' .*'measured'; got \['quantum'\]"):
         natural_gradient(learning_rate={"quantum": 0.5})
 
 

@@ -18,6 +18,7 @@ from pnct.flows import (
     backflow,
     continuous,
     ferminet,
+    proton_cusps,
     separated_centre_of_mass,
 )
 from pnct.flows.irreducible_wedge import Conjugated
@@ -45,6 +46,7 @@ class Row(NamedTuple):
     turns: bool = False  # in open space, with the plane
     log_det: float = 1e-12  # error of ln|det J|
     lap_log_det: float = 1e-10  # of its derivatives
+    nuclei: bool = False  # at places of their own, around which it is no identity
 
 
 def each(make, *others):
@@ -75,6 +77,26 @@ def small_backflow(space):
     return backflow(space, depth=2, width=5)
 
 
+def protons_of(space):
+    """Two places that none of the electrons is at."""
+    return space.L * np.array([[0.11, 0.52, 0.37], [0.63, 0.24, 0.81]])
+
+
+def with_nuclei(space):
+    """FermiNet that sees two nuclei, behind the cusps of both."""
+
+    def make(key):
+        X = protons_of(space)
+        first = proton_cusps(space)(key).around(X, np.array(1.4))
+        return Composed((first, ferminet(space, 2, width=4, nuclear=3)(key).around(X)))
+
+    return make
+
+
+def cusps_alone(space):
+    return lambda key: proton_cusps(space)(key).around(protons_of(space), np.array(1.4))
+
+
 # every flow in 2D and 3D, polarised and not, without all combinations: compiling takes the time.
 # A continuous flow integrates the divergence, in six steps of fifth order.
 BY_STEPS = {"turns": True, "log_det": 1e-5, "lap_log_det": 1e-4}
@@ -92,6 +114,8 @@ FLOWS = {
     "continuous": Row(small_continuous, 0.15, ("open 2D", "unpolarised 2D"), **BY_STEPS),
     "separated": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS),
     "conjugated": (conjugated, 0.3, ("unpolarised 2D",)),
+    "proton cusps": Row(cusps_alone, 0.3, ("unpolarised 3D",), nuclei=True),
+    "among protons": Row(with_nuclei, 0.3, ("unpolarised 3D", "polarised 3D"), nuclei=True),
     "the map alone": (lambda space: lambda key: PairShift(jnp.zeros(()), space.L), 0.05),
 }
 FLOWS = {name: Row(*row) for name, row in FLOWS.items()}
@@ -113,6 +137,7 @@ def cases(chosen):
 every_flow = cases(CASES)
 periodic_flow = cases(c for c in CASES if "open" not in c[1])
 turning_flow = cases(c for c in CASES if "open" in c[1] and FLOWS[c[0]].turns)
+shifting_flow = cases(c for c in CASES if "open" not in c[1] and not FLOWS[c[0]].nuclei)
 each_flow_once = cases((name, row.spaces[0]) for name, row in FLOWS.items())
 
 
@@ -147,6 +172,8 @@ def test_is_the_identity_at_initialisation(flow, space):
     R = configuration(SPACES[space])
     made = FLOWS[flow].make(SPACES[space])(random.key(0))
     assert all(leaf.size for leaf in jax.tree.leaves(made))
+    if FLOWS[flow].nuclei:  # all but the cusps
+        made = Composed(made.flows[1:]) if isinstance(made, Composed) else Composed(())
     if "separated" in flow or "open" in flow:  # the identity, and then A
         np.testing.assert_allclose(np.linalg.norm(evaluate(made, R)), np.linalg.norm(R), rtol=1e-14)
     else:
@@ -231,7 +258,7 @@ def test_equivariant_under_permutations_within_a_species(flow, space):
     np.testing.assert_allclose(evaluate(T, R[order]), evaluate(T, R)[order], rtol=0, atol=1e-13)
 
 
-@periodic_flow
+@shifting_flow
 def test_equivariant_under_translations(flow, space):
     T, R = example(flow, space)
     shift = jnp.arange(1.0, R.shape[1] + 1) / 3

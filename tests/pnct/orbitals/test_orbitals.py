@@ -15,7 +15,7 @@ from state_kinds import rotated, with_jastrow
 
 from pnct.orbitals import Orbitals, SpeciesOrbitals
 from pnct.space import Cell
-from pnct.systems import ElectronGas, HarmonicTrap
+from pnct.systems import ElectronGas, HarmonicTrap, Hydrogen
 
 SIGMA = 5
 
@@ -34,6 +34,9 @@ class Kind(NamedTuple):
     has_table: bool = True  # whether they have quantum numbers
 
 
+PROTONS = np.array([[0.1, 0.4, 0.2], [0.9, 0.5, 1.3]])
+
+
 def whole(table: Orbitals, s: int = 0) -> tuple[Orbitals, SpeciesOrbitals]:
     return table, table.of_species(s)
 
@@ -46,6 +49,11 @@ ORBITALS = {
     "oscillators in 3D": Kind(lambda: whole(HarmonicTrap((1, 0), dim=3, cutoff=3).orbitals)),
     "rotated orbitals": Kind(lambda: whole(rotated(HarmonicTrap((2, 1), cutoff=5)))),
     "rotated orbitals of the other species": Kind(lambda: whole(rotated(HarmonicTrap((2, 1), cutoff=5)), 1)),
+    "bands": Kind(
+        lambda: (None, Hydrogen((2, 1), 2, rs=3.0, cutoff=2.0, twist=0.1).given(PROTONS).orbitals),
+        closest=0.05,
+        has_table=False,  # nothing is conserved among protons
+    ),
     "given the other species": Kind(
         lambda: (None, given_others(ElectronGas((3, 2), 2, twist=0.25, cutoff=3.0))),
         closest=0.02,

@@ -61,6 +61,56 @@ def test_splitting_changes_nothing(dim, splitting):
     assert np.isclose(energy(ewald(space, splitting), R), energy(ewald(space), R), rtol=1e-11)
 
 
+def rock_salt(dim):
+    """Charges +-1 on the sites of a cubic (square) lattice of spacing 1, two along each axis."""
+    sites = np.stack(np.meshgrid(*[np.arange(2.0)] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    return sites, 1 - 2 * (sites.sum(axis=1) % 2)
+
+
+@pytest.mark.parametrize(("dim", "constant"), [(3, -1.7475645946331822), (2, -1.6155426267128247)])
+def test_rock_salt(dim, constant):
+    """The energy of a pair of neighbours at distance 1: Borwein, Borwein, Taylor, J. Math. Phys. 26, 2999
+    (1985); in the plane 4 (2^(1/2) - 1) zeta(1/2) beta(1/2).
+    """
+    sites, charges = rock_salt(dim)
+    crystal = energy(ewald(Cell((2**dim, 0), dim, 2.0), charges=charges), sites + 0.1)
+    assert np.isclose(2 * crystal / 2**dim, constant, rtol=1e-11)
+
+
+def test_charges_of_a_body_centred_cubic_crystal(reference):
+    """16 protons at r_s = 1.31, which hydrogen.csv has in hartree per atom."""
+    cube = np.stack(np.meshgrid(*[np.arange(2.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    L = ElectronGas((16, 0), 3, cutoff=5.0).L
+    R = np.concatenate([cube, cube + 0.5]) * L / 2
+    found = energy(ewald(Cell((16, 0), 3, L), charges=np.ones(16)), R) / 1.31 / 16
+    with open(reference / "hydrogen.csv") as file:
+        (row,) = (row for row in csv.DictReader(file) if row["quantity"] == "V_pp/N")
+    assert np.isclose(found, float(row["value"]), atol=1e-6)
+
+
+@dims
+@pytest.mark.parametrize("charges", [(1, 1, -1, -1, 0.5), (2, -1, -1, 0.25, -0.25)])
+def test_splitting_changes_nothing_for_charges(dim, charges):
+    """With a background, and neutral."""
+    space = cell_of(dim)
+    R = random_positions(space)
+    found = [energy(ewald(space, splitting, charges=charges), R) for splitting in (2.0, 3.7, 6.0)]
+    assert np.ptp(found) < 1e-11 * np.abs(found[0])
+
+
+@dims
+def test_pairs_of_charges_add_up(dim):
+    """E is quadratic in the charges: what a pair adds is q q' of what a pair of unit charges adds."""
+    space = Cell((3, 0), dim, 1.7)
+    R = random_positions(space)
+    q = np.array([0.7, -1.3, 2.0])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    own = madelung(dim) / (2 * space.L)
+    of_pairs = [energy(ewald(Cell((2, 0), dim, space.L)), R[list(ij)]) - 2 * own for ij in pairs]
+    expected = np.sum(q**2) * own + sum(q[i] * q[j] * v for (i, j), v in zip(pairs, of_pairs, strict=True))
+    assert np.isclose(energy(ewald(space, charges=q), R), expected, rtol=1e-11)
+
+
 @dims
 def test_periodic_and_symmetric(dim):
     space = cell_of(dim)
@@ -138,5 +188,7 @@ def test_bad_arguments_are_named():
         ewald(space, splitting=-1.0)
     with pytest.raises(ValueError, match="Expected 0 < accuracy < 1"):
         ewald(space, accuracy=0.0)
+    with pytest.raises(ValueError, match=r"Expected 5 finite charges, one a particle; got \[1.0, 1.0\]"):
+        ewald(space, charges=np.ones(2))
     with pytest.raises(ValueError, match=r"Expected R of shape \(5, 2\)"):
         ewald(space)(np.zeros((4, 2)))

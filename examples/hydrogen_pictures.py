@@ -1,0 +1,69 @@
+"""Pictures of hydrogen: pair correlations, thermodynamics against temperature, one draw."""
+
+from pathlib import Path
+
+import numpy as np
+from figures import plt, save
+
+QUANTITIES = {
+    "free_energy": "F/N (hartree)",
+    "energy": "E/N (hartree)",
+    "entropy": "S/N (k_B)",
+    "pressure_GPa": "P (GPa)",
+}
+PAIRS = {"p-p": "g_pp(r)", "e-p": "g_ep(r)", "e-e": "g_ee(r)"}
+
+
+def plot_correlations(path: Path, plasmas, structure) -> None:
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    for axis, (pair, label) in zip(axes, PAIRS.items(), strict=True):
+        for plasma, found in zip(plasmas, structure, strict=True):
+            if pair not in found.g or not np.any(found.g[pair]):
+                continue
+            r = plasma.rs * found.r
+            axis.errorbar(r, found.g[pair], found.error[pair], lw=1, label=temperature(plasma))
+        axis.axhline(1, color="0.7", lw=0.8, zorder=0)
+        axis.set(xlabel="r (bohr)", ylabel=label, xlim=(0, None))
+    axes[0].set_ylim(0, None)
+    axes[1].legend()
+    save(fig, path)
+
+
+def plot_thermodynamics(path: Path, runs) -> None:
+    fig, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
+    x = [run["kelvin"] for run in runs]
+    for axis, (name, label) in zip(axes, QUANTITIES.items(), strict=True):
+        axis.errorbar(
+            x, [r[name]["value"] for r in runs], [r[name]["error"] for r in runs], fmt="o", label="this run"
+        )
+        known = [(r["kelvin"], r["beside"][name]) for r in runs if name in r["beside"]]
+        if known:
+            axis.plot(*zip(*known, strict=True), "kx-", lw=0.8, label=runs[0]["beside"]["of"])
+        axis.set(xscale="log", xlabel="T (K)", ylabel=label)
+    axes[0].legend()
+    save(fig, path)
+
+
+def plot_draw(path: Path, plasma, draws) -> None:
+    """The first draw, seen along z: protons, electrons of both spins; the further away, the fainter."""
+    fig, axis = plt.subplots(figsize=(4.2, 4), layout="constrained")
+    L = plasma.rs * plasma.L
+    up, down = plasma.num_electrons
+    R = plasma.rs * np.asarray(draws.measured)[0]
+    groups = {"protons": (plasma.rs * np.asarray(draws.samples["X"])[0], "tab:red", 90)}
+    if up + down:
+        groups["electrons up"] = (R[:up], "tab:blue", 30)
+        groups["electrons down"] = (R[up:], "tab:cyan", 30)
+    for label, (places, colour, size) in groups.items():
+        places = places % L
+        if len(places):
+            depth = 0.35 + 0.65 * places[:, 2] / L
+            axis.scatter(places[:, 0], places[:, 1], s=size, c=colour, alpha=depth, label=label)
+    axis.set(xlim=(0, L), ylim=(0, L), xlabel="x (bohr)", ylabel="y (bohr)", aspect="equal")
+    axis.set_title(temperature(plasma), fontsize="medium")
+    axis.legend(loc="upper right", fontsize="small")
+    save(fig, path)
+
+
+def temperature(plasma) -> str:
+    return f"T = {float(plasma.temperature):.3g} hartree"
