@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from pnct import HarmonicTrap, hamiltonian, ideal_gas
+from pnct import HarmonicTrap, coulomb, hamiltonian, ideal_gas
 from pnct.distributions import Born, Determinantal
 from pnct.flows import backflow, by_sector, continuous, ferminet, separated_centre_of_mass
 from pnct.orbitals.rotated import rotated_orbitals
@@ -89,10 +89,10 @@ def test_free_electrons_have_no_variance():
     flow = jax.tree.map(jnp.zeros_like, random_flow(continuous(trap.space, width=3), 1.0))
     R = random.normal(random.key(0), (3, 2))
     local = jax.jit(
-        lambda coulomb, R: hamiltonian(trap, coulomb).local_energy(Born(trap.orbitals, K, flow), R),
+        lambda interaction, R: hamiltonian(trap, interaction).local_energy(Born(trap.orbitals, K, flow), R),
         static_argnums=0,
     )
-    free, interacting = local(False, R), local(True, R)
+    free, interacting = local(None, R), local(coulomb, R)
     np.testing.assert_allclose(free.total, np.sum(trap.orbital_energies[np.asarray(K)]), rtol=1e-12)
     distances = [np.linalg.norm(R[i] - R[j]) for i, j in itertools.combinations(range(3), 2)]
     np.testing.assert_allclose(
