@@ -213,10 +213,10 @@ class OpenSpace(Particles):
         return jnp.concatenate([M / (1 + M), M % 2])
 
     def conserved_motion(self, R):
-        """In two dimensions turned about the centre, by 1 radian."""
-        return (
-            R if self.dim == 3 else R @ np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]], R.dtype)
-        )
+        """Turned about the centre, by 1 radian in the plane of x and y."""
+        turn = np.eye(self.dim)
+        turn[:2, :2] = [[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]]
+        return R @ turn.astype(R.dtype)
 
 
 def norm(r: Float[ArrayLike, "*pairs dim"]) -> Float[Array, "*pairs 1"]:

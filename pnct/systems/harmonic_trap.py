@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
+from pnct.orbitals.oscillator import Oscillators, fermi_quanta
+from pnct.orbitals.planar_oscillator import planar_oscillators
+from pnct.orbitals.spherical_oscillator import spherical_oscillators
 from pnct.space import OpenSpace
 from pnct.systems.electrons import ENTROPY_TOLERANCE, ElectronSystem, bounded
 from pnct.systems.ideal_gas import converged_cutoff
@@ -55,7 +57,8 @@ class HarmonicTrap(ElectronSystem):
     @property
     def orbitals(self) -> Oscillators:
         """The single-particle table, lowest energy first."""
-        return oscillators(self.space, self.cutoff)
+        table = planar_oscillators if self.dim == 2 else spherical_oscillators
+        return table(self.space, self.cutoff)
 
     @property
     def shell_index(self) -> Int[np.ndarray, " M"]:
