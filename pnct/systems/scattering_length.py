@@ -7,9 +7,11 @@ integrated outwards; each zero of u is a bound state. Of a Poeschl-Teller well i
     a mu = (pi/2) cot(pi lambda/2) + gamma_E + psi(lambda),    lambda (lambda - 1) = 2 v_0,
 
 gamma_E the constant of Euler and psi the digamma function, from which the depth of a well of given a follows.
+With u -> 1 - r/a, a well lambda v has d(-1/a)/d lambda = int v u^2 dr: the Wronskian of two depths.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -24,12 +26,31 @@ DEEPEST = 6.0  # v_0 at which a Poeschl-Teller well binds its second state
 RESONANT = 1e9  # ranges, beyond which a is infinite to rounding
 
 
+class ZeroEnergy(NamedTuple):
+    """a, and int v u^2 dr of the u that is 1 - r/a beyond the range of v; at unitarity 1."""
+
+    scattering_length: float
+    slope: float
+
+
 def scattering_length(interaction: ShortRange) -> float:
     """a, in the unit of length of the system; inf at unitarity.
 
     Raises ValueError for an interaction that is not of short range, and for a well with a second bound state,
     near which a no longer says what the pair does.
     """
+    return zero_energy(interaction).scattering_length
+
+
+def scattering_slope(interaction: ShortRange) -> float:
+    """d(-1/a)/d lambda of the interaction lambda v at lambda = 1: int v u^2 dr, u -> 1 - r/a. Raises as
+    scattering_length does.
+    """
+    return zero_energy(interaction).slope
+
+
+def zero_energy(interaction: ShortRange) -> ZeroEnergy:
+    """Both, from u integrated outwards."""
     if not isinstance(interaction, ShortRange):
         raise ValueError(
             "Expected an interaction of short range, such as PoschlTeller(v0, mu); got "
@@ -37,24 +58,27 @@ def scattering_length(interaction: ShortRange) -> float:
         )
     edge = interaction.reach(1e-16)
 
-    def slope(r, u):
-        return u[1], float(interaction(np.asarray(r, float))) * u[0]
+    def derivatives(r, state):
+        u, du, _ = state
+        v = float(interaction(np.asarray(r, float)))
+        return du, v * u, v * u**2
 
-    def zero(r, u):
-        return u[0]
+    def node(r, state):
+        return state[0]
 
     start = 1e-9 * edge
-    path = solve_ivp(slope, (start, edge), (start, 1.0), "DOP853", events=zero, rtol=1e-11, atol=1e-13)
-    u, du = path.y[:, -1]
-    size = float(interaction.length)
-    a = edge - u / du if abs(u) < RESONANT * size * abs(du) else math.inf
+    path = solve_ivp(
+        derivatives, (start, edge), (start, 1.0, 0.0), "DOP853", events=node, rtol=1e-11, atol=1e-13
+    )
+    u, du, integral = path.y[:, -1]
+    a = edge - u / du if abs(u) < RESONANT * float(interaction.length) * abs(du) else math.inf
     nodes = len(path.t_events[0]) + (math.isfinite(a) and a > edge)
     if nodes > 1:
         raise ValueError(
             f"Expected a well with one bound state at most; got {interaction}, which has {nodes}. Make it "
             "shallower."
         )
-    return float(a)
+    return ZeroEnergy(float(a), float(integral / (u - edge * du) ** 2))  # u - r u' is u at r = 0 from outside
 
 
 def poschl_teller(inverse_scattering_length: float, mu: float) -> PoschlTeller:

@@ -12,6 +12,7 @@ from scipy.special import digamma
 
 from pnct import ElectronGas, Gaussian, HarmonicTrap, PoschlTeller, coulomb, hamiltonian, scattering_length
 from pnct.systems import ShortRange, poschl_teller
+from pnct.systems.scattering_length import scattering_slope
 
 KINDS = {"Poeschl-Teller": PoschlTeller(0.7, 1.5), "Gaussian": Gaussian(-1.1, 0.6)}
 kinds = pytest.mark.parametrize("v", KINDS.values(), ids=KINDS.keys())
@@ -101,6 +102,15 @@ def test_scattering_length_in_closed_form(v0):
     expected = math.pi / 2 / math.tan(math.pi * l / 2) + np.euler_gamma + float(digamma(l))
     for mu in (0.7, 4.0):
         assert scattering_length(PoschlTeller(v0, mu)) * mu == pytest.approx(expected, rel=1e-7)
+
+
+@kinds
+def test_slope_of_the_inverse_scattering_length(v):
+    """d(-1/a)/d lambda of lambda v, by differences of its depth; at unitarity too."""
+    for well in (v, PoschlTeller(1.0, 4.0)):
+        more, less = (jax.tree.leaves(well)[0] * (1 + h) for h in (1e-4, -1e-4))
+        up, down = (scattering_length(type(well)(x, jax.tree.leaves(well)[1])) for x in (more, less))
+        assert scattering_slope(well) == pytest.approx((1 / down - 1 / up) / 2e-4, rel=1e-5)
 
 
 def test_weak_wells_scatter_as_born_says():
