@@ -17,7 +17,8 @@ from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from pnct.kinetic import local_kinetic
 from pnct.systems.base import System
-from pnct.systems.electrons import ElectronSystem, SystemPotential
+from pnct.systems.electrons import ElectronSystem
+from pnct.systems.interactions import Interaction, SystemPotential, coulomb
 
 
 class LocalEnergy(NamedTuple):
@@ -120,33 +121,40 @@ class ElectronHamiltonian(Hamiltonian):
         return LocalEnergy(kinetic, self.potential(R), numbers)
 
     def of_system(self, system: System) -> tuple["Hamiltonian", ...]:
-        """With and without interaction; none where the potential is that of no system."""
+        """The system's own with the same interaction; none where the potential is that of no system."""
         if not isinstance(self.potential, SystemPotential):
             return ()
-        made = ()
         if isinstance(system, ElectronSystem):
-            made = tuple(hamiltonian(system, coulomb) for coulomb in (True, False))
-        alike = tuple(x for x in made if type(x.potential) is type(self.potential))
-        if not alike:
-            raise ValueError(
-                f"Expected the hamiltonian of the model's {type(system).__name__}; got one with the "
-                f"potential {type(self.potential).__name__}."
-            )
-        return alike
+            own = hamiltonian(system, self.potential.interaction)
+            if type(own.potential) is type(self.potential):
+                return (own,)
+        raise ValueError(
+            f"Expected the hamiltonian of the model's {type(system).__name__}; got one with the "
+            f"potential {type(self.potential).__name__}."
+        )
 
 
-def hamiltonian(system, coulomb: bool = True, potential: Callable | None = None) -> ElectronHamiltonian:
-    """The Hamiltonian of a system; with `coulomb=False`, of the same system without interaction.
+def hamiltonian(
+    system, interaction: Interaction | None = coulomb, potential: Callable | None = None
+) -> ElectronHamiltonian:
+    """The Hamiltonian of a system.
 
+    interaction: of its electrons. `coulomb`; None, without any; or one of short range between opposite spins,
+    PoschlTeller(v0, mu) or Gaussian(V0, r0), in the unit of length of the system.
     potential: one of your own in the place of the system's, a function R (N, dim) -> energy in the system's
-    unit.
+    unit. Raises ValueError for what is no system or no interaction, and where the system has no room for it.
     """
     if not isinstance(system, System):
         raise ValueError(
             f"Expected a system, such as ElectronGas; got a {type(system).__name__}. One of your own is a "
             "subclass of pnct.systems.System."
         )
-    V = system.potential(coulomb) if potential is None else potential
+    if not (interaction is None or isinstance(interaction, Interaction)):
+        raise ValueError(
+            "Expected interaction to be coulomb, None, or one such as PoschlTeller(v0, mu); got "
+            f"{interaction!r}. Of a function v, give pair_potential(system.space, v) as `potential`."
+        )
+    V = system.potential(interaction) if potential is None else potential
     return ElectronHamiltonian(
         system.temperature, system.energy_scale, system.kinetic_prefactor, V, system.unit
     )

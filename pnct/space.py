@@ -15,6 +15,7 @@ the last of which is r - |r| r + ... near zero. There a single electron has feat
 centre: functions of r^2, because nothing has a cusp there.
 """
 
+import math
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
@@ -58,6 +59,11 @@ class Space(Protocol):
     @staticmethod
     def direction(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
         """A bounded vector that is r at small r."""
+
+    def images(self, reach: float) -> Float[np.ndarray, "images dim"]:
+        """The displacements between images of an electron, as far as one of them can be nearer than `reach`
+        to the end of a shortest displacement.
+        """
 
     def cusp_slopes(self, L: float) -> tuple[Float[np.ndarray, " F"], float]:
         """By |r| at r = 0: of the even features, and of direction/r."""
@@ -125,6 +131,10 @@ class Cell(Particles):
         """(L/2 pi) sin(2 pi r/L)."""
         return (L / (2 * np.pi)) * jnp.sin((2 * np.pi / L) * r)
 
+    def images(self, reach):
+        """L n, n whole numbers."""
+        return self.L * near_images(self.dim, reach / self.L)
+
     def cusp_slopes(self, L):
         """pi/L of s, 0 of all others."""
         return np.append(np.zeros(self.dim), np.pi / L), 0.0
@@ -181,6 +191,10 @@ class OpenSpace(Particles):
         """r/(1 + s)."""
         return r / (1 + norm(r) / L)
 
+    def images(self, reach):
+        """Zero: there is one image."""
+        return np.zeros((1, self.dim))
+
     def cusp_slopes(self, L):
         """1/L of both, and -1/L."""
         return np.full(2, 1 / L), -1 / L
@@ -199,10 +213,10 @@ class OpenSpace(Particles):
         return jnp.concatenate([M / (1 + M), M % 2])
 
     def conserved_motion(self, R):
-        """In two dimensions turned about the centre, by 1 radian."""
-        return (
-            R if self.dim == 3 else R @ np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]], R.dtype)
-        )
+        """Turned about the centre, by 1 radian in the plane of x and y."""
+        turn = np.eye(self.dim)
+        turn[:2, :2] = [[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]]
+        return R @ turn.astype(R.dtype)
 
 
 def norm(r: Float[ArrayLike, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
@@ -214,6 +228,18 @@ def norm(r: Float[ArrayLike, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
 def chord(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
     """s = |sin(pi r/L)|, with all derivatives zero at r = 0."""
     return norm(jnp.sin((np.pi / L) * r))
+
+
+def near_images(dim: int, reach: float) -> Float[np.ndarray, "images {dim}"]:
+    """The whole numbers n for which |s + n| < reach is possible, |s_b| <= 1/2 along every axis."""
+    n = lattice_points(dim, math.ceil(reach + 0.5))
+    return n[np.linalg.norm(np.maximum(np.abs(n) - 0.5, 0), axis=-1) < reach]
+
+
+def lattice_points(dim: int, reach: int) -> Float[np.ndarray, "points {dim}"]:
+    """All whole numbers from -reach to reach along every axis; odd under n -> -n."""
+    axis = np.arange(-reach, reach + 1.0)
+    return np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
 
 
 def pair_distances(R: Float[ArrayLike, "N dim"], space: Space) -> Float[Array, " pairs"]:

@@ -76,6 +76,11 @@ STATES = {
     "determinants of a dot": Kind(
         lambda trap: as_states(trap.orbitals), HarmonicTrap((2, 0), cutoff=3), HarmonicTrap((3, 2), cutoff=4)
     ),
+    "rotated orbitals in 3D": Kind(
+        lambda trap: as_states(rotated(trap)),
+        HarmonicTrap((1, 1), cutoff=2, dim=3),
+        HarmonicTrap((2, 2), cutoff=3, dim=3),
+    ),
     "rotated orbitals": Kind(
         lambda trap: as_states(rotated(trap)), HarmonicTrap((1, 1), cutoff=3), HarmonicTrap((2, 2), cutoff=4)
     ),

@@ -1,6 +1,7 @@
 """What draws say of the electrons: pure functions of draws."""
 
 from pnct.inference.observables.chemical_potential import ChemicalPotential, chemical_potential
+from pnct.inference.observables.contact import contact
 from pnct.inference.observables.correlations import occupations, pair_correlation, structure_factor
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.observables.entropy import entropy
@@ -19,6 +20,7 @@ __all__ = [
     "canonical_pair_correlation",
     "canonical_structure_factor",
     "chemical_potential",
+    "contact",
     "effective_mass",
     "entropy",
     "excitation_energies",

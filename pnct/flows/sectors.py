@@ -2,7 +2,7 @@ r"""A flow for every symmetry sector:  Psi_K(R) = Phi_K(T_Q(R)) |det dT_Q/dR|^(1
 conserves:
 
     in a periodic cell      the total momentum P = sum_{l in K} k_l       if T(R + a) = T(R) + a
-    in the plane of a trap  the angular momentum M = sum_{l in K} m_l     if T(R g) = T(R) g for rotations g
+    in a trap               the angular momentum M = sum_{l in K} m_l     if T(R g) = T(R) g for rotations g
     spin-adapted            the parity under a flip F of all spins        if T(F R) = F T(R)
 
 (the last in pnct.states.spin_adapted).

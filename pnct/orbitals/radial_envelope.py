@@ -56,14 +56,21 @@ def radial_envelope(quanta: tuple[int, ...], angular_momenta: tuple[int, ...]) -
     density = np.array(
         [radial[abs(m)][(q - abs(m)) // 2] ** 2 / np.pi for q, m in zip(quanta, angular_momenta, strict=True)]
     )
+    return RadialEnvelope(edge, heights_above(density, RINGS))
+
+
+def heights_above(density: Float[np.ndarray, "M p"], steps: int) -> Float[np.ndarray, "M {steps}"]:
+    """The heights of step functions above functions that are given at POINTS points on each step, and at the
+    end of the last.
+    """
     # Between two points a function rises above both by an eighth of its second difference; this one is smooth
     # at their distance.
     between = np.max(np.abs(np.diff(density, 2, axis=1)), axis=1, keepdims=True) / 4
-    parts = [density[:, k : RINGS * POINTS + 1 : POINTS][:, :RINGS] for k in range(POINTS)]
-    return RadialEnvelope(edge, np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between)
+    parts = [density[:, k : steps * POINTS + 1 : POINTS][:, :steps] for k in range(POINTS)]
+    return np.maximum(np.max(parts, axis=0), density[:, POINTS::POINTS]) + between
 
 
-def laguerre_functions(s: Float[np.ndarray, " p"], m: int, highest: int) -> Float[np.ndarray, "n p"]:
+def laguerre_functions(s: Float[np.ndarray, " p"], m: float, highest: int) -> Float[np.ndarray, "n p"]:
     """f_0 ... f_highest of order m at s."""
     with np.errstate(divide="ignore"):
         f = [np.exp((m * np.log(s) if m else 0) / 2 - s / 2 - math.lgamma(m + 1) / 2)]

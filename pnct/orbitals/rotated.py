@@ -1,12 +1,12 @@
-r"""Orbitals that adapt to the interaction:  chi_nm = sum_n' U^|m|_nn' phi_n'm,  with an orthogonal U^|m| for
-each |m|.
+r"""Orbitals that adapt to the interaction:  chi_nlm = sum_n' U^l_nn' phi_n'lm,  with an orthogonal U^l for
+each degree l, in the plane |m|.
 
 A flow moves the electrons in the same way whatever their state. But under a strong repulsion all states avoid
 the centre of their relative motion by about the same distance, whatever m, where the oscillator orbitals of m
 = 0 have their maximum there and those of large |m| do not: the radial functions of different m have to change
-differently. Mixing orbitals of equal m does that, and as it is unitary the Psi_K stay orthonormal. m and -m
-share their U, so that time reversal stays a symmetry. Each species has its own, because its coordinates may
-mean another thing (pnct.flows.centre_of_mass).
+differently. Mixing orbitals of equal l and m does that, and as it is unitary the Psi_K stay orthonormal. All
+m of one l share their U, so that time reversal and, in space, rotations stay symmetries. Each species has its
+own, because its coordinates may mean another thing (pnct.flows.centre_of_mass).
 
     U = (1 - A)^{-1} (1 + A),   A_nn' = 0.1 a_nn'/(n' - n) for n < n',   A antisymmetric          (Cayley)
 
@@ -33,9 +33,9 @@ class OrbitalRotation(Orbitals):
     species.
 
     angles: (S, P) the a_nn'.
-    partners: (M, n) the orbitals of equal m, which each orbital is a sum of; places beyond the last one name
-    the orbital itself.
-    blocks, place: (M,) the |m| of each orbital, and which of its partners it is.
+    partners: (M, n) the orbitals of equal l and m, which each orbital is a sum of; places beyond the last one
+    name the orbital itself.
+    blocks, place: (M,) the l of each orbital, and which of its partners it is.
     """
 
     angles: Float[Array, "S P"]
@@ -131,18 +131,14 @@ def angle_places(
     )
 
 
-def rotated_orbitals(table: Oscillators) -> Callable[[Array], OrbitalRotation | Oscillators]:
-    """A function key -> OrbitalRotation, at first those of the table. In three dimensions it is the table
-    itself.
-    """
+def rotated_orbitals(table: Oscillators) -> Callable[[Array], OrbitalRotation]:
+    """A function key -> OrbitalRotation, at first those of the table."""
     m = table.angular_momenta
-    if m is None:
-        return lambda key: table
-    blocks = np.abs(m)
+    blocks = table.degrees
     place = (table.num_quanta - blocks) // 2
     partners = np.tile(np.arange(len(m))[:, None], place.max() + 1)
-    for row, own in zip(partners, m, strict=True):
-        same = np.nonzero(m == own)[0]
+    for row, l, own in zip(partners, blocks, m, strict=True):
+        same = np.nonzero((blocks == l) & (m == own))[0]
         row[: len(same)] = same
     count = len(angle_places(blocks, place)[0])
 

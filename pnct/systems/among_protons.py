@@ -10,8 +10,9 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.orbitals.bands import Bands
 from pnct.space import Cell
-from pnct.systems.electrons import ElectronSystem, SystemPotential, bounded
-from pnct.systems.ewald import Ewald, NoInteraction
+from pnct.systems.electrons import ElectronSystem, bounded
+from pnct.systems.ewald import Ewald
+from pnct.systems.interactions import Coulomb, SystemPotential, coulomb
 
 
 class AmongCharges(SystemPotential):
@@ -20,6 +21,10 @@ class AmongCharges(SystemPotential):
     rs: Float[ArrayLike, ""]
     ewald: Ewald
     X: Float[ArrayLike, "P dim"]
+
+    @property
+    def interaction(self) -> Coulomb:
+        return coulomb
 
     def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         return self.ewald(jnp.concatenate([R, jnp.asarray(self.X, R.dtype)])) / self.rs
@@ -62,6 +67,6 @@ class AmongProtons(ElectronSystem):
         e = self.orbitals.levels
         return tuple(bounded((e - e[max(n, 1) - 1]) / self.temperature) for n in self.num_electrons)
 
-    def potential(self, coulomb: bool = True) -> AmongCharges | NoInteraction:
-        """R -> V, in hartree."""
-        return AmongCharges(self.rs, self.ewald, self.X) if coulomb else NoInteraction()
+    def coulomb_energy(self) -> AmongCharges:
+        """R -> V(R, X)/r_s, in hartree."""
+        return AmongCharges(self.rs, self.ewald, self.X)

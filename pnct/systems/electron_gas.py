@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Float, Int
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
 from pnct.space import Cell
 from pnct.systems.electrons import ENTROPY_TOLERANCE, ElectronSystem, bounded
-from pnct.systems.ewald import Coulomb, NoInteraction, ewald
+from pnct.systems.ewald import EwaldEnergy, ewald
 from pnct.systems.ideal_gas import converged_cutoff
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
@@ -116,9 +116,9 @@ class ElectronGas(ElectronSystem):
         """1/(2 r_s^2), the factor of -nabla^2, in hartree."""
         return 1 / (2 * self.rs**2)
 
-    def potential(self, coulomb: bool = True) -> Coulomb | NoInteraction:
-        """R -> V, in hartree."""
-        return Coulomb(self.rs, ewald(self.space)) if coulomb else NoInteraction()
+    def coulomb_energy(self) -> EwaldEnergy:
+        """R -> the Coulomb energy with that of the background, in hartree."""
+        return EwaldEnergy(self.rs, ewald(self.space))
 
     @property
     def reduced_energies(self) -> tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]:

@@ -1,6 +1,6 @@
 """The contract of systems of electrons: a space, single-particle states in it, a potential.
 
-A new one is one subclass of `ElectronSystem` with its potential, a subclass of `SystemPotential`.
+A new one is one subclass of `ElectronSystem` with its Coulomb energy, a subclass of `SystemPotential`.
 """
 
 import abc
@@ -14,18 +14,11 @@ from pnct.orbitals.base import Orbitals
 from pnct.space import Space
 from pnct.systems.base import System
 from pnct.systems.ideal_gas import ideal_gas
+from pnct.systems.interactions import Interaction, NoInteraction, SystemPotential, coulomb
 
 ENTROPY_TOLERANCE = 1e-4  # k_B per electron that a default cutoff may leave out
 # A Boltzmann factor exp(-200) is nothing in any precision; the bound keeps T = 0 and float32 finite.
 LARGEST_REDUCED_ENERGY = 200.0
-
-
-class SystemPotential(eqx.Module):
-    """R -> V, the potential energy of the electrons of a system, in its unit of energy."""
-
-    @abc.abstractmethod
-    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
-        """V(R)"""
 
 
 class ElectronSystem(System):
@@ -49,8 +42,12 @@ class ElectronSystem(System):
     reduced_energies: eqx.AbstractVar[tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]]
 
     @abc.abstractmethod
-    def potential(self, coulomb: bool = True) -> SystemPotential:
-        """R -> V; with `coulomb=False`, without the interaction of the electrons."""
+    def coulomb_energy(self) -> SystemPotential:
+        """R -> the Coulomb energy of the electrons."""
+
+    def potential(self, interaction: Interaction | None = coulomb) -> SystemPotential:
+        """R -> V with this interaction of the electrons; with None, without any."""
+        return NoInteraction() if interaction is None else interaction.energy(self)
 
     @property
     def N(self) -> int:

@@ -25,8 +25,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.special import erfc
 
-from pnct.space import Cell
-from pnct.systems.electrons import SystemPotential
+from pnct.space import Cell, lattice_points, near_images
+from pnct.systems.interactions import Coulomb, SystemPotential, coulomb
 
 
 class Ewald(eqx.Module):
@@ -65,21 +65,18 @@ class Ewald(eqx.Module):
         return jnp.sum(jnp.asarray(self.weights, s.dtype) * structure)
 
 
-class Coulomb(SystemPotential):
+class EwaldEnergy(SystemPotential):
     """V(R) = Ewald(R)/r_s, in hartree."""
 
     rs: Float[ArrayLike, ""]
     ewald: Ewald
 
+    @property
+    def interaction(self) -> Coulomb:
+        return coulomb
+
     def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         return self.ewald(R) / self.rs
-
-
-class NoInteraction(SystemPotential):
-    """V(R) = 0."""
-
-    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
-        return jnp.zeros((), R.dtype)
 
 
 def ewald(
@@ -123,10 +120,9 @@ def _terms(dim, kappa, accuracy):
     reach = x / kappa
     largest = x * kappa / np.pi
 
-    n = _lattice(dim, math.ceil(reach + 0.5))
-    images = n[np.linalg.norm(np.maximum(np.abs(n) - 0.5, 0), axis=-1) < reach]
+    images = near_images(dim, reach)
 
-    m = _lattice(dim, math.ceil(largest))
+    m = lattice_points(dim, math.ceil(largest))
     m = m[len(m) // 2 + 1 :]  # the list is odd under m -> -m, with m = 0 in its middle
     norm = np.linalg.norm(m, axis=-1)
     waves = m[norm <= largest]
@@ -153,8 +149,3 @@ def _cheapest_splitting(N, dim, accuracy):
         return N * (N - 1) / 2 * len(images) + 2 * N * len(waves)
 
     return min(np.arange(2.0, 12.0, 0.5).tolist(), key=cost)
-
-
-def _lattice(dim, reach):
-    axis = np.arange(-reach, reach + 1.0)
-    return np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)

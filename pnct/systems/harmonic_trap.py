@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from pnct.orbitals.oscillator import Oscillators, fermi_quanta, oscillators
+from pnct.orbitals.oscillator import Oscillators, fermi_quanta
+from pnct.orbitals.planar_oscillator import planar_oscillators
+from pnct.orbitals.spherical_oscillator import spherical_oscillators
 from pnct.space import OpenSpace
-from pnct.systems.electrons import ENTROPY_TOLERANCE, ElectronSystem, SystemPotential, bounded
+from pnct.systems.electrons import ENTROPY_TOLERANCE, ElectronSystem, bounded
 from pnct.systems.ideal_gas import converged_cutoff
+from pnct.systems.interactions import Coulomb, Interaction, SystemPotential, coulomb
 from pnct.validation import check_room, checked_dim, checked_num_electrons, checked_number
 
 
@@ -54,7 +57,8 @@ class HarmonicTrap(ElectronSystem):
     @property
     def orbitals(self) -> Oscillators:
         """The single-particle table, lowest energy first."""
-        return oscillators(self.space, self.cutoff)
+        table = planar_oscillators if self.dim == 2 else spherical_oscillators
+        return table(self.space, self.cutoff)
 
     @property
     def shell_index(self) -> Int[np.ndarray, " M"]:
@@ -86,9 +90,13 @@ class HarmonicTrap(ElectronSystem):
         """1/2, the factor of -nabla^2."""
         return 0.5
 
-    def potential(self, coulomb: bool = True) -> "TrapPotential":
+    def coulomb_energy(self) -> "CoulombRepulsion":
+        """R -> lambda sum_{i<j} 1/r_ij."""
+        return CoulombRepulsion(self.coupling)
+
+    def potential(self, interaction: Interaction | None = coulomb) -> "TrapPotential":
         """R -> V, in hbar omega."""
-        return TrapPotential(self.coupling if coulomb else 0.0)
+        return TrapPotential(super().potential(interaction))
 
     @property
     def reduced_energies(self) -> tuple[Float[ArrayLike, " M"], Float[ArrayLike, " M"]]:
@@ -99,14 +107,30 @@ class HarmonicTrap(ElectronSystem):
 
 
 class TrapPotential(SystemPotential):
-    """V(R) = sum_i r_i^2/2 + lambda sum_{i<j} 1/r_ij, in hbar omega."""
+    """V(R) = sum_i r_i^2/2 and the energy of the electrons' interaction, in hbar omega."""
+
+    between: SystemPotential
+
+    @property
+    def interaction(self) -> Interaction | None:
+        return self.between.interaction
+
+    def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
+        return jnp.sum(R**2) / 2 + self.between(R)
+
+
+class CoulombRepulsion(SystemPotential):
+    """V(R) = lambda sum_{i<j} 1/r_ij, in hbar omega."""
 
     coupling: Float[ArrayLike, ""]
 
+    @property
+    def interaction(self) -> Coulomb:
+        return coulomb
+
     def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:
         i, j = np.triu_indices(R.shape[0], 1)
-        distances = jnp.linalg.norm(R[i] - R[j], axis=-1)
-        return jnp.sum(R**2) / 2 + self.coupling * jnp.sum(1 / distances)
+        return self.coupling * jnp.sum(1 / jnp.linalg.norm(R[i] - R[j], axis=-1))
 
 
 def default_cutoff(num_electrons: tuple[int, int], dim: int, beta: float) -> float:

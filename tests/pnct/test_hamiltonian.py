@@ -66,7 +66,7 @@ def test_eigenstates_have_no_variance():
     """The ideal gas with the identity flow: every configuration has the energy of the occupied orbitals."""
     gas = ElectronGas((2, 3), 2, 3.0, 0.5, 0.25, cutoff=5.0)
     K = np.array([1, 4, 0, 2, 5])
-    H = hamiltonian(gas, coulomb=False)
+    H = hamiltonian(gas, interaction=None)
     for seed in range(3):
         found = local_energy(
             H,

@@ -1,11 +1,14 @@
 """Features of pairs."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pnct.pair_potential import pair_potential
+from pnct.smooth_space import smooth_space
 from pnct.space import Cell, OpenSpace, pair_distances, smallest_distance
 
 
@@ -18,6 +21,40 @@ def test_features_are_periodic_with_a_cusp_at_zero_only(dim):
     edge = jnp.full(dim, L / 2)
     slope = jax.jacfwd(lambda r: features(r, L))
     np.testing.assert_allclose(slope(edge - 1e-7), slope(edge + 1e-7), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", [Cell((1, 1), 3, 3.0), OpenSpace((1, 1), 2)])
+def test_smooth_features_have_no_cusp_and_two_lengths(space):
+    """Along a line through r = 0 third differences of the features fall like h^3, those of |r| like h; b sets
+    where the last of them is a half; in a cell all are periodic, and even ones are even.
+    """
+    smooth = smooth_space(space, 0.2)
+    line, L = np.random.default_rng(0).normal(size=space.dim), space.L
+    line /= np.linalg.norm(line)
+    r = np.random.default_rng(1).normal(size=(4, space.dim))
+    for features in (smooth.features, smooth.even_features, smooth.direction):
+        sizes = []
+        for h in (2e-3, 1e-3):
+            x = jnp.asarray(h * np.array([-2, -1, 0, 1, 2])[:, None] * line)
+            sizes.append(np.max(np.abs(np.array([-1, 2, 0, -2, 1]) @ np.asarray(features(x, L))) / 2))
+        assert sizes[1] < 0.14 * sizes[0] + 1e-14
+        assert features(r, L).shape[-1] == features(np.zeros((1, space.dim)), L).shape[-1]
+    even = smooth.even_features(jnp.asarray(r), L)
+    np.testing.assert_allclose(smooth.even_features(-jnp.asarray(r), L), even, rtol=0, atol=1e-14)
+    half = smooth.even_features(0.2 * line[None], L)[0, -1]
+    assert float(half) == pytest.approx(0.5, abs=0.01 if space.is_periodic else 1e-12)
+    if space.is_periodic:
+        np.testing.assert_allclose(smooth.features(r + L, L), smooth.features(r, L), rtol=0, atol=1e-11)
+    slopes, direction = smooth.cusp_slopes(L)
+    assert slopes.shape == even.shape[-1:] and not np.any(slopes) and direction == 0
+
+
+def test_a_length_that_the_space_does_not_hold_is_refused():
+    for length in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="Expected length > 0 and < inf; got"):
+            smooth_space(OpenSpace((1, 1), 2), length)
+    with pytest.raises(ValueError, match=r"Expected length > 0 and < 1\.5; got 1\.5"):
+        smooth_space(Cell((1, 1), 3, 3.0), 1.5)
 
 
 @pytest.mark.parametrize("dim", [2, 3])

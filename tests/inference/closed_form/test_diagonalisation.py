@@ -14,7 +14,7 @@ from jax import random
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, hamiltonian
+from pnct import ElectronGas, coulomb, hamiltonian
 from pnct.distributions import shell_energies, transformer
 from pnct.inference import VariationalFreeEnergy, natural_gradient, run_in_rounds
 from pnct.inference.closed_form.boltzmann_weights import shell_occupations
@@ -43,8 +43,8 @@ def mixed_gas(system):
     return pnct.sample("R", dist.Born(states, K, flow))
 
 
-def routine(system=GAS, coulomb=True, model=mixed_gas):
-    return VariationalFreeEnergy(model, hamiltonian(system, coulomb), natural_gradient(), num_walkers=64)
+def routine(system=GAS, interaction=coulomb, model=mixed_gas):
+    return VariationalFreeEnergy(model, hamiltonian(system, interaction), natural_gradient(), num_walkers=64)
 
 
 def first_order_matrix(system, Ks):
@@ -169,7 +169,7 @@ def test_coefficients_belong_to_no_law():
 
 
 def test_free_electrons_stay_unmixed():
-    vfe = routine(coulomb=False)
+    vfe = routine(interaction=None)
     params = vfe.init(random.key(0), GAS).params
     found = diagonalise(vfe, random.key(1), params, 1, GAS)
     size = np.abs(found["ci"].coefficients)  # equal energies may change places

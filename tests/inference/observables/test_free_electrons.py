@@ -14,7 +14,7 @@ from small_flow import small_flow
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, hamiltonian, ideal_gas
+from pnct import ElectronGas, coulomb, hamiltonian, ideal_gas
 from pnct.estimate import mean_of_independent
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.correlations import (
@@ -41,8 +41,8 @@ def free_electrons(gas):
     return pnct.sample("R", dist.Born(gas.orbitals, K, Identity()))
 
 
-def vfe_of(model, coulomb=True, chunk_size=64):
-    return VariationalFreeEnergy(model, hamiltonian(GAS, coulomb), natural_gradient(), 1024, chunk_size)
+def vfe_of(model, interaction=coulomb, chunk_size=64):
+    return VariationalFreeEnergy(model, hamiltonian(GAS, interaction), natural_gradient(), 1024, chunk_size)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def _pair(gas):
 def test_excitation_energies():
     states = np.array([[0, 1, 0], [0, 2, 0], [1, 3, 0], [0, 1, 2]])
     free = np.sum(np.asarray(GAS.orbital_energies)[states], axis=1)
-    found = excitation_energies(random.key(0), vfe_of(free_electrons, False), {}, states, 64, GAS)
+    found = excitation_energies(random.key(0), vfe_of(free_electrons, None), {}, states, 64, GAS)
     np.testing.assert_allclose([e.value for e in found.energy], free, rtol=1e-9)
     np.testing.assert_allclose([e.value for e in found.excitation], free - free[0], atol=1e-9)
 

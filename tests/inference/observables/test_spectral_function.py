@@ -15,7 +15,7 @@ from small_flow import small_flow
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, Estimate, hamiltonian, ideal_gas
+from pnct import ElectronGas, Estimate, coulomb, hamiltonian, ideal_gas
 from pnct.distributions import shell_energies
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.electron_addition import FOLDS, addition_ratios, matrix_elements
@@ -50,8 +50,8 @@ def correlated(gas):
     return pnct.sample("R", dist.Born(gas.orbitals, K, small_flow(gas.space)))
 
 
-def trained(model, gas, coulomb=False):
-    vfe = VariationalFreeEnergy(model, hamiltonian(gas, coulomb=coulomb), natural_gradient(), 64)
+def trained(model, gas, interaction=None):
+    vfe = VariationalFreeEnergy(model, hamiltonian(gas, interaction), natural_gradient(), 64)
     given = {"K": gas.ground_state, "R": jnp.zeros((gas.N, gas.dim))}  # nothing has to be drawn
     return TrainedGas(vfe, gas, init_params(substitute(model, data=given), random.key(0), (gas,)))
 
@@ -244,7 +244,7 @@ def test_a_curve_holds_the_weight_of_its_poles(spectrum):
 def test_energies_of_states_beside_first_order():
     """Of plane waves with their Coulomb energy, each K by its own samples; 4 sigma."""
     Ks = np.array([[0, 1, 0], [0, 3, 2], [1, 2, 1]])
-    found = state_energies(random.key(0), trained(plain, GAS, coulomb=True), Ks, 1024)
+    found = state_energies(random.key(0), trained(plain, GAS, interaction=coulomb), Ks, 1024)
     exact = first_order_energies(GAS, Ks)
     for x, y in zip(found, exact, strict=True):
         assert abs(x.value - y) < 4 * x.error < 0.2

@@ -66,7 +66,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
     assert len(gases[0].orbitals) != len(gases[1].orbitals)  # each twist has its own table
     vfe = VariationalFreeEnergy(
-        free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 1024, chunk_size=64
+        free_electrons, hamiltonian(gas, interaction=None), natural_gradient(), 1024, chunk_size=64
     )
     params, found = over_twists(
         random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096
@@ -98,7 +98,7 @@ def test_averages_over_a_grid_cover_the_ideal_gas_at_the_stated_rate():
     gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
     gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
     vfe = VariationalFreeEnergy(
-        free_electrons, hamiltonian(gas, coulomb=False), natural_gradient(), 128, chunk_size=64
+        free_electrons, hamiltonian(gas, interaction=None), natural_gradient(), 128, chunk_size=64
     )
     ideal, z = (
         [ideal_gas(g) for g in gases],

@@ -278,7 +278,7 @@ def test_training_returns_to_the_ideal_gas_from_a_wrong_start():
     """Coulomb off: F_0 is the minimum, and training reaches it within 3e-4 relative from a random start."""
     gas = ElectronGas((3, 0), 2, 1.0, 0.5, 0.25)
     vfe = VariationalFreeEnergy(
-        model, hamiltonian(gas, coulomb=False), natural_gradient(), 512, chunk_size=32
+        model, hamiltonian(gas, interaction=None), natural_gradient(), 512, chunk_size=32
     )
     state = vfe.init(random.key(0), gas)
 

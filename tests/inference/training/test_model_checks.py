@@ -9,7 +9,7 @@ from tiny_program import GAS, MadeUpEnergy, routine
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, HarmonicTrap, hamiltonian
+from pnct import ElectronGas, HarmonicTrap, coulomb, hamiltonian
 from pnct.flows import Flow, backflow, continuous, ferminet
 from pnct.hamiltonian import ElectronHamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
@@ -231,7 +231,11 @@ DOT = HarmonicTrap((1, 1), coupling=2.0, beta=1.0)
             POLARISED,
             r"energy_scale .* potential.ewald.space.num_electrons\[0\]",
         ),
-        (HarmonicTrap((1, 1), coupling=8.0, beta=1.0), DOT, r"potential.coupling \(8.0 there, 2.0 here\)"),
+        (
+            HarmonicTrap((1, 1), coupling=8.0, beta=1.0),
+            DOT,
+            r"potential.between.coupling \(8.0 there, 2.0 here\)",
+        ),
     ],
 )
 def test_a_hamiltonian_of_another_system_is_refused_before_the_first_step(made_for, given, different):
@@ -243,9 +247,9 @@ def test_a_hamiltonian_of_another_system_is_refused_before_the_first_step(made_f
 @pytest.mark.parametrize(("made_for", "given"), [(DOT, POLARISED), (POLARISED, DOT)])
 def test_a_hamiltonian_of_another_kind_of_system_is_refused(made_for, given):
     message = f"^Expected the hamiltonian of the model's {type(given).__name__}; got one with the potential"
-    for coulomb in (True, False):
+    for interaction in (coulomb, None):
         with pytest.raises(ValueError, match=message):
-            check_hamiltonian(hamiltonian(made_for, coulomb), (given, 3))
+            check_hamiltonian(hamiltonian(made_for, interaction), (given, 3))
 
 
 @pytest.mark.parametrize("system", [POLARISED, DOT])
@@ -253,7 +257,7 @@ def test_the_hamiltonian_of_the_system_passes_and_so_does_a_potential_of_ones_ow
     own = ElectronHamiltonian(
         temperature=1.0, energy_scale=1.0, kinetic_prefactor=1.0, potential=lambda R: jnp.sum(R)
     )
-    for energy in (hamiltonian(system), hamiltonian(system, coulomb=False), own, MadeUpEnergy()):
+    for energy in (hamiltonian(system), hamiltonian(system, interaction=None), own, MadeUpEnergy()):
         for x64 in (True, False):
             with jax.enable_x64(x64):
                 check_hamiltonian(routine(hamiltonian=energy).hamiltonian, (system, 3))

@@ -141,9 +141,13 @@ def test_turns_with_the_plane(K):
     np.testing.assert_allclose(np.exp(log[1] - log[0]), np.exp(1j * M[0] * angle), rtol=1e-12)
 
 
-def test_one_flow_in_the_trap_of_three_dimensions():
+def test_by_the_angular_momentum_along_z_in_space():
+    """M = 1, -1 and 0 of two electrons; each flow turns with the electrons, about any axis."""
     trap = HarmonicTrap((2, 0), cutoff=2, dim=3)
     R = random.normal(random.key(1), (2, 3))
-    zeta = images(trap, random_flows(trap), [[0, 1], [2, 5]], R)
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    Ks = [[0, 1], [0, 2], [0, 3]]
+    zeta, turned = (images(trap, random_flows(trap), Ks, x) for x in (R, R @ turn))
     np.testing.assert_array_equal(zeta[0], zeta[1])
-    assert np.max(np.abs(zeta[0] - R)) > 1e-2
+    assert np.max(np.abs(zeta[2] - zeta[0])) > 1e-3 and np.max(np.abs(zeta[0] - R)) > 1e-2
+    np.testing.assert_allclose(turned, zeta @ turn, rtol=0, atol=1e-12)

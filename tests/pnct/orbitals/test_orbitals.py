@@ -47,6 +47,7 @@ ORBITALS = {
     "plane waves without twist": Kind(lambda: whole(ElectronGas((3, 0), 3, cutoff=2.0).orbitals)),
     "oscillators": Kind(lambda: whole(HarmonicTrap((2, 1), cutoff=5).orbitals)),
     "oscillators in 3D": Kind(lambda: whole(HarmonicTrap((1, 0), dim=3, cutoff=3).orbitals)),
+    "rotated orbitals in 3D": Kind(lambda: whole(rotated(HarmonicTrap((1, 2), dim=3, cutoff=4)))),
     "rotated orbitals": Kind(lambda: whole(rotated(HarmonicTrap((2, 1), cutoff=5)))),
     "rotated orbitals of the other species": Kind(lambda: whole(rotated(HarmonicTrap((2, 1), cutoff=5)), 1)),
     "bands": Kind(
@@ -136,9 +137,10 @@ def test_quantum_numbers_are_those_of_a_motion(name):
         motion = np.array([0.3, -0.2, 0.9])[: table.space.dim]
         moved = r + motion
     else:
-        motion = np.array([0.3])[: Q.shape[1]]
-        turn = np.array([[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]])
-        moved = r @ turn if len(motion) else r
+        motion = np.array([0.3])
+        turn = np.eye(table.space.dim)
+        turn[:2, :2] = [[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]]
+        moved = r @ turn
     before, after = (np.asarray(orbitals.matrix(jnp.asarray(K), jnp.asarray(x))) for x in (r, moved))
     np.testing.assert_allclose(after, np.exp(1j * Q @ motion) * before, rtol=0, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Oscillator orbitals: eigenfunctions, their order; what positions in 3D are proposed from."""
+"""Oscillator orbitals: eigenfunctions, their angular momenta, their order."""
 
 import math
 
@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import eval_hermite
+from scipy.special import eval_genlaguerre, eval_hermite, gammaln, sph_harm_y
 
-from pnct.orbitals.oscillator import fermi_quanta, hermite_functions, oscillators, step_envelope
+from pnct.orbitals.oscillator import fermi_quanta
+from pnct.orbitals.planar_oscillator import hermite_functions, planar_oscillators
+from pnct.orbitals.spherical_oscillator import spherical_oscillators
 from pnct.space import OpenSpace
 from pnct.systems.harmonic_trap import HarmonicTrap
 
@@ -26,38 +28,6 @@ def test_recursion_gives_the_hermite_functions():
     phi32 = hermite_functions(jnp.asarray(X, jnp.float32), 30)
     assert phi32.dtype == jnp.float32
     np.testing.assert_allclose(phi32, phi, rtol=0, atol=2e-5)
-
-
-@pytest.mark.parametrize("highest", [0, 5, 14])
-def test_steps_lie_above_the_density_but_not_far(highest):
-    steps = step_envelope(highest)
-    x = np.linspace(-steps.edge, steps.edge, 200_001)
-    step = np.minimum(
-        (x + steps.edge) / (2 * steps.edge) * steps.heights.shape[1], steps.heights.shape[1] - 1
-    ).astype(int)
-    density = np.asarray(hermite_functions(jnp.asarray(x), highest)) ** 2
-    assert np.all(steps.heights[:, step] > density)
-    mass = np.sum(steps.heights, axis=1) * 2 * steps.edge / steps.heights.shape[1]
-    np.testing.assert_allclose(mass, steps.mass, rtol=1e-12)
-    assert np.all(mass < 1.3)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
-def test_inverse_of_the_distribution_of_the_steps(dtype):
-    """Beside the sum of the heights up to x."""
-    steps, n = step_envelope(12), jnp.asarray([0, 0, 1, 5, 12, 12, 3, 3])
-    u = jnp.asarray([0.5, 1e-3, 0.3, 0.999, 0.01, 0.77, 0.0, 1.0], dtype)
-    x, step = jax.jit(steps.invert)(n, u)
-    assert x.dtype == dtype
-    width = 2 * steps.edge / steps.heights.shape[1]
-    position = (np.asarray(x, float) + steps.edge) / width
-    below = [
-        np.sum(steps.heights[k, :s]) + (p - s) * steps.heights[k, s]
-        for k, s, p in zip(n, step, position, strict=True)
-    ]
-    np.testing.assert_allclose(
-        np.array(below) * width / steps.mass[n], u, rtol=0, atol=1e-12 if dtype == jnp.float64 else 2e-5
-    )
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -92,8 +62,47 @@ def test_angular_momentum():
     )
 
 
+def test_spherical_harmonics():
+    """phi = R_nl(r) Y_lm: beside those of scipy, whose sign is that of Condon and Shortley."""
+    table = spherical_oscillators(OpenSpace((1, 0), 3), 9)
+    r = np.random.default_rng(0).normal(size=(5, 3))
+    distance = np.linalg.norm(r, axis=1)
+    q, l, m = table.num_quanta, table.degrees, table.angular_momenta
+    n = (q - l) // 2
+    log_norm = math.log(2) + gammaln(n + 1) - gammaln(n + l + 1.5)
+    radial = np.exp(log_norm / 2 - distance[:, None] ** 2 / 2) * distance[:, None] ** l
+    radial = radial * eval_genlaguerre(n, l + 0.5, distance[:, None] ** 2)
+    theta, phi = np.arccos(r[:, 2] / distance)[:, None], np.arctan2(r[:, 1], r[:, 0])[:, None]
+    Y = sph_harm_y(l, np.abs(m), theta, phi) * (-1.0) ** np.abs(m)
+    expected = radial * np.where(m < 0, Y.conj(), Y)
+    found = table.matrix(jnp.arange(len(table)), jnp.asarray(r))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    single = table.matrix(jnp.arange(len(table)), jnp.asarray(r, jnp.float32))
+    assert single.dtype == jnp.complex64
+    np.testing.assert_allclose(single, expected, rtol=0, atol=2e-5)
+
+
+def test_high_orbitals_are_eigenfunctions_at_the_centre_and_far_away():
+    """q = 16: H phi = (q + 3/2) phi at r = 0 and at the turning point."""
+    table = spherical_oscillators(OpenSpace((1, 0), 3), 16)
+    K = np.nonzero(table.num_quanta == 16)[0]
+    for r in (np.zeros((1, 3)), np.array([[3.0, -2.0, 4.0]])):
+
+        def phi(r):
+            return table.matrix(K, r)[0]
+
+        laplacian = np.einsum(
+            "laa->l", np.asarray(jax.jacfwd(jax.jacfwd(phi))(jnp.asarray(r)))[:, 0, :, 0, :]
+        )
+        H = -laplacian / 2 + np.sum(r**2) / 2 * phi(r)
+        np.testing.assert_allclose(H, 17.5 * np.asarray(phi(r)), rtol=0, atol=1e-10)
+
+
 def test_order_of_the_table():
-    assert oscillators(OpenSpace((1, 0), 2), 2.5).num_quanta.tolist() == [0, 1, 1, 2, 2, 2]
-    assert oscillators(OpenSpace((1, 0), 2), 1).quanta[1].tolist() == [[0, 1], [1, 0]]
-    assert len(oscillators(OpenSpace((1, 0), 3), 4.5)) == math.comb(7, 3)
+    assert planar_oscillators(OpenSpace((1, 0), 2), 2.5).num_quanta.tolist() == [0, 1, 1, 2, 2, 2]
+    assert planar_oscillators(OpenSpace((1, 0), 2), 1).quanta[1].tolist() == [[0, 1], [1, 0]]
+    table = spherical_oscillators(OpenSpace((1, 0), 3), 4.5)
+    assert len(table) == math.comb(7, 3)
+    assert table.degrees[:10].tolist() == [0, 1, 1, 1, 2, 2, 2, 2, 2, 0]
+    assert table.angular_momenta[:10].tolist() == [0, 1, -1, 0, 2, -2, 1, -1, 0, 0]
     assert [fermi_quanta((n, 0), 2) for n in (1, 2, 3, 4, 6, 7)] == [0, 1, 1, 2, 2, 3]

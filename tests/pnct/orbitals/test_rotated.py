@@ -95,6 +95,20 @@ def test_local_energy_against_finite_differences():
     )
 
 
-def test_three_dimensions_stay_as_they_are():
-    table = HarmonicTrap((2, 0), dim=3).orbitals
-    assert rotated_orbitals(table)(random.key(0)) is table
+def test_in_space_all_m_of_one_degree_rotate_alike():
+    """Radial functions are mixed, and no others: chi_nlm of the orbitals of one l are one function of r times
+    Y_lm.
+    """
+    trap = HarmonicTrap((2, 1), dim=3, cutoff=5)
+    table, orbitals = trap.orbitals, mixed(trap).of_species(1)
+    r = jnp.asarray(np.random.default_rng(2).normal(size=(4, 3)))
+    K = jnp.arange(len(table))
+    chi, phi = np.asarray(orbitals.matrix(K, r)), np.asarray(table.matrix(K, r))
+    q, l, m = table.num_quanta, table.degrees, table.angular_momenta
+    own = {}
+    for k in range(len(table)):
+        lowest = np.nonzero((q == l[k]) & (l == l[k]) & (m == m[k]))[0][0]
+        ratio = chi[:, k] / phi[:, lowest]
+        np.testing.assert_allclose(ratio.imag, 0, atol=1e-9)
+        np.testing.assert_allclose(ratio, own.setdefault((q[k], l[k]), ratio), rtol=1e-8)
+    assert np.max(np.abs(chi - phi)) > 0.1

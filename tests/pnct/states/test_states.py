@@ -140,7 +140,9 @@ def test_quantum_numbers_are_those_of_a_common_motion(name):
         moved = zeta + motion
     else:
         motion = np.array([0.3])
-        moved = zeta @ np.array([[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]])
+        turn = np.eye(states.space.dim)
+        turn[:2, :2] = [[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]]
+        moved = zeta @ turn
     for K in some_names(states):
         phase = np.exp(1j * motion @ np.asarray(states.quantum_numbers(K))[: len(motion)])
         before, after = (wave(name, K, z) for z in (zeta, moved))

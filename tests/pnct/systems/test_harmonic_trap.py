@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from pnct import HarmonicTrap, hamiltonian, ideal_gas
+from pnct import HarmonicTrap, coulomb, hamiltonian, ideal_gas
 from pnct.distributions import Born, Determinantal
 from pnct.flows import backflow, by_sector, continuous, ferminet, separated_centre_of_mass
 from pnct.orbitals.rotated import rotated_orbitals
@@ -47,12 +47,12 @@ def test_ideal_dot(dim, beta):
         np.testing.assert_allclose(ideal.occupations.sum(axis=1), num_electrons, rtol=1e-12)
 
 
-@pytest.mark.parametrize("K", [[0, 2], [0, 1, 2], [1, 4, 7]])
-def test_density_and_pair_density_of_free_fermions(K):
+@pytest.mark.parametrize(("K", "dim"), [([0, 2], 2), ([0, 1, 2], 2), ([1, 4, 7], 2), ([0, 3, 9], 3)])
+def test_density_and_pair_density_of_free_fermions(K, dim):
     """<sum_i f(r_i)> and <sum_{i != j} f(r_i) g(r_j)> by Wick's theorem, matrix elements by Gauss-Hermite
     quadrature.
     """
-    trap = HarmonicTrap((len(K), 0), cutoff=4)
+    trap = HarmonicTrap((len(K), 0), cutoff=4, dim=dim)
     orbitals = trap.orbitals
     draw = jax.jit(
         lambda keys: jax.lax.map(
@@ -67,9 +67,10 @@ def test_density_and_pair_density_of_free_fermions(K):
         lambda r: np.cos(r[..., 0] + 2 * r[..., 1]),
         lambda r: np.exp(-(r[..., 1] ** 2)) + r[..., 0],
     ]
-    x, w = np.polynomial.hermite.hermgauss(60)
-    points = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2)
-    weights = np.outer(w, w).ravel() * np.exp(np.sum(points**2, axis=-1))
+    x, w = np.polynomial.hermite.hermgauss(60 if dim == 2 else 30)
+    points = np.stack(np.meshgrid(*[x] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    weights = np.prod(np.meshgrid(*[w] * dim, indexing="ij"), axis=0).ravel()
+    weights = weights * np.exp(np.sum(points**2, axis=-1))
     phi = np.asarray(orbitals.matrix(jnp.array(K), jnp.asarray(points)))
     elements = [np.einsum("p,pk,p,pl->kl", weights, phi.conj(), f(points), phi) for f in observables]
 
@@ -89,10 +90,10 @@ def test_free_electrons_have_no_variance():
     flow = jax.tree.map(jnp.zeros_like, random_flow(continuous(trap.space, width=3), 1.0))
     R = random.normal(random.key(0), (3, 2))
     local = jax.jit(
-        lambda coulomb, R: hamiltonian(trap, coulomb).local_energy(Born(trap.orbitals, K, flow), R),
+        lambda interaction, R: hamiltonian(trap, interaction).local_energy(Born(trap.orbitals, K, flow), R),
         static_argnums=0,
     )
-    free, interacting = local(False, R), local(True, R)
+    free, interacting = local(None, R), local(coulomb, R)
     np.testing.assert_allclose(free.total, np.sum(trap.orbital_energies[np.asarray(K)]), rtol=1e-12)
     distances = [np.linalg.norm(R[i] - R[j]) for i, j in itertools.combinations(range(3), 2)]
     np.testing.assert_allclose(

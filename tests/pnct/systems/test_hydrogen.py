@@ -41,7 +41,7 @@ def test_electrons_and_protons_in_one_sum():
     attraction = sum(pair(np.stack([r, x])) - own for r in R for x in X)
     found = plasma.given(X).potential()(R)
     np.testing.assert_allclose(found, (both - attraction) / 1.5, rtol=1e-10)
-    assert plasma.given(X).potential(coulomb=False)(R) == 0
+    assert plasma.given(X).potential(None)(R) == 0
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_a_hamiltonian_of_another_lattice_is_refused():
     gas = ElectronGas((2, 0), 2, 4.0, 0.4, cutoff=2.0)
     for made_for, given, found in (
         (spin_hamiltonian(weak), gas, "spins"),
-        (hamiltonian(gas), weak, "Coulomb"),
+        (hamiltonian(gas), weak, "EwaldEnergy"),
     ):
         with pytest.raises(
             ValueError, match=f"^Expected the hamiltonian of the model's .*; got one .*{found}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_flow import random_positions
 
-from pnct import ElectronGas, HarmonicTrap, Hydrogen, hamiltonian, ideal_gas
+from pnct import ElectronGas, Gaussian, HarmonicTrap, Hydrogen, PoschlTeller, coulomb, hamiltonian, ideal_gas
 from pnct.states import as_states
 from pnct.systems import System, SystemPotential
 from pnct.systems.electrons import LARGEST_REDUCED_ENERGY
@@ -30,6 +30,7 @@ SYSTEMS = {
     ),
 }
 BANDS = {"electrons among protons"}  # eigenstates within their table alone
+INTERACTIONS = coulomb, None, PoschlTeller(0.7, 3.0), Gaussian(-1.3, 0.4)
 systems = pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS.keys())
 
 
@@ -97,19 +98,21 @@ def test_determinants_are_eigenstates_without_interaction(name):
     states = as_states(system.orbitals)
     phi = jax.jit(lambda K, R: states.derivatives(K, R))(K, R)
     laplacian = jnp.einsum("iaia->", phi.hessian) + jnp.sum(phi.gradient**2)
-    found = -system.kinetic_prefactor * laplacian + system.potential(coulomb=False)(R)
+    found = -system.kinetic_prefactor * laplacian + system.potential(interaction=None)(R)
     np.testing.assert_allclose(found, np.sum(np.asarray(system.orbital_energies)[K]), rtol=1e-9)
 
 
 @systems
 def test_potential_belongs_to_the_system_and_to_all_electrons_alike(system):
     R = jnp.asarray(random_positions(system.space))
-    for coulomb in (True, False):
-        V = system.potential(coulomb)
-        assert isinstance(V, SystemPotential)
-        np.testing.assert_allclose(V(R[::-1]), V(R), rtol=1e-12)
+    for interaction in INTERACTIONS if min(system.num_electrons) else INTERACTIONS[:2]:
+        V = system.potential(interaction)
+        assert isinstance(V, SystemPotential) and V.interaction is interaction
+        assert type(system.potential(V.interaction)) is type(V)
+        again = np.concatenate([R[s][::-1] for s in system.space.species])
+        np.testing.assert_allclose(V(again), V(R), rtol=1e-12)
         assert V(R.astype(jnp.float32)).dtype == jnp.float32
-        H = hamiltonian(system, coulomb)
+        H = hamiltonian(system, interaction)
         np.testing.assert_allclose(H.potential(R), V(R), rtol=1e-14)
         assert (H.temperature, H.unit) == (system.temperature, system.unit)
 
