@@ -7,7 +7,7 @@ import abc
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import ArrayLike, Float, Int
 
 
 class System(eqx.Module):
@@ -50,5 +50,5 @@ class System(eqx.Module):
         """Labels along axes, by name: the axis and its labels."""
 
     @abc.abstractmethod
-    def counts(self, K: Int[Array, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    def counts(self, K: Int[ArrayLike, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """What is worth counting in each state, by name: the names of its axes and the values, (S, ...)."""

@@ -8,7 +8,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import ArrayLike, Float, Int
 
 from pnct.orbitals.base import Orbitals
 from pnct.space import Space
@@ -83,7 +83,7 @@ class ElectronSystem(System):
             "shell": ("orbital", self.shell_index),
         }
 
-    def counts(self, K: Int[Array, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    def counts(self, K: Int[ArrayLike, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """The number of electrons in each shell."""
         shells = np.eye(int(self.shell_index.max()) + 1, dtype=np.int32)[self.shell_index]
         return {"by_shell": (("shell",), np.sum(shells[np.asarray(K)], axis=1))}

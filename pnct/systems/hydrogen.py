@@ -17,7 +17,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import ArrayLike, Float, Int
 
 from pnct.orbitals.bands import bands
 from pnct.orbitals.plane_waves import PlaneWaves, integer_vectors, squared_norms
@@ -163,7 +163,7 @@ class Hydrogen(System):
         return ewald(Cell((electrons + self.num_protons, 0), DIM, self.L), charges=charges)
 
     @property
-    def screening(self) -> float:
+    def screening(self) -> Float[ArrayLike, ""]:
         """kappa of Thomas and Fermi, by which the bands see the protons screened, in 1/(r_s a_0):
         kappa^2 = 4 pi r_s dn/d mu = (2 r_s/pi) (k_F up + k_F down); 0 for one electron.
         """
@@ -213,7 +213,7 @@ class Hydrogen(System):
         """The spin of each electron."""
         return {"spin": ("electron", np.repeat(["up", "down"], self.num_electrons))}
 
-    def counts(self, K: Int[Array, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    def counts(self, K: Int[ArrayLike, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """The number of electrons in each band."""
         bands = np.eye(len(self.orbitals), dtype=np.int32)
         return {"by_band": (("band",), np.sum(bands[np.asarray(K)], axis=1))}

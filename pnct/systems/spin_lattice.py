@@ -122,7 +122,7 @@ class SpinLattice(System):
         """None: sites have their numbers."""
         return {}
 
-    def counts(self, K: Int[Array, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    def counts(self, K: Int[ArrayLike, "S N"]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """How many of the free spins that the state comes from are in their upper state."""
         return {"excited": ((), np.sum(np.asarray(K), axis=1))}
 

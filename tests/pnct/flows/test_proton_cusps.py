@@ -77,7 +77,7 @@ def test_two_protons_close_to_each_other_fold_nothing():
 
 
 @pytest.mark.parametrize("enhancement", [1.0, 2.0, 0.5, 2.7, float("nan"), "large"])
-def test_an_enhancement_that_may_fold_is_refused(enhancement):
+def test_an_enhancement_that_may_fold_is_refused(enhancement, unchecked):
     with pytest.raises(ValueError, match=r"Expected enhancement (> 1 and < 2|to be one number > 1 and < 2)"):
         proton_cusps(PLASMA.space, enhancement)
 

@@ -89,7 +89,7 @@ def test_charges_of_a_body_centred_cubic_crystal(reference):
 
 
 @dims
-@pytest.mark.parametrize("charges", [(1, 1, -1, -1, 0.5), (2, -1, -1, 0.25, -0.25)])
+@pytest.mark.parametrize("charges", [np.array([1, 1, -1, -1, 0.5]), np.array([2, -1, -1, 0.25, -0.25])])
 def test_splitting_changes_nothing_for_charges(dim, charges):
     """With a background, and neutral."""
     space = cell_of(dim)

@@ -89,6 +89,6 @@ def test_places_that_cannot_be_are_refused(X, message):
             PLASMA.given(X)
 
 
-def test_the_hamiltonian_is_that_of_a_hydrogen():
+def test_the_hamiltonian_is_that_of_a_hydrogen(unchecked):
     with pytest.raises(ValueError, match="Expected a Hydrogen; got a ElectronGas"):
         hydrogen_hamiltonian(ElectronGas((2, 0)))

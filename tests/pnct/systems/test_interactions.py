@@ -178,6 +178,6 @@ def test_a_function_of_ones_own_is_one_class():
         (lambda: scattering_length(Gaussian(-20.0, 1.0)), "one bound state at most"),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_bad_input_is_named(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call()
