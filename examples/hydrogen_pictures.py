@@ -39,14 +39,16 @@ def plot_thermodynamics(path: Path, runs) -> None:
         known = [(r["kelvin"], r["beside"][name]) for r in runs if name in r["beside"]]
         if known:
             axis.plot(*zip(*known, strict=True), "kx-", lw=0.8, label=runs[0]["beside"]["of"])
-        axis.set(xscale="log", xlabel="T (K)", ylabel=label)
+        axis.set(xscale="log", xlabel="T (1000 K)", ylabel=label)
+        axis.set_xticks(x, [f"{kelvin / 1000:g}" for kelvin in x])
+        axis.minorticks_off()
     axes[0].legend()
     save(fig, path)
 
 
 def plot_draw(path: Path, plasma, draws) -> None:
     """The first draw, seen along z: protons, electrons of both spins; the further away, the fainter."""
-    fig, axis = plt.subplots(figsize=(4.2, 4), layout="constrained")
+    fig, axis = plt.subplots(figsize=(5.8, 4), layout="constrained")
     L = plasma.rs * plasma.L
     up, down = plasma.num_electrons
     R = plasma.rs * np.asarray(draws.measured)[0]
@@ -61,7 +63,7 @@ def plot_draw(path: Path, plasma, draws) -> None:
             axis.scatter(places[:, 0], places[:, 1], s=size, c=colour, alpha=depth, label=label)
     axis.set(xlim=(0, L), ylim=(0, L), xlabel="x (bohr)", ylabel="y (bohr)", aspect="equal")
     axis.set_title(temperature(plasma), fontsize="medium")
-    axis.legend(loc="upper right", fontsize="small")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")  # beside what it would cover
     save(fig, path)
 
 
