@@ -130,6 +130,7 @@ def plot_training(path: Path, gas, history, report, units: str) -> None:
     axis.axhspan(final.value - final.error, final.value + final.error, color="C3", alpha=0.3)
     axis.axhline(final.value, color="C3", lw=1, label=f"evaluated at the end: {final}")
     axis.set(xlabel="training step", ylabel=f"free energy per electron ({units})", title=title(gas))
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
     save(fig, path)
 

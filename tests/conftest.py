@@ -1,5 +1,6 @@
 """Tests run in float64 unless one says otherwise. Reference values are here, trained networks are not."""
 
+import gc
 import importlib
 import os
 import tempfile
@@ -33,6 +34,9 @@ def pytest_configure(config):
         config.compiled = tempfile.TemporaryDirectory(prefix="pnct-compiled-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.compiled.name
     importlib.import_module("pnct")  # before anything starts XLA
+    gc.collect()
+    gc.freeze()  # modules stay
+    gc.set_threshold(50_000, 20, 50)  # a collection walks over every trace that is kept; there are many
 
 
 HURRY = ["--xla_cpu_parallel_codegen_split_count=1"]  # of whole tests a third less time
@@ -42,7 +46,7 @@ BEARTYPE = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 ROOMS = sorted(f"pnct.{path.stem}" for path in (Path(__file__).parents[1] / "pnct").glob("[!_]*"))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def few_compiled_programs():
     """A compiled program keeps some 40 memory maps; Linux allows 65530, fewer than those of all tests."""
     yield
@@ -51,7 +55,7 @@ def few_compiled_programs():
         jax.clear_caches()
 
 
-MAPS = 20_000  # beyond which a process starts afresh
+MAPS = 10_000  # beyond which a process starts afresh: it keeps below 3 GB
 
 
 @pytest.fixture

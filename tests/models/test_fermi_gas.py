@@ -21,6 +21,7 @@ from pnct.models import fermi_gas
 from pnct.smooth_space import smooth_space
 
 
+@pytest.mark.slow
 def test_starts_at_the_ideal_gas_in_space():
     """Untrained and without interaction, E_loc is the ideal energy of K and ln p(K) its canonical law, sample
     by sample.

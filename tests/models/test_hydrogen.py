@@ -88,6 +88,7 @@ def test_bands_are_counted(atom):
     assert np.all(by_band.sum(axis=1) == 1) and by_band[:, 0].mean() > 0.99
 
 
+@pytest.mark.slow
 def test_all_levels_given_are_a_static_lattice(params):
     """E is that of one determinant, no entropy, no kinetic energy of protons: T does not matter."""
     given = condition(hydrogen, {"X": X, "K": SMALL.ground_state})

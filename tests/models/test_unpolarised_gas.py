@@ -12,11 +12,11 @@ from pnct.inference import natural_gradient
 from pnct.models import unpolarised_gas
 
 
-@pytest.mark.parametrize("theta", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
-def test_local_energy_is_that_of_log_psi(theta):
+@pytest.mark.parametrize(("n", "theta"), [pytest.param(3, 0.0, marks=pytest.mark.slow), (2, 0.3)])
+def test_local_energy_is_that_of_log_psi(n, theta):
     """Of a filled table, and of one that is not."""
-    gas = ElectronGas((3, 3), 2, 3.0, theta, 0.25, cutoff=3.0 if theta else None)
-    assert (len(gas.orbitals) == 3) == (theta == 0)
+    gas = ElectronGas((n, n), 2, 3.0, theta, 0.25, cutoff=3.0 if theta else None)
+    assert (len(gas.orbitals) == n) == (theta == 0)
     params = moved_modules(unpolarised_gas, gas, ("jastrow", "flow"), 0.1)
     for key in random.split(random.key(1), 2):
         ours, theirs = kinetic_energies(unpolarised_gas, params, gas, key)

@@ -37,8 +37,11 @@ def constrained(param):
 of_logarithm = program(lambda: jnp.exp(pnct.param("s", jnp.log(jnp.asarray(START)))))
 
 
-@pytest.mark.parametrize("optim", [natural_gradient(), optax.adam(0.5)], ids=["natural", "adam"])
-@pytest.mark.parametrize("param", [pnct.param, numpyro.param], ids=["pnct", "numpyro"])
+@pytest.mark.parametrize(
+    ("param", "optim"),
+    [(pnct.param, natural_gradient()), (numpyro.param, optax.adam(0.5))],
+    ids=["pnct, natural gradient", "numpyro, adam"],
+)
 def test_a_positive_parameter_moves_as_the_exponential_of_a_free_one(param, optim):
     """F falls with s down to s < 0, where it must not go; every number is that of s = exp(u)."""
     vfe = routine(model=constrained(param), optim=optim, num_walkers=32)

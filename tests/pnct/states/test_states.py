@@ -85,7 +85,7 @@ def quadrature(space):
         points = {2: 10, 3: 5}[space.dim]
         axis, weight = np.arange(points) / points * space.L, np.full(points, space.L / points)
     else:
-        axis, weight = np.polynomial.hermite.hermgauss(10)
+        axis, weight = np.polynomial.hermite.hermgauss({2: 10, 3: 6}[space.dim])
         weight = weight * np.exp(axis**2)
     axes = [axis + (0.07 * i if isinstance(space, Cell) else 0) for i in range(2 * space.dim)]
     R = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2, space.dim)
