@@ -18,19 +18,17 @@ def run(example, flags, out):
 
 
 @pytest.mark.parametrize(
-    ("example", "flags", "message"),
+    ("example_name", "flags", "message"),
     [
-        ("heg2d.py", "--rs 0", "Expected rs > 0; got 0.0."),
-        ("thermodynamics.py", "--theta 0.2", "Expected two --rs or more and two --theta or more"),
-        ("spectral_function.py", "--width 0", "Expected --width > 0 and --theta > 0; got 0.0 and 0.15."),
-        ("exchange_correlation.py", "--theta 0 1", "Expected --theta > 0; got 0.0."),
-        ("diagnostics.py", "--samples 10", "Expected --samples >= 64; got 10."),
+        ("heg2d", "--rs 0", "Expected rs > 0; got 0.0."),
+        ("thermodynamics", "--theta 0.2", "Expected two --rs or more and two --theta or more"),
+        ("spectral_function", "--width 0", "Expected --width > 0 and --theta > 0; got 0.0 and 0.15."),
+        ("exchange_correlation", "--theta 0 1", "Expected --theta > 0; got 0.0."),
+        ("diagnostics", "--samples 10", "Expected --samples >= 64; got 10."),
     ],
 )
-def test_a_wrong_flag_is_one_clear_line(example, flags, message, tmp_path):
-    done = run(example, flags, tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+def test_a_wrong_flag_is_one_clear_line(example_name, flags, message, refusal):
+    assert message in refusal(example_name, *flags.split())
 
 
 @pytest.mark.slow
