@@ -57,7 +57,7 @@ def few_compiled_programs():
         gc.collect()
         trim = getattr(
             ctypes.CDLL(None), "malloc_trim", None
-        )  # glibc keeps what is freed, two thirds of it all
+        )  # glibc keeps what is freed: two thirds
         if trim is not None:
             trim(0)
 
