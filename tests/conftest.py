@@ -55,9 +55,8 @@ def few_compiled_programs():
     if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
         jax.clear_caches()
         gc.collect()
-        trim = getattr(
-            ctypes.CDLL(None), "malloc_trim", None
-        )  # glibc keeps what is freed: two thirds
+        # glibc keeps what is freed, two thirds of all memory
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
 
