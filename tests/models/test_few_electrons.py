@@ -9,30 +9,44 @@ from numpyro.handlers import substitute, trace
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.momentum_distribution import momentum_distribution
+from pnct.inference.sampling.sites import init_params
 from pnct.models import electron_gas, few_electrons
 
 GAS = ElectronGas((2, 0), 2, rs=4.0, theta=0.6, twist=0.25, cutoff=2.0)
 
 
-def untrained(model):
-    """The parameters, and draws at them."""
-    vfe = VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), num_walkers=8)
-    params = vfe.init(jax.random.key(0), GAS).params
-    return params, vfe.evaluate(jax.random.key(1), params, 8, GAS)
-
-
 def test_it_is_electron_gas_at_first():
-    (_, draws), (_, expected) = untrained(few_electrons), untrained(electron_gas)
-    np.testing.assert_array_equal(draws.samples["K"], expected.samples["K"])
-    np.testing.assert_allclose(draws.kinetic, expected.kinetic, rtol=1e-12)
+    """The same probabilities of states, and the same amplitudes."""
+
+    def at(model, values):
+        params = jax.jit(lambda key: init_params(model, key, (GAS,)))(jax.random.key(0))
+
+        @jax.jit
+        @jax.vmap
+        def laws(values):
+            sites = trace(substitute(model, {**params, **values})).get_trace(GAS)
+            return sites["K"]["fn"].log_prob(values["K"]), sites["R"]["fn"].log_psi(values["R"])
+
+        return laws(values)
+
+    K = jnp.array([[0, 1], [0, 2], [1, 4]])
+    R = jax.random.uniform(jax.random.key(1), (3, 2, 2), maxval=GAS.L)
+    for found, expected in zip(
+        *(at(m, {"K": K, "R": R}) for m in (few_electrons, electron_gas)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.slow
-def test_its_momenta_are_those_of_electron_gas_at_first():
-    n = [
-        momentum_distribution(jax.random.key(2), model, *untrained(model), GAS).n["up"]
-        for model in (electron_gas, few_electrons)
-    ]
+def test_its_energies_and_momenta_are_those_of_electron_gas_at_first():
+    kinetic, n = [], []
+    for model in (electron_gas, few_electrons):
+        vfe = VariationalFreeEnergy(model, hamiltonian(GAS), natural_gradient(), num_walkers=8)
+        params = vfe.init(jax.random.key(0), GAS).params
+        draws = vfe.evaluate(jax.random.key(1), params, 8, GAS)
+        kinetic.append(draws.kinetic)
+        n.append(momentum_distribution(jax.random.key(2), model, params, draws, GAS).n["up"])
+    np.testing.assert_allclose(kinetic[0], kinetic[1], rtol=1e-12)
     np.testing.assert_allclose(n[0], n[1], atol=1e-12)
 
 
