@@ -16,6 +16,7 @@ import numpy as np
 from pnct.flows import Flow
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
+from pnct.space import angle, norm
 
 ELSEWHERE = Path(__file__).parents[2] / "shared" / "reference" / "trained_2d_gas"
 TRAINED_NETWORKS = Path(os.environ.get("PNCT_TRAINED_NETWORKS", ELSEWHERE))
@@ -59,10 +60,8 @@ def _features(h1, h2):
 
 def trained_features(r, L):
     """[cos(2 pi r/L), sin(2 pi r/L), |sin(2 pi r/L)|]."""
-    angle = (2 * np.pi / L) * r
-    square = jnp.sum(jnp.sin(angle) ** 2, axis=-1, keepdims=True)
-    distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle), distance], axis=-1)
+    cosine, sine = angle(r, L)
+    return jnp.concatenate([cosine, sine, norm(sine)], axis=-1)
 
 
 def as_ferminet(trained: TrainedFlow, space: Cell) -> FermiNet:

@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Int, Real
 from pnct.memory import check_memory
 from pnct.orbitals.base import SharedOrbitals
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
-from pnct.space import Cell
+from pnct.space import Cell, angle
 
 COPIES = 4  # of the vectors of the cube around the table, that are alive together as it is made
 
@@ -64,7 +64,7 @@ class PlaneWaves(SharedOrbitals):
     def matrix(self, K: Int[ArrayLike, " n"], r: Float[ArrayLike, "p dim"]) -> Complex[Array, "p n"]:
         """D_il = L^{-dim/2} exp(i k_l.r_i) for the orbitals K of one species, at the positions r."""
         phase = r @ self.occupied(K, r.dtype).T
-        return jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * self.space.L ** (-self.space.dim / 2)
+        return jax.lax.complex(*angle(phase, 2 * np.pi)) * self.space.L ** (-self.space.dim / 2)
 
     def propose(
         self, K: Int[ArrayLike, " n"], u: Float[Array, "p dim"], weights: Float[Array, " n"] | None = None

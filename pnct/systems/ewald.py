@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.special import erfc
 
-from pnct.space import Cell, lattice_points, near_images
+from pnct.space import Cell, angle, lattice_points, near_images
 from pnct.systems.interactions import Coulomb, SystemPotential, coulomb
 
 
@@ -58,10 +58,10 @@ class Ewald(eqx.Module):
     def _far(self, s):
         # A cell's shift multiplies exp(2 pi i m.s) by one, and float32 keeps more of a small phase.
         s = s - jnp.round(s)
-        phase = 2 * np.pi * jnp.matmul(s, jnp.asarray(self.waves, s.dtype).T, precision="highest")
+        turns = jnp.matmul(s, jnp.asarray(self.waves, s.dtype).T, precision="highest")
+        cosine, sine = angle(turns, 1)
         charges = jnp.asarray(self.charges, s.dtype)[:, None]
-        structure = jnp.sum(charges * jnp.cos(phase), axis=0) ** 2
-        structure += jnp.sum(charges * jnp.sin(phase), axis=0) ** 2
+        structure = jnp.sum(charges * cosine, axis=0) ** 2 + jnp.sum(charges * sine, axis=0) ** 2
         return jnp.sum(jnp.asarray(self.weights, s.dtype) * structure)
 
 
