@@ -2,6 +2,16 @@ r"""The inverse of a flow by damped Newton iteration,  R <- R - t J^{-1} [T(R) -
 
 T is the identity plus a periodic displacement, so zeta itself is a good start, and no coordinate has to be
 wrapped. The step t is halved until the residual falls, and doubled, up to 1, after each step that succeeds.
+
+While the residual f falls fast, J^{-1} is not computed anew, but corrected by what the last step d changed,
+y = f(R + d) - f(R):
+
+    B <- B + (d - B y) d^T B/(d^T B y),    then  B y = d
+
+which costs no more than T itself. As soon as a step gains less, J is computed at the best R so far, and all
+is Newton's again: the same roots, and the same walkers without one.
+
+C. G. Broyden, Math. Comput. 19, 577 (1965).
 """
 
 from typing import NamedTuple
@@ -12,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 TOLERANCE = 64  # units of rounding of a coordinate of size L
+ENOUGH = 0.25  # of the residual: a step that leaves more calls for a Jacobian
 
 
 class Inversion(NamedTuple):
@@ -20,6 +31,14 @@ class Inversion(NamedTuple):
     R: Float[Array, "N dim"]
     converged: Bool[Array, ""]
     iterations: Int[Array, ""]
+
+
+class Point(NamedTuple):
+    """R, f = T(R) - zeta, and max |f|."""
+
+    R: Float[Array, "N dim"]
+    error: Float[Array, "N dim"]
+    size: Float[Array, ""]
 
 
 def stop_gradient(tree):
@@ -57,30 +76,42 @@ def damped_newton(
     if tolerance is None:
         tolerance = default_tolerance(zeta)
 
-    def residual(R):
+    def at(R):
         with jax.default_matmul_precision("highest"):
             image = flow(R)
         check_shape(image, zeta)
-        return image - zeta
+        error = image - zeta
+        return Point(R, error, jnp.max(jnp.abs(error)))
 
     def unfinished(state):
-        _, _, size, _, iteration = state
-        return (size > tolerance) & (iteration < max_iterations)
+        point, _, iteration = state
+        return (point.size > tolerance) & (iteration < max_iterations)
 
-    def step(state):
-        R, error, size, t, iteration = state
+    def newton_step(state):
+        point, t, iteration = state
         with jax.default_matmul_precision("highest"):
-            _, J = flow.jacobian(R)
-        R_new = R - t * jnp.linalg.solve(J, error.ravel()).reshape(R.shape)
-        error_new = residual(R_new)
-        size_new = jnp.max(jnp.abs(error_new))
-        better = size_new < size  # not so for nan
-        R, error, size = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), (R_new, error_new, size_new), (R, error, size)
-        )
-        return R, error, size, jnp.where(better, jnp.minimum(2 * t, 1), t / 2), iteration + 1
+            _, J = flow.jacobian(point.R)
+        start = point, t, jnp.linalg.inv(J), jnp.ones((), bool)
+        point, t, _, _ = jax.lax.while_loop(is_fast, quasi_newton_step, start)
+        return point, t, iteration + 1
 
-    error = residual(start)
-    state = start, error, jnp.max(jnp.abs(error)), jnp.ones((), zeta.dtype), jnp.zeros((), jnp.int32)
-    R, _, size, _, iterations = jax.lax.while_loop(unfinished, step, state)
-    return Inversion(R, size <= tolerance, iterations)
+    def is_fast(state):
+        point, _, _, fast = state
+        return fast & (point.size > tolerance)
+
+    def quasi_newton_step(state):
+        point, t, B, _ = state
+        with jax.default_matmul_precision("highest"):
+            d = -t * (B @ point.error.ravel())
+        new = at(point.R + d.reshape(zeta.shape))
+        better = new.size < point.size  # not so for nan
+        fast = new.size < ENOUGH * point.size
+        with jax.default_matmul_precision("highest"):
+            By, dB = B @ (new.error - point.error).ravel(), d @ B
+            B = B + jnp.outer((d - By) / (d @ By), dB)
+        point = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, point)
+        return point, jnp.where(better, jnp.minimum(2 * t, 1), t / 2), B, fast
+
+    start = at(start), jnp.ones((), zeta.dtype), jnp.zeros((), jnp.int32)
+    point, _, iterations = jax.lax.while_loop(unfinished, newton_step, start)
+    return Inversion(point.R, point.size <= tolerance, iterations)
