@@ -29,8 +29,8 @@ from pnct.inference.sampling.sites import (
     Sites,
     draw_classical,
     draw_measured,
+    log_modulus_and_phase,
     log_prob,
-    log_psi,
     tempered,
 )
 
@@ -155,5 +155,6 @@ def _measured(model, sites, scores, shared, walker):
     if not (scores and sites.measured_params):
         return x, numbers, diagnostics, {}, *rest
     own = {name: params[name] for name in sites.measured_params}
-    rows = complex_score(lambda p: log_psi(model, sites, params | p, values | {sites.measured: x}, args), own)
+    values = values | {sites.measured: x}
+    rows = complex_score(lambda p: log_modulus_and_phase(model, sites, params | p, values, args), own)
     return x, numbers, diagnostics, {"measured": rows}, *rest

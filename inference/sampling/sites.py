@@ -154,6 +154,11 @@ def log_psi(model: Callable, sites: Sites, params: Params, values: dict, args: t
         raise ValueError(f"At site '{sites.measured}': {error}") from error
 
 
+def log_modulus_and_phase(model: Callable, sites: Sites, params: Params, values: dict, args: tuple):
+    """ln|Psi(x)| and the phase."""
+    return measured_at(model, sites, params, values, args).log_modulus_and_phase(values[sites.measured])
+
+
 def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density
     matrix.

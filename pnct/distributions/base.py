@@ -64,6 +64,11 @@ class Measured(distrax.Distribution):
     def log_psi(self, x: ArrayLike) -> Complex[Array, ""]:
         """ln Psi(x) of one configuration, the phase up to a multiple of 2 pi."""
 
+    def log_modulus_and_phase(self, x: ArrayLike) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """ln|Psi(x)| and the phase, to be differentiated apart, where one of them depends on less."""
+        log_psi = self.log_psi(x)
+        return jnp.real(log_psi), jnp.imag(log_psi)
+
     @abc.abstractmethod
     def draw(self, key: Array) -> tuple[Array, Bool[Array, ""] | bool]:
         """One configuration, and whether it is an exact sample."""

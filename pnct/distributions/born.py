@@ -109,9 +109,16 @@ class Born(distrax.Transformed, Measured):
 
     def log_psi(self, R: Float[ArrayLike, "N dim"]) -> Complex[Array, ""]:
         """ln Psi_K(R) of one configuration, the phase up to a multiple of 2 pi."""
+        return jax.lax.complex(*self.log_modulus_and_phase(R))
+
+    def log_modulus_and_phase(
+        self, R: Float[ArrayLike, "N dim"]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Re ln Psi_K(R), and Im ln Psi_K(R), which does not depend on the Jacobian."""
         with jax.default_matmul_precision("highest"):
             zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
-            return self.states.log_amplitude(self.K, zeta) + 0.5 * log_det
+            log_phi = self.states.log_amplitude(self.K, zeta)
+            return jnp.real(log_phi) + 0.5 * log_det, jnp.imag(log_phi)
 
     def log_prob(self, value: Float[ArrayLike, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""

@@ -196,7 +196,11 @@ def our_scores(case, K, R):
     classical = value_and_score(
         lambda network: dist.Occupation(case.gas, network).log_prob(K), case.occupation
     )[1]
-    quantum = complex_score(lambda flow: dist.Born(case.gas.orbitals, K, flow).log_psi(R), case.flow)
+
+    def psi(flow):
+        return dist.Born(case.gas.orbitals, K, flow).log_modulus_and_phase(R)
+
+    quantum = complex_score(psi, case.flow)
     return classical, quantum
 
 

@@ -101,7 +101,11 @@ def test_same_scores_and_solution(case, K, R):
         # The table holds the learned levels: constant in the reference.
         slow = published.scores(gas, case.occupation, orbitals_of(case), case.flow, K, R)
         classical = value_and_score(lambda p: dist.Occupation(gas, p).log_prob(K), case.occupation)[1]
-        return slow, (classical, complex_score(lambda p: dist.Born(gas.orbitals, K, p).log_psi(R), case.flow))
+
+        def psi(flow):
+            return dist.Born(gas.orbitals, K, flow).log_modulus_and_phase(R)
+
+        return slow, (classical, complex_score(psi, case.flow))
 
     (classical, quantum), ours = both(K, R)
 

@@ -114,7 +114,7 @@ def test_both_gradients_equal_the_derivative_of_the_exact_free_energy(setting):
 
             def quantum(R):
                 def f(q):
-                    return program.log_psi(model, sites, q, {"K": K, "R": R}, (GAS,))
+                    return program.log_modulus_and_phase(model, sites, q, {"K": K, "R": R}, (GAS,))
 
                 return complex_score(f, params)
 
@@ -157,7 +157,9 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
                 value_and_score(
                     lambda p: program.log_prob(model, sites, params | p, values, (GAS,)), classical
                 )[1],
-                complex_score(lambda p: program.log_psi(model, sites, params | p, values, (GAS,)), quantum),
+                complex_score(
+                    lambda p: program.log_modulus_and_phase(model, sites, params | p, values, (GAS,)), quantum
+                ),
             )
 
         log_prob, energy, rows_c, rows_q = jax.vmap(walker)(jax.random.split(key, 512))
