@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.flows.base import FlowDerivatives
-from pnct.flows.ferminet.jets import Jet, PairJet, elementwise, pair_jets, single_jet, softplus_derivatives
+from pnct.flows.ferminet.jets import Jet, elementwise, pair_jets, single_jet, softplus_derivatives
 from pnct.flows.pairs import scatter, spin_channels
 from pnct.networks.layers import residual
 
@@ -69,15 +69,14 @@ def derivatives(
     total = jnp.stack([total_of_one_electron(own, i) for i in species]) if H else zeros(S, D, D, 0)
 
     for layer, pair in zip(flow.single, pair_jets(flow, R, frame), strict=True):
-        f = PairJet(*(flow.pair_terms(layer, x) for x in pair))
         z = Jet(
-            flow.mix(layer, h.value) + jnp.sum(f.value, axis=1) + layer.bias,
-            flow.mix(layer, h.grad) + scatter(f.grad),
-            flow.mix(layer, h.lap) + jnp.sum(f.lap, axis=1),
-            flow.mix(layer, h.grad_lap) + scatter(f.grad_lap),
+            flow.mix(layer, h.value) + flow.pair_sums(layer, pair.value) + layer.bias,
+            flow.mix(layer, h.grad) + scatter(flow.pair_terms(layer, pair.grad)),
+            flow.mix(layer, h.lap) + flow.pair_sums(layer, pair.lap),
+            flow.mix(layer, h.grad_lap) + scatter(flow.pair_terms(layer, pair.grad_lap)),
         )
         own, mean = mixed(flow, layer, hess, total)
-        own = own._replace(pair=own.pair + f.hess)
+        own = own._replace(pair=own.pair + flow.pair_terms(layer, pair.hess))
 
         slopes = softplus_derivatives(z.value)
         v = z.grad if frame is None else jnp.tensordot(frame @ frame.T, z.grad, (1, 1)).swapaxes(0, 1)

@@ -12,14 +12,15 @@ coordinates, G = C C^T,
     Lap f(r_ij) = sum_bc g_bc d_b d_c f,   g = G_ii + G_jj - G_ij - G_ji, without a frame 2.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.pairs import displacements
-from pnct.networks.layers import residual, softplus
+from pnct.networks.layers import logistic, residual, softplus
 
 
 class PairJet(NamedTuple):
@@ -56,32 +57,50 @@ def pair_jets(flow, R, frame=None) -> list[PairJet]:
     metric = pair_metric(frame, R)
     jets = [feature_jet(flow, R, metric)]
     for layer in flow.pair:
-        z = PairJet(*(flow.by_channel([x @ weight for weight in layer.weight]) for x in jets[-1]))
-        z = z._replace(
-            value=z.value + flow.by_channel([jnp.broadcast_to(b, z.value.shape) for b in layer.bias])
+        old = jets[-1]
+        z = PairJet(
+            flow.pair_layer(layer, old.value),
+            *(flow.by_channel([x @ weight for weight in layer.weight]) for x in old[1:]),
         )
-        jets.append(
-            PairJet(
-                *(residual(old, new) for old, new in zip(jets[-1], pair_elementwise(z, metric), strict=True))
-            )
-        )
+        jets.append(PairJet(*(residual(*x) for x in zip(old, pair_elementwise(z, metric), strict=True))))
     return jets
+
+
+def slope(f: Callable, a: int) -> Callable:
+    """df/dr_a of a function of the coordinates r = [r_0, r_1, ...] of all pairs, as such a function."""
+
+    def df(r):
+        def along(x):
+            return f([*r[:a], x, *r[a + 1 :]])
+
+        return jax.jvp(along, (r[a],), (jnp.ones_like(r[a]),))[1]
+
+    return df
+
+
+def of_coordinates(features: Callable, L: float) -> Callable:
+    """The features as a function of the coordinates of all pairs."""
+
+    def value(r):
+        return features(jnp.stack(r, axis=-1), L)
+
+    return value
+
+
+def pair_slopes(
+    features: Callable, R: Float[ArrayLike, "N dim"], L: float
+) -> tuple[Float[Array, "N N F"], Float[Array, "N N dim F"]]:
+    """The features of all pairs and their derivatives by r_ij, as `feature_jet` has them."""
+    r = list(jnp.moveaxis(displacements(R), -1, 0))
+    value = of_coordinates(features, L)
+    return value(r), stacked([slope(value, a)(r) for a in range(len(r))])
 
 
 def feature_jet(flow, R, metric) -> PairJet:
     """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other."""
-    r = jnp.moveaxis(displacements(R), -1, 0)
-    axes = range(R.shape[1])
-
-    def slope(f, a):
-        def of_a(r):
-            return lambda x: f([*r[:a], x, *r[a + 1 :]])
-
-        return lambda r: jax.jvp(of_a(r), (r[a],), (jnp.ones_like(r[a]),))[1]
-
-    def value(r):
-        return flow.features(jnp.stack(r, axis=-1), flow.space.L)
-
+    r = list(jnp.moveaxis(displacements(R), -1, 0))
+    axes = range(len(r))
+    value = of_coordinates(flow.features, flow.space.L)
     slopes = [slope(value, a) for a in axes]
     curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
     if metric is None:
@@ -96,11 +115,16 @@ def feature_jet(flow, R, metric) -> PairJet:
 
     return PairJet(
         value(r),
-        jnp.stack([f(r) for f in slopes], axis=2),
-        jnp.stack([jnp.stack([f(r) for f in row], axis=2) for row in curvatures], axis=2),
+        stacked([f(r) for f in slopes]),
+        jnp.stack([stacked([f(r) for f in row]) for row in curvatures], axis=2),
         laplacian(r),
-        jnp.stack([slope(laplacian, a)(r) for a in axes], axis=2),
+        stacked([slope(laplacian, a)(r) for a in axes]),
     )
+
+
+def stacked(parts: list[Float[Array, "N N F"]]) -> Float[Array, "N N d F"]:
+    """Side by side, each computed by itself: XLA would compute a fused stack number by number."""
+    return jnp.stack(jax.lax.optimization_barrier(parts), axis=2)
 
 
 def single_jet(flow, R, frame=None) -> tuple[Jet, Float[Array, "N d d H"]]:
@@ -142,8 +166,8 @@ def pair_elementwise(z: PairJet, metric) -> PairJet:
 def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"], ...]:
     """s', s'', s'''."""
     # q = 1 - p, without the cancellation
-    p = jax.nn.sigmoid(z)
-    q = jax.nn.sigmoid(-z)
+    p = logistic(z)
+    q = logistic(-z)
     return p, p * q, p * q * (q - p)
 
 

@@ -36,8 +36,9 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.ferminet.derivatives import derivatives
-from pnct.flows.pairs import channel_pairs, displacements, expand, members, scatter, spin_channels
-from pnct.networks.layers import random_weight, residual, softplus
+from pnct.flows.ferminet.jets import pair_slopes
+from pnct.flows.pairs import channel_pairs, displacements, expand, scatter, spin_channels
+from pnct.networks.layers import logistic, random_weight, residual, softplus
 from pnct.space import Space
 from pnct.validation import checked_integer
 
@@ -89,27 +90,30 @@ class FermiNet(Flow):
     def __call__(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
         h = self.single_features(R)
         for layer, h_pair in zip(self.single, self.pair_stream(displacements(R)), strict=True):
-            z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
+            z = self.mix(layer, h) + self.pair_sums(layer, h_pair) + layer.bias
             h = residual(h, softplus(z))
         return R + h @ self.out
 
     def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
         """zeta and J = d zeta/d R, in the order of R.ravel(). Differentiable in R and in the parameters."""
         N, dim = R.shape
-        h_pairs, tangent = jax.linearize(self.pair_stream, displacements(R))
-        axes = jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, None, :], (dim, N, N, dim))
-        dh_pairs = jax.vmap(tangent, out_axes=2)(axes)  # one axis of r_ij at a time, for all pairs at once
-
         h, tangent = jax.linearize(self.single_features, R)
         own = jax.vmap(tangent, out_axes=1)(
             jnp.broadcast_to(jnp.eye(dim, dtype=R.dtype)[:, None, :], (dim, N, dim))
         )
         dh = (np.eye(N)[:, :, None, None] * own[:, None]).astype(R.dtype).reshape(N, N * dim, h.shape[-1])
-        for layer, h_pair, dh_pair in zip(self.single, h_pairs, dh_pairs, strict=True):
-            z = self.mix(layer, h) + jnp.sum(self.pair_terms(layer, h_pair), axis=1) + layer.bias
+
+        h_pair, dh_pair = pair_slopes(self.features, R, self.space.L)
+        for layer, pair in zip(self.single, (*self.pair, None), strict=True):
+            z = self.mix(layer, h) + self.pair_sums(layer, h_pair) + layer.bias
             dz = self.mix(layer, dh) + scatter(self.pair_terms(layer, dh_pair))
             h = residual(h, softplus(z))
-            dh = residual(dh, jax.nn.sigmoid(z)[:, None, :] * dz)
+            dh = residual(dh, logistic(z)[:, None, :] * dz)
+            if pair is not None:
+                z = self.pair_layer(pair, h_pair)
+                dz = self.by_channel([dh_pair @ weight for weight in pair.weight])
+                h_pair = residual(h_pair, softplus(z))
+                dh_pair = residual(dh_pair, logistic(z)[:, :, None, :] * dz)
 
         dzeta = jnp.swapaxes(dh @ self.out, 1, 2).reshape(N * dim, N * dim)
         return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
@@ -135,14 +139,25 @@ class FermiNet(Flow):
         """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
         stream = [self.features(r, self.space.L)]
         for layer in self.pair:
-            z = [stream[-1] @ weight + bias for weight, bias in zip(layer.weight, layer.bias, strict=True)]
-            stream.append(residual(stream[-1], softplus(self.by_channel(z))))
+            stream.append(residual(stream[-1], softplus(self.pair_layer(layer, stream[-1]))))
         return stream
+
+    def pair_layer(self, layer: PairLayer, h: Float[Array, "N N F"]) -> Float[Array, "N N W"]:
+        """h_ij W'_g + b'_g."""
+        return self.by_channel([h @ weight + b for weight, b in zip(layer.weight, layer.bias, strict=True)])
 
     def pair_terms(self, layer: SingleLayer, h: Float[Array, "N N *d F"]) -> Float[Array, "N N *d W"]:
         """(1/N) h_ij W_g, g the spin channel, zero for i = j. Linear in h: also for derivatives."""
         tau = self.by_channel([h @ weight for weight in layer.pair]) / self.space.N
         return jnp.where(expand(np.eye(self.space.N, dtype=bool), tau), 0, tau)
+
+    def pair_sums(self, layer: SingleLayer, h: Float[Array, "N N F"]) -> Float[Array, "N W"]:
+        """sum_j of the pair terms: one product for an electron, not for a pair."""
+        sums = [
+            jnp.sum(jnp.where(expand(pairs, h), h, 0), axis=1) @ weight
+            for pairs, weight in zip(channel_pairs(self.space), layer.pair, strict=True)
+        ]
+        return sum(sums) / self.space.N
 
     def by_channel(self, choices: list[Float[Array, "N N *d F"]]) -> Float[Array, "N N *d F"]:
         """For each pair the element of the choice that belongs to its spin channel."""
@@ -154,13 +169,14 @@ class FermiNet(Flow):
         """h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g. Linear in h: also for derivatives."""
         if layer.own is None:
             return 0
-        member = members(self.space).astype(h.dtype)
-        total = jnp.tensordot(member, h, 1) / self.space.N
-        means = [
+        species = self.space.species
+        total = jnp.stack([jnp.sum(h[i], axis=0) for i in species]) / self.space.N
+        means = sum(
             jnp.tensordot(related.astype(h.dtype), total @ weight, 1)
             for related, weight in zip(spin_channels(self.space), layer.mean, strict=True)
-        ]
-        return h @ layer.own + jnp.tensordot(member.T, sum(means), 1)
+        )
+        own = h @ layer.own
+        return jnp.concatenate([own[i] + mean for i, mean in zip(species, means, strict=True)])
 
 
 def ferminet(
