@@ -28,7 +28,7 @@ from pnct.flows.ferminet.jets import Jet, elementwise, pair_jets, single_jet, so
 from pnct.flows.pairs import scatter, spin_channels
 from pnct.networks.layers import residual
 
-BLOCKS = 4  # parts of the D Hessians that are in memory one after the other
+CACHED = 2**16  # numbers of the D Hessians that are in memory at a time
 
 
 class Hessians(NamedTuple):
@@ -124,8 +124,11 @@ def log_det_derivatives(
     scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
 
     def along_some_axes(block):
-        X = (M @ dense(hess, scaled, block, species).reshape(D, -1)).reshape(D, D, -1)
-        return jnp.einsum("nna->a", X), jnp.einsum("kna,nka->", X, X) if frame is None else X
+        X = M @ dense(hess, scaled, block, species).reshape(D, -1)
+        X = jax.lax.optimization_barrier(X.reshape(D, D, -1) + pair_blocks(M, hess.pair, block))
+        g = jnp.sum(X[jnp.arange(D), jnp.arange(D)], axis=0)
+        # Added up for each axis first: one long sum would be taken number by number.
+        return g, jnp.sum(X * jnp.swapaxes(X, 0, 1), axis=(0, 1)) if frame is None else X
 
     # Block by block, because D^3 numbers do not fit into a cache.
     g, T2 = jax.lax.map(along_some_axes, blocks(hess))
@@ -217,15 +220,24 @@ def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "
     return jnp.stack([total(s, i) for s, i in enumerate(species)])
 
 
+def block_size(N: int, dim: int) -> int:
+    """Of the sizes whose D^2 m dim numbers fit into a cache, and no less than half as large, the one that
+    leaves the fewest places empty.
+    """
+    largest = min(N, max(1, CACHED // (N**2 * dim**3)))
+    return min(range(largest, largest // 2, -1), key=lambda m: -(-N // m) * m)
+
+
 def blocks(hess: Hessians) -> Block:
-    """All electrons m in BLOCKS groups, the last ones filled up with electrons that do not exist."""
+    """All electrons m in groups, the last ones filled up with electrons that do not exist."""
     N, D, n = hess.u.shape
     d = hess.pair.shape[2]
-    size = -(-N // BLOCKS)
+    size = block_size(N, d)
+    count = -(-N // size)
 
     def grouped(x, axis):
-        padding = [(0, BLOCKS * size - N if k == axis else 0) for k in range(x.ndim)]
-        x = jnp.pad(x, padding).reshape(*x.shape[:axis], BLOCKS, size, *x.shape[axis + 1 :])
+        padding = [(0, count * size - N if k == axis else 0) for k in range(x.ndim)]
+        x = jnp.pad(x, padding).reshape(*x.shape[:axis], count, size, *x.shape[axis + 1 :])
         return jnp.moveaxis(x, axis, 0)
 
     S = hess.mean.shape[0]
@@ -233,7 +245,7 @@ def blocks(hess: Hessians) -> Block:
     u = hess.u.reshape(N, N, d, n)
     mean = hess.mean.reshape(S, D, N, d, width)
     return Block(
-        jnp.arange(BLOCKS * size).reshape(BLOCKS, size),
+        jnp.arange(count * size).reshape(count, size),
         grouped(u, 1),
         grouped(hess.pair, 1),
         grouped(mean, 2),
@@ -241,20 +253,38 @@ def blocks(hess: Hessians) -> Block:
 
 
 def dense(hess: Hessians, scaled, block: Block, species) -> Float[Array, "N d D m d"]:
-    """The Hessians of zeta: for component a of electron i, (n, mc), c the axes of electron m of a block."""
-    N = len(hess.pair)
+    """The Hessians of zeta but for the pair blocks: for component a of electron i, (n, mc), c the axes of
+    electron m of a block.
+    """
     rank = jnp.einsum("iaDn,imcn->iaDmc", scaled, block.u)
     share = [jnp.einsum("ina,Dmcn->iaDmc", hess.share[i], block.mean[s]) for s, i in enumerate(species)]
+    return rank + jnp.concatenate(share)
 
-    # Axes (i, a, n, b, m, c).
-    q_in = jnp.moveaxis(hess.pair, -1, 1)[:, :, :, :, None, :]
-    q_im = jnp.transpose(block.pair, (0, 4, 2, 1, 3))[:, :, None]
-    i = np.arange(N).reshape(N, 1, 1, 1, 1, 1)
-    n = np.arange(N).reshape(N, 1, 1, 1)
-    m = block.electrons[:, None]
-    own = jnp.where(i == m, jnp.sum(q_in, axis=2, keepdims=True), 0)
-    pair = jnp.where(n == m, q_im + own, 0) - jnp.where(i == n, q_im, 0) - jnp.where(i == m, q_in, 0)
-    return rank + jnp.concatenate(share) + pair.reshape(rank.shape)
+
+def pair_blocks(M: Float[Array, "D D"], pair: Float[Array, "N N d d d"], block: Block) -> Array:
+    """What the pair blocks of the Hessians contribute to X = M H, for the axes c of the electrons m of a
+    block:
+
+        X_{k, nb, mc} = -sum_a (M_{k, na} q_nm^a + M_{k, ma} q_mn^a)_bc,   n != m
+        X_{k, mb, mc} = sum_ia M_{k, ia} q_im^a_bc + sum_a M_{k, ma} sum_j q_mj^a_bc
+    """
+    N, _, d = pair.shape[:3]
+    D, m = N * d, block.electrons
+    by_electron = M.reshape(D, N, d)
+    of_block = by_electron.at[:, m].get(mode="fill", fill_value=0)
+    q_nm = jnp.transpose(block.pair, (4, 0, 2, 1, 3)).reshape(d, D, len(m) * d)  # a, nb, mc
+    q_mn = jnp.transpose(pair.at[m].get(mode="fill", fill_value=0), (4, 1, 2, 0, 3)).reshape(q_nm.shape)
+    others = sum(
+        jnp.repeat(by_electron[:, :, a], d, axis=1)[:, :, None] * q_nm[a]
+        + jnp.repeat(of_block[:, :, a], d, axis=1)[:, None] * q_mn[a]
+        for a in range(d)
+    )
+    total = jnp.sum(pair, axis=1).at[m].get(mode="fill", fill_value=0)
+    own = jnp.einsum("kia,imbca->kmbc", by_electron, block.pair)
+    own += jnp.einsum("kma,mbca->kmbc", of_block, total)
+    is_own = (np.arange(N)[:, None] == m)[:, None, :, None]
+    own = jnp.where(is_own, jnp.swapaxes(own, 1, 2)[:, None], 0)
+    return own.reshape(others.shape) - others
 
 
 def pair_laplacian(q: Float[Array, "N N d d H"]) -> Float[Array, "D D H"]:
