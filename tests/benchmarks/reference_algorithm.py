@@ -21,10 +21,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from reference_network import trained_features
 
 from pnct.flows.pairs import channel_pairs, members, spin_channels
 from pnct.networks.layers import residual
 from pnct.networks.transformer import tokens
+from pnct.space import norm
 from pnct.systems.ewald import ewald
 
 METROPOLIS_STEPS = 50
@@ -34,7 +36,7 @@ def transform(flow, R):
     """zeta = T(R) of a FermiNet: all inputs of a layer side by side, one matrix product."""
     N, member = len(R), members(flow.space)
     r = R[:, None] - R[None, :]
-    h, h_pair = jnp.zeros((N, 0), R.dtype), flow.features(r, flow.space.L)
+    h, h_pair = jnp.zeros((N, 0), R.dtype), features(flow, r)
     for level, layer in enumerate(flow.single):
         pair_means = [
             jnp.sum(jnp.where(g[:, :, None], h_pair, 0), axis=1) / N for g in channel_pairs(flow.space)
@@ -48,6 +50,16 @@ def transform(flow, R):
         if level < len(flow.pair):
             h_pair = residual(h_pair, jax.nn.softplus(_pair_layer(flow, flow.pair[level], h_pair)))
     return R + h @ flow.out
+
+
+def features(flow, r):
+    """Those of `flow.features`, with the sines and cosines of XLA as the published program has them."""
+    x = (2 * np.pi / flow.space.L) * r
+    cosine, sine = jnp.cos(x), jnp.sin(x)
+    if flow.features is trained_features:
+        return jnp.concatenate([cosine, sine, norm(sine)], axis=-1)
+    s = norm(jnp.sin(x / 2))
+    return jnp.concatenate([cosine, sine, s, s * sine], axis=-1)
 
 
 def _pair_layer(flow, layer, h_pair):
