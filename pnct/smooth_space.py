@@ -15,7 +15,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.space import Cell, OpenSpace, Space
+from pnct.space import Cell, OpenSpace, Space, angle, half_angle
 from pnct.validation import checked_number
 
 
@@ -27,13 +27,13 @@ class SmoothCell(Cell):
     def features(self, r, L):
         """The even ones, sin(2 pi r/L), and that times q_b/(1 + q_b)."""
         even = self.even_features(r, L)
-        sine = jnp.sin((2 * np.pi / L) * r)
+        sine = angle(r, L)[1]
         return jnp.concatenate([even, sine, even[..., -1:] * sine], axis=-1)
 
     def even_features(self, r, L):
         """[cos(2 pi r/L), ln(1 + q_b), q_b/(1 + q_b)]."""
-        near = _of_square((L / np.pi) * jnp.sin((np.pi / L) * r), self.length)
-        return jnp.concatenate([jnp.cos((2 * np.pi / L) * r), near], axis=-1)
+        near = _of_square((L / np.pi) * half_angle(r, L)[1], self.length)
+        return jnp.concatenate([angle(r, L)[0], near], axis=-1)
 
     def cusp_slopes(self, L):
         """0 of all."""

@@ -23,7 +23,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion, damped_newton
-from pnct.space import Cell, chord
+from pnct.space import Cell, chord, half_angle
 from pnct.validation import checked_number
 
 WIDTH = 0.15  # w, in units of L/pi: of the hole that the others leave around a proton
@@ -65,7 +65,7 @@ class ProtonCusps(Flow):
 
     def alone(self, r: Float[Array, " dim"], X: Float[Array, "P dim"]) -> Float[Array, " P"]:
         """g_j(r)."""
-        s2 = jnp.sum(jnp.sin((np.pi / self.space.L) * (r - X)) ** 2, axis=-1)
+        s2 = jnp.sum(half_angle(r - X, self.space.L)[1] ** 2, axis=-1)
         others = ~np.eye(len(X), dtype=bool)
         return jnp.prod(jnp.where(others, s2 / (s2 + WIDTH**2), 1), axis=1)
 

@@ -39,7 +39,7 @@ from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.ferminet.jets import pair_slopes
 from pnct.flows.pairs import channel_pairs, displacements, expand, scatter, spin_channels
 from pnct.networks.layers import logistic, random_weight, residual, softplus
-from pnct.space import Space
+from pnct.space import Space, angle
 from pnct.validation import checked_integer
 
 
@@ -129,8 +129,8 @@ class FermiNet(Flow):
         if self.nuclear is not None:
             if self.X is None:
                 raise ValueError("Expected places of nuclei; got none. Write flow.around(X).")
-            angle = (2 * np.pi / self.space.L) * (R[..., None, :] - jnp.asarray(self.X, R.dtype))
-            features = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+            r = R[..., None, :] - jnp.asarray(self.X, R.dtype)
+            features = jnp.concatenate(angle(r, self.space.L), axis=-1)
             return jnp.mean(softplus(features @ self.nuclear.weight + self.nuclear.bias), axis=-2)
         centre = self.space.one_body_features(R, self.space.L)
         return jnp.zeros((*R.shape[:-1], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
