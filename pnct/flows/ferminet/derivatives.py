@@ -191,7 +191,8 @@ def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N 
 
     w_ij = w.reshape(N, N, dim, H)
     w_ii = w_ij[jnp.arange(N), jnp.arange(N)][:, None]
-    pair = scatter(jnp.sum(hess.pair * (w_ii - w_ij)[:, :, None], axis=3))
+    along = w_ii - w_ij
+    pair = scatter(sum(hess.pair[:, :, :, a] * along[:, :, a, None] for a in range(dim)))
 
     share = [jnp.einsum("DEn,ink,iEk->iDk", hess.mean[s], hess.share[i], w[i]) for s, i in enumerate(species)]
     return rank + pair + jnp.concatenate(share)

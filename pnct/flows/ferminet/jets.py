@@ -158,9 +158,10 @@ def pair_elementwise(z: PairJet, metric) -> PairJet:
     d1, d2, _ = (x[:, :, None, None, :] for x in slopes)
     hess = d1 * z.hess + d2 * z.grad[:, :, :, None] * z.grad[:, :, None]
     v = 2 * z.grad if metric is None else jnp.sum(metric[..., None] * z.grad[:, :, None], axis=3)
-    Qv = jnp.sum(z.hess * v[:, :, None], axis=3)
+    Qv = sum(z.hess[:, :, :, a] * v[:, :, a, None] for a in range(z.grad.shape[2]))
     y = elementwise(Jet(z.value, z.grad, z.lap, z.grad_lap), v, Qv, slopes)
-    return PairJet(y.value, y.grad, hess, y.lap, y.grad_lap)
+    # Otherwise XLA would take all this into the matrix products that follow, number by number.
+    return jax.lax.optimization_barrier(PairJet(y.value, y.grad, hess, y.lap, y.grad_lap))
 
 
 def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"], ...]:
