@@ -264,10 +264,9 @@ def derivative_flops(flow, N: int, dim: int) -> int:
     dense = 2 * D**3 * H * (2 * layers - 1)  # the D Hessians from rank-one terms and from means
     products = 2 * D**4 + 2 * D**3  # X = M H, and T2
     means = sum(2 * D**2 * (2 * N * H + species * layer.mean.size) for layer in flow.single[1:])
-    jet = N**2 * (
-        2 + 2 * dim + dim**2
-    )  # numbers of a pair: value, gradient, Hessian, Laplacian and its gradient
-    pairs = 2 * jet * (sum(x.weight.size for x in flow.pair) + sum(x.pair.size for x in flow.single))
+    slopes = 2 * dim + dim**2  # numbers of a pair: gradient, Hessian and the gradient of the Laplacian
+    in_pairs, in_sums = sum(x.weight.size for x in flow.pair), sum(x.pair.size for x in flow.single)
+    pairs = 2 * N**2 * ((2 + slopes) * in_pairs + slopes * in_sums)
     return dense + products + means + pairs
 
 
