@@ -31,7 +31,7 @@ from pnct.inference.sampling.parallel import (
 )
 from pnct.inference.sampling.sites import Params, Sites, init_params, read_sites
 from pnct.inference.training.failures import warn_of_draws
-from pnct.inference.training.loop import Options, RunResult, run_steps
+from pnct.inference.training.loop import Options, RunResult, in_precision, run_steps
 from pnct.inference.training.memory_estimate import check_step_fits
 from pnct.inference.training.model_checks import (
     check_hamiltonian,
@@ -57,6 +57,8 @@ class VariationalFreeEnergy(eqx.Module):
     num_walkers: independent samples per step.  chunk_size: how many of them are alive at once on a device;
     any integer, by default what is fast.
     sharding: a mesh with one axis named "walkers"; by default all devices.
+    precision: "float32" to train in single precision. Evaluations are in float64 all the same, where
+    jax_enable_x64 is set, and so is the linear system of the natural gradient.
     """
 
     model: Callable = eqx.field(static=True)
@@ -65,8 +67,11 @@ class VariationalFreeEnergy(eqx.Module):
     num_walkers: int = eqx.field(static=True)
     chunk_size: int | None = eqx.field(static=True)
     sharding: Mesh | None = eqx.field(static=True)
+    precision: str | None = eqx.field(static=True)
 
-    def __init__(self, model, hamiltonian, optim, num_walkers=512, chunk_size=None, sharding=None):
+    def __init__(
+        self, model, hamiltonian, optim, num_walkers=512, chunk_size=None, sharding=None, precision=None
+    ):
         if not callable(model):
             raise ValueError(f"Expected model to be a function of the system; got {type(model).__name__}.")
         if not callable(hamiltonian):
@@ -75,6 +80,10 @@ class VariationalFreeEnergy(eqx.Module):
                 "of the system; "
                 f"got {type(hamiltonian).__name__}."
             )
+        if precision not in (None, "float32"):
+            raise ValueError(
+                f'Expected precision "float32", or None for that of the parameters; got {precision!r}.'
+            )
         check_cpu_pool()
         self.model = model
         self.hamiltonian = as_arrays(hamiltonian)
@@ -82,6 +91,7 @@ class VariationalFreeEnergy(eqx.Module):
         self.num_walkers = checked_integer("num_walkers", num_walkers, 2)
         self.chunk_size = None if chunk_size is None else checked_integer("chunk_size", chunk_size, 1)
         self.sharding = default_mesh() if sharding is None else sharding
+        self.precision = precision
 
     def init(self, key, *args) -> TrainState:
         """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be
@@ -101,6 +111,7 @@ class VariationalFreeEnergy(eqx.Module):
         none = jnp.zeros((), jnp.int32)
         still = jax.tree.map(jnp.zeros_like, free)
         state = TrainState(params, params, self.optim.init(free), key, none, still, none)
+        state = state if self.precision is None else in_precision(state, self.precision)
         return replicated(state, self.sharding)
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
@@ -157,6 +168,7 @@ class VariationalFreeEnergy(eqx.Module):
         num_samples = checked_integer("num_samples", num_samples, 2)
         hamiltonian = self.hamiltonian_for(args)
         key = checked_key(key)
+        params = params if self.precision is None else in_precision(params, jnp.result_type(float))
         sites = read_sites(self.model, params, args)
         check_potential(self.model, sites, hamiltonian, params, as_arrays(args))
         connect(self.sharding)

@@ -109,23 +109,23 @@ def run(case: Case, args, directory):
     }
     case = case._replace(**given)
     model = case.model if case.theta else condition(case.model, {"K": gas.ground_state})
-    vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), num_walkers=case.walkers)
+    precision = "float32" if args.single_precision else None
+    vfe = VariationalFreeEnergy(
+        model, hamiltonian(gas), natural_gradient(), case.walkers, precision=precision
+    )
     key = jax.random.key(args.seed)
     rounds = 3 if case.model is few_electrons else 1
     start = time.monotonic()
-    state = in_precision(vfe.init(key, gas), "float32" if args.single_precision else "float64")
-    result = run_in_rounds(
-        vfe, key, case.steps, gas, rounds, case.samples // 2, init_state=state, checkpoint=directory
-    )
+    result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, checkpoint=directory)
     if jax.process_index() == 0:
         print(f"Trained in {time.monotonic() - start:.0f} s, compilation included", flush=True)
-    params = in_precision(result.params, "float64")
-    draws = vfe.evaluate(jax.random.key(args.seed + 2), params, case.samples, gas)
+    draws = vfe.evaluate(jax.random.key(args.seed + 2), result.params, case.samples, gas)
     idata = to_arviz(draws, result.history)
     if jax.process_index() == 0:
         idata.to_netcdf(str(directory / "draws.nc"), engine="h5netcdf")
     if not case.theta:
         return diagnose(idata)
+    params = in_precision(result.params, "float64")
     S = entropy_of_states(case.model, args.seed + 3, params, case.samples, gas)
     return diagnose(idata, entropy=S)
 

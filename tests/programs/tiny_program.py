@@ -81,6 +81,7 @@ class Tiny(NamedTuple):
     num_walkers: int = WALKERS
     chunk_size: int | None = 2
     sharding: object = None
+    precision: str | None = None
 
 
 def routine(**changes) -> VariationalFreeEnergy:

@@ -72,8 +72,8 @@ def test_a_state_in_single_precision_stays_so_and_trains_as_one_in_double_precis
     remembered.
     """
     gas = ElectronGas((2, 0), dim=2, rs=4.0, theta=0.4, cutoff=2.0)
-    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), GENTLE, num_walkers=64)
-    single = in_precision(vfe.init(random.key(0), gas), "float32")
+    vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), GENTLE, num_walkers=64, precision="float32")
+    single = vfe.init(random.key(0), gas)
     double = in_precision(single, "float64")
     for _ in range(3):
         double, expected = vfe.update(double, gas)
@@ -83,8 +83,26 @@ def test_a_state_in_single_precision_stays_so_and_trains_as_one_in_double_precis
         error = np.hypot(found.free_energy_error, expected.free_energy_error)
         assert abs(found.free_energy - expected.free_energy) < 4 * error
     assert bool(found.updated) and not int(found.num_failed + found.num_not_inverted)
-    draws = vfe.evaluate(random.key(1), in_precision(single.params, "float64"), 4, gas)
+    draws = vfe.evaluate(random.key(1), single.params, 4, gas)
     assert draws.kinetic.dtype == np.complex128 and draws.samples["R"].dtype == np.float64
+
+
+def test_training_in_single_precision_is_a_setting(tmp_path):
+    """The evaluation is that of the same parameters in double precision, to the bit."""
+    single = tiny_program.routine(precision="float32")
+    result = single.run(random.key(0), 2, tiny_program.GAS, progress_bar=False, checkpoint=tmp_path)
+    assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {np.dtype("float32")}
+    double = in_precision(result.params, "float64")
+    draws, expected = (
+        vfe.evaluate(random.key(1), params, 32, tiny_program.GAS)
+        for vfe, params in ((single, result.params), (tiny_program.routine(), double))
+    )
+    assert draws.free_energy.dtype == np.float64
+    np.testing.assert_array_equal(draws.free_energy, expected.free_energy)
+    with pytest.raises(ValueError, match=r"differs in precision.* \('float32' there, 'float64' here\)"):
+        tiny_program.routine().run(random.key(0), 2, tiny_program.GAS, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"Expected precision .float32., or None .*; got 'half'"):
+        tiny_program.routine(precision="half")
 
 
 def test_the_result_is_the_average_over_the_last_steps(vfe):
