@@ -147,7 +147,7 @@ def plot_effective_mass(path: Path, args, rows) -> None:
         rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$",
         fontsize="medium",
     )
-    caption = f"Points of one $r_s$ stand side by side,\n{APART:g} points apart, to be seen."
+    caption = f"Points of one $r_s$ stand side by side,\n{APART:g} pt apart, to be seen."
     legend = fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
     legend.set_alignment("left")
     save(fig, path)
