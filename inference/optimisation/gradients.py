@@ -5,8 +5,13 @@ r"""Gradients of F = E[T ln p(K) + E_loc] from per-walker scores.
 
 Both have the form  (1/B) sum_r rows[r] residual[r]  with real rows: a complex score gives two, its real and
 its imaginary part. Residuals are clipped here, and only here: reported values never are.
+Those of Psi are only where x is continuous: near a node, or where electrons meet without a cusp, E_loc has
+no bound. Bit strings are finitely many terms of a sum. Where |Psi(x)|^2 is small, both E_loc and O_q are of
+the order of 1/|Psi(x)|, so that such an x counts as much as any other, and a circuit comes to rest elsewhere
+without it.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +70,13 @@ def without_control_variate(x, regressor, weight):
     variance = jnp.sum(weight * r * r)
     slope = jnp.where(variance > 0, jnp.sum(weight * r * y) / jnp.where(variance > 0, variance, 1.0), 0.0)
     return x - slope * r
+
+
+def residual_clip(dtype) -> float:
+    """How far off the energy of a measured x of this type may be in a gradient, in mean absolute deviations:
+    at whole numbers as far as it is.
+    """
+    return math.inf if jnp.issubdtype(dtype, jnp.integer) else CLIP
 
 
 def classical_scores(

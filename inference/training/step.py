@@ -17,6 +17,7 @@ from pnct.inference.optimisation.gradients import (
     classical_scores,
     gradient,
     measured_scores,
+    residual_clip,
     total,
     weighted_mean,
 )
@@ -150,7 +151,9 @@ def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) 
         scores[name] = classical_scores(rows, walkers.log_prob, energy, thermal, weight, sites.num_particles)
     if sites.measured_params:
         rows = walkers.scores["measured"]
-        scores["measured"] = measured_scores(rows, walkers.log_prob, energy, 1.0 * valid, sites.num_particles)
+        clip = residual_clip(walkers.values[sites.measured].dtype)
+        given = (walkers.log_prob, energy, 1.0 * valid, sites.num_particles)
+        scores["measured"] = measured_scores(rows, *given, clip)
     return scores
 
 
