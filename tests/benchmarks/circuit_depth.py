@@ -2,13 +2,14 @@
 
     F = -T ln sum_K exp(-E_K/T),   E_K = <K|U^+ H U|K>,   p(K) ~ exp(-E_K/T)
 
-Prints F - exact and S for each depth, by L-BFGS from a small random circuit at the first depth, and from the
-circuit of the depth before (identity gates in the new round) at each other one. No sampling, no network.
+Prints F - exact and S for each depth: the lower end of L-BFGS from a small random circuit and from that of
+the depth before (identity gates in the new round). No sampling, no network.
 """
 
 import argparse
 import itertools
 import time
+from operator import attrgetter
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,11 @@ def best_circuit(spins, depth: int, before, steps: int, seed: int):
     """(F, S, the circuit) at the lowest F that is found."""
     made = brickwork(spins.lattice, depth)(jax.random.key(0))
     random = np.random.default_rng(seed)
-    start = jax.tree.map(lambda x: jnp.asarray(KICK * random.normal(size=x.shape)), made)
+    starts = [jax.tree.map(lambda x: jnp.asarray(KICK * random.normal(size=x.shape)), made)]
     if before is not None:
         kept = before.of_bonds.shape[0]
-        bonds = start.of_bonds.at[:kept].set(before.of_bonds)
-        start = type(made)(before.of_sites, bonds, made.bonds, made.num_sites)
+        bonds = starts[0].of_bonds.at[:kept].set(before.of_bonds)
+        starts.append(type(made)(before.of_sites, bonds, made.bonds, made.num_sites))
     K = jnp.asarray(list(itertools.product((0, 1), repeat=spins.N)))
     H = jnp.asarray(spins.measured_terms.matrix())
 
@@ -45,14 +46,16 @@ def best_circuit(spins, depth: int, before, steps: int, seed: int):
 
         return jax.lax.map(one, K, batch_size=CHUNK)
 
-    flat, unravel = ravel_pytree(start)
+    unravel = ravel_pytree(made)[1]
 
     @jax.jit
     @jax.value_and_grad
     def free_energy(flat):
         return -jax.nn.logsumexp(-spins.beta * energies(unravel(flat))) / spins.beta
 
-    found = minimize(free_energy, flat, jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 30})
+    settings = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": steps, "maxcor": 30}}
+    tried = [minimize(free_energy, ravel_pytree(start)[0], **settings) for start in starts]
+    found = min(tried, key=attrgetter("fun"))
     circuit = unravel(jnp.asarray(found.x))
     log_p = jax.nn.log_softmax(-spins.beta * energies(circuit))
     return found.fun, float(-jnp.sum(jnp.exp(log_p) * log_p)), circuit, found.nit
