@@ -233,17 +233,13 @@ def chord(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs 1
     return norm(half_angle(r, L)[1])
 
 
-def angle(
-    r: Float[ArrayLike, "*pairs dim"], L: float
-) -> tuple[Float[Array, "*pairs dim"], Float[Array, "*pairs dim"]]:
+def angle(r: Float[ArrayLike, "*n"], L: float) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """cos(2 pi r/L) and sin(2 pi r/L)."""
     c, s = half_angle(r, L)
     return 1 - 2 * s**2, 2 * s * c
 
 
-def half_angle(
-    r: Float[ArrayLike, "*pairs dim"], L: float
-) -> tuple[Float[Array, "*pairs dim"], Float[Array, "*pairs dim"]]:
+def half_angle(r: Float[ArrayLike, "*n"], L: float) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """cos(pi r/L) and sin(pi r/L) of the image nearest to 0."""
     return half_turn(r / L)
 
