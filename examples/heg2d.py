@@ -2,14 +2,15 @@
 
 Trains the density matrix of models/electron_gas.py (few_electrons.py for up to three) from small to large
 r_s, each from the one before, and finds m*/m from the entropy, from the learned levels and from Landau's
-energy functional. The defaults take minutes; for the case of the paper (Xie, Zhang, Wang, SciPost Phys. 14,
-154 (2023)):
+energy functional. The defaults take minutes, --paper takes hours: theta = 0.15, a twist of 1/4 and the six
+r_s of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), for closed shells of any --num-up:
 
-    --num-up 29 --rs 0.25 0.5 1 3 5 10 --steps 500 --warm-steps 300 --walkers 1024
+    --paper --num-up 13 29 49 --processes 2
 """
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 import jax
@@ -30,6 +31,8 @@ from shared import (
     exact_rows,
     keep_compiled_programs,
     output_directory,
+    process_flags,
+    share_the_work,
     write_json,
 )
 
@@ -41,12 +44,25 @@ from pnct.models import electron_gas, few_electrons
 from pnct.systems.first_order import first_order_bound
 
 APART = 3.0  # printer's points between curves of one r_s
+PAPER = {
+    "num_up": [29],
+    "rs": [0.25, 0.5, 1.0, 3.0, 5.0, 10.0],
+    "theta": 0.15,
+    "twist": 0.25,
+    "steps": 500,
+    "warm_steps": 300,
+    "walkers": 1024,
+}
+PUBLISHED = ("effective_mass.csv", "published_2d_gas.csv")  # in --reference
 ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--paper", action="store_true", help="the settings of the paper, but for flags that are given"
     )
     parser.add_argument(
         "--num-up", type=int, nargs="+", default=[3, 5], help="numbers of electrons, all with spin up"
@@ -69,13 +85,30 @@ def arguments() -> argparse.ArgumentParser:
         default=REFERENCE,
         help="folder of published values, plotted where it is there",
     )
+    process_flags(parser)
     directory_flags(parser, "out/heg2d")
     return parser
 
 
+def parsed(parser: argparse.ArgumentParser, argv) -> argparse.Namespace:
+    """The flags; with --paper those that are not given are the paper's."""
+    args = parser.parse_args(argv)
+    if args.paper:
+        parser.set_defaults(**PAPER)
+        args = parser.parse_args(argv)
+    missing = [name for name in PUBLISHED if not (args.reference / name).is_file()]
+    if missing and (args.paper or args.reference.is_dir()):
+        parser.error(
+            f"Expected {' and '.join(PUBLISHED)} in --reference; got {args.reference} without "
+            f"{' and '.join(missing)}."
+        )
+    return args
+
+
 def main(argv=None) -> None:
     parser = arguments()
-    args = parser.parse_args(argv)
+    args = parsed(parser, argv)
+    share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
     check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
     try:
         systems = {
@@ -84,6 +117,8 @@ def main(argv=None) -> None:
         }
     except ValueError as error:
         parser.error(str(error))
+    if args.paper:
+        check_closed_shells(systems, args, parser)
     out = output_directory(args, parser)
     keep_compiled_programs()
 
@@ -102,12 +137,13 @@ def main(argv=None) -> None:
             for gas, params, history, draws in sweep(
                 key, model, gases, natural_gradient(), **steps, **settings
             ):
-                idata = to_arviz(draws, history, system=gas)
-                idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
                 S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
+                idata = to_arviz(draws, history, system=gas)
                 report = diagnose(idata, entropy=S)
                 mass = effective_mass(gas, draws, params, S)
-                print(line(gas, report, mass), flush=True)
+                if jax.process_index() == 0:
+                    idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
+                    print(line(gas, report, mass), flush=True)
                 masses = {
                     name: value.to_json()
                     for name, value in mass._asdict().items()
@@ -115,9 +151,26 @@ def main(argv=None) -> None:
                 }
                 rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})
 
+    if jax.process_index() > 0:
+        return
     write_json(out / "result.json", args, {"runs": rows})
     plot_effective_mass(out / "effective_mass.png", args, rows)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
+
+
+def check_closed_shells(systems: dict, args, parser: argparse.ArgumentParser) -> None:
+    """Ends in one line where a shell is filled in part: the published systems are closed, and the ground
+    state of an open one is degenerate.
+    """
+    for N, (gas, *_) in systems.items():
+        closed = np.flatnonzero(np.diff(gas.shell_index)) + 1
+        if N not in closed:
+            below = closed[closed < N][-1:]
+            nearest = " or ".join(map(str, [*below, *closed[closed > N][:1]]))
+            parser.error(
+                f"Expected with --paper a number of electrons that fills its shells at a twist of "
+                f"{args.twist:g}; got --num-up {N}. The nearest: {nearest}."
+            )
 
 
 def line(gas, report, mass) -> str:
@@ -131,9 +184,20 @@ def line(gas, report, mass) -> str:
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run, and the published values, grey and black."""
-    fig, axis = plt.subplots(figsize=(10, 5), layout="constrained")
+    """The three routes of this run, and the published values, grey and black; with several N a second panel
+    against 1/N.
+    """
     numbers = sorted({row["num_electrons"] for row in rows})
+    fig, axes = plt.subplots(
+        1,
+        1 + (len(numbers) > 1),
+        figsize=(10 + 4 * (len(numbers) > 1), 5),
+        layout="constrained",
+        squeeze=False,
+    )
+    axis = axes[0, 0]
+    if len(numbers) > 1:
+        plot_against_size(axes[0, 1], rows)
     curves = [*own_points(rows, numbers), *reference_points(args.reference, numbers, args)]
     for name, shift, (rs, mass, error), style in curves:
         look = {"lw": 0.8, "ms": 5, "capsize": 2} | style
@@ -151,6 +215,22 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     legend = fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
     legend.set_alignment("left")
     save(fig, path)
+
+
+def plot_against_size(axis, rows) -> None:
+    """m*/m from the entropy against 1/N, a curve for each r_s."""
+    for i, rs in enumerate(sorted({row["rs"] for row in rows})):
+        same = [row for row in rows if row["rs"] == rs and "entropy" in row["effective_mass"]]
+        points = np.array([(1 / r["num_electrons"], *r["effective_mass"]["entropy"].values()) for r in same])
+        if len(points):
+            x, mass, error = points[np.argsort(points[:, 0])].T[:3]
+            axis.errorbar(
+                x, mass, error, fmt="o-", color=f"C{i}", lw=0.8, ms=5, capsize=2, label=rf"$r_s$ = {rs:g}"
+            )
+    axis.axhline(1, color="k", lw=0.6)
+    axis.set(xlabel="1/N", ylabel=r"$m^*/m$ from the entropy")
+    axis.set_xlim(left=0)
+    axis.legend(fontsize="small")
 
 
 def apart(values, factor: float = 1.15) -> list[float]:

@@ -21,6 +21,17 @@ def run(example, flags, out):
     ("example_name", "flags", "message"),
     [
         ("heg2d", "--rs 0", "Expected rs > 0; got 0.0."),
+        ("heg2d", "--paper --num-up 13 14", "got --num-up 14. The nearest: 13 or 15."),
+        (
+            "heg2d",
+            "--paper --twist 0 --num-up 29 36",
+            "at a twist of 0; got --num-up 36. The nearest: 29 or 37.",
+        ),
+        (
+            "heg2d",
+            "--paper --reference nowhere",
+            "got nowhere without effective_mass.csv and published_2d_gas",
+        ),
         ("thermodynamics", "--theta 0.2", "Expected two --rs or more and two --theta or more"),
         ("spectral_function", "--width 0", "Expected --width > 0 and --theta > 0; got 0.0 and 0.15."),
         ("exchange_correlation", "--theta 0 1", "Expected --theta > 0; got 0.0."),
@@ -31,12 +42,26 @@ def test_a_wrong_flag_is_one_clear_line(example_name, flags, message, refusal):
     assert message in refusal(example_name, *flags.split())
 
 
+def test_a_folder_of_published_values_without_one_of_its_files_is_told(refusal, tmp_path):
+    (tmp_path / "effective_mass.csv").touch()
+    told = refusal("heg2d", "--reference", tmp_path, "--out", tmp_path / "out")
+    assert told.endswith(f"got {tmp_path} without published_2d_gas.csv.")
+
+
+def test_the_paper_s_settings_are_those_that_are_not_given(example):
+    heg2d = example("heg2d")
+    args = heg2d.parsed(heg2d.arguments(), ["--paper", "--rs", "10", "--walkers", "256"])
+    assert (args.rs, args.walkers) == ([10.0], 256)
+    assert (args.num_up, args.theta, args.twist, args.steps) == ([29], 0.15, 0.25, 500)
+    assert heg2d.parsed(heg2d.arguments(), []).num_up == [3, 5]
+
+
 @pytest.mark.slow
 def test_effective_mass_against_rs(tmp_path):
-    done = run("heg2d.py", f"--num-up 3 --rs 1 2 --theta 0.5 --warm-steps 1 {SMALL}", tmp_path)
+    done = run("heg2d.py", f"--num-up 2 3 --rs 1 2 --theta 0.5 --warm-steps 1 {SMALL}", tmp_path)
     assert done.returncode == 0, done.stderr
     runs = json.loads((tmp_path / "result.json").read_text())["runs"]
-    assert [r["rs"] for r in runs] == [1, 2]
+    assert [(r["num_electrons"], r["rs"]) for r in runs] == [(2, 1), (2, 2), (3, 1), (3, 2)]
     for r in runs:
         assert abs(r["effective_mass"]["entropy"]["value"] - 1) < 0.3  # hardly trained: the ideal gas
         assert np.isfinite(r["free_energy"]["error"])
