@@ -212,7 +212,13 @@ def plot_effective_mass(path: Path, args, rows) -> None:
         fontsize="medium",
     )
     caption = f"Points of one $r_s$ stand side by side,\n{APART:g} pt apart, to be seen."
-    legend = fig.legend(loc="outside right upper", fontsize="small", title=caption, title_fontsize="small")
+    legend = fig.legend(
+        *axis.get_legend_handles_labels(),
+        loc="outside right upper",
+        fontsize="small",
+        title=caption,
+        title_fontsize="small",
+    )
     legend.set_alignment("left")
     save(fig, path)
 
