@@ -15,7 +15,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.space import Cell, OpenSpace, Space, angle, half_angle
+from pnct.angles import angle, doubled, half_angle
+from pnct.space import Cell, OpenSpace, Space
 from pnct.validation import checked_number
 
 
@@ -32,8 +33,9 @@ class SmoothCell(Cell):
 
     def even_features(self, r, L):
         """[cos(2 pi r/L), ln(1 + q_b), q_b/(1 + q_b)]."""
-        near = _of_square((L / np.pi) * half_angle(r, L)[1], self.length)
-        return jnp.concatenate([angle(r, L)[0], near], axis=-1)
+        half = half_angle(r, L)
+        near = _of_square((L / np.pi) * half[1], self.length)
+        return jnp.concatenate([doubled(*half)[0], near], axis=-1)
 
     def cusp_slopes(self, L):
         """0 of all."""

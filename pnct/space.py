@@ -19,12 +19,11 @@ import math
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-TAYLOR_TERMS = 12  # (pi/2)^24/24! = 8e-20 of the cosine is left out
+from pnct.angles import angle, doubled, half_angle
 
 
 @runtime_checkable
@@ -120,14 +119,16 @@ class Cell(Particles):
     @staticmethod
     def features(r, L):
         """[cos(2 pi r/L), sin(2 pi r/L), s, s sin(2 pi r/L)]."""
-        cosine, sine = angle(r, L)
-        s = chord(r, L)
+        half = half_angle(r, L)
+        cosine, sine = doubled(*half)
+        s = norm(half[1])
         return jnp.concatenate([cosine, sine, s, s * sine], axis=-1)
 
     @staticmethod
     def even_features(r, L):
         """[cos(2 pi r/L), s]."""
-        return jnp.concatenate([angle(r, L)[0], chord(r, L)], axis=-1)
+        half = half_angle(r, L)
+        return jnp.concatenate([doubled(*half)[0], norm(half[1])], axis=-1)
 
     @staticmethod
     def direction(r, L):
@@ -231,39 +232,6 @@ def norm(r: Float[ArrayLike, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
 def chord(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
     """s = |sin(pi r/L)|, with all derivatives zero at r = 0."""
     return norm(half_angle(r, L)[1])
-
-
-def angle(r: Float[ArrayLike, "*n"], L: float) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """cos(2 pi r/L) and sin(2 pi r/L)."""
-    c, s = half_angle(r, L)
-    return 1 - 2 * s**2, 2 * s * c
-
-
-def half_angle(r: Float[ArrayLike, "*n"], L: float) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """cos(pi r/L) and sin(pi r/L) of the image nearest to 0."""
-    return half_turn(r / L)
-
-
-@jax.custom_jvp
-def half_turn(x: Float[ArrayLike, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """cos(pi x) and sin(pi x) of x - round(x), to rounding, by their power series.
-
-    XLA calls its sine and its cosine for one number after another, which takes ten times as long.
-    """
-    y = np.pi * (x - jnp.round(x))
-    c, s = 0.0, 0.0
-    for k in reversed(range(TAYLOR_TERMS)):
-        c = c * y**2 + (-1) ** k / math.factorial(2 * k)
-        s = s * y**2 + (-1) ** k / math.factorial(2 * k + 1)
-    # Otherwise XLA would repeat the series in every loop over features and their derivatives.
-    return jax.lax.optimization_barrier((c, s * y))
-
-
-@half_turn.defjvp
-def _(primals, tangents):
-    c, s = half_turn(primals[0])
-    turn = np.pi * tangents[0]
-    return (c, s), (-s * turn, c * turn)
 
 
 def near_images(dim: int, reach: float) -> Float[np.ndarray, "images {dim}"]:

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pnct.angles import angle
 from pnct.flows import Flow
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
-from pnct.space import angle, norm
+from pnct.space import norm
 
 ELSEWHERE = Path(__file__).parents[2] / "shared" / "reference" / "trained_2d_gas"
 TRAINED_NETWORKS = Path(os.environ.get("PNCT_TRAINED_NETWORKS", ELSEWHERE))

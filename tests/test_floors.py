@@ -16,7 +16,15 @@ FLOORS = {"pnct": "pnct", "models": "pnct.models", "inference": "pnct.inference"
 # From the ground up. A file stands in the room named by the longest of these that its module begins with, and
 # imports from its own room and from those before it.
 ROOMS = (
-    ("pnct.estimate", "pnct.validation", "pnct.user_warning", "pnct.memory", "pnct.backend", "pnct.space"),
+    (
+        "pnct.estimate",
+        "pnct.validation",
+        "pnct.user_warning",
+        "pnct.memory",
+        "pnct.backend",
+        "pnct.angles",
+        "pnct.space",
+    ),
     ("pnct.networks",),
     ("pnct.orbitals",),
     ("pnct.systems",),

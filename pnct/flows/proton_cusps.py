@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from pnct.angles import half_angle
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion, damped_newton
-from pnct.space import Cell, chord, half_angle
+from pnct.space import Cell, chord
 from pnct.validation import checked_number
 
 WIDTH = 0.15  # w, in units of L/pi: of the hole that the others leave around a proton

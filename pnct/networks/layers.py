@@ -39,9 +39,10 @@ def log1p_of_unit(e: ArrayLike) -> Array:
     XLA calls a logarithm for each number; a polynomial of sixteen terms takes a third of the time.
     """
     t = e / (2 + e)
+    t2 = t * t
     total = 1 / (2 * ARTANH_TERMS + 1)
     for k in reversed(range(ARTANH_TERMS)):
-        total = total * t**2 + 1 / (2 * k + 1)
+        total = total * t2 + 1 / (2 * k + 1)
     return 2 * t * total
 
 

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int, Real
 
+from pnct.angles import angle
 from pnct.memory import check_memory
 from pnct.orbitals.base import SharedOrbitals
 from pnct.orbitals.symmetry import WedgeMap, wedge_map
-from pnct.space import Cell, angle
+from pnct.space import Cell
 
 COPIES = 4  # of the vectors of the cube around the table, that are alive together as it is made
 

@@ -25,7 +25,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.special import erfc
 
-from pnct.space import Cell, angle, lattice_points, near_images
+from pnct.angles import angle
+from pnct.space import Cell, lattice_points, near_images
 from pnct.systems.interactions import Coulomb, SystemPotential, coulomb
 
 

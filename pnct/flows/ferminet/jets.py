@@ -66,16 +66,16 @@ def pair_jets(flow, R, frame=None) -> list[PairJet]:
     return jets
 
 
-def slope(f: Callable, a: int) -> Callable:
-    """df/dr_a of a function of the coordinates r = [r_0, r_1, ...] of all pairs, as such a function."""
+def with_slope(f: Callable, a: int) -> Callable:
+    """(f, df/dr_a) of a function of the coordinates r = [r_0, r_1, ...] of all pairs, as such a function."""
 
-    def df(r):
+    def extended(r):
         def along(x):
             return f([*r[:a], x, *r[a + 1 :]])
 
-        return jax.jvp(along, (r[a],), (jnp.ones_like(r[a]),))[1]
+        return jax.jvp(along, (r[a],), (jnp.ones_like(r[a]),))
 
-    return df
+    return extended
 
 
 def of_coordinates(features: Callable, L: float) -> Callable:
@@ -93,32 +93,38 @@ def pair_slopes(
     """The features of all pairs and their derivatives by r_ij, as `feature_jet` has them."""
     r = list(jnp.moveaxis(displacements(R), -1, 0))
     value = of_coordinates(features, L)
-    return value(r), stacked([slope(value, a)(r) for a in range(len(r))])
+    found = [with_slope(value, a)(r) for a in range(len(r))]
+    return found[0][0], stacked([slope for _, slope in found])
 
 
 def feature_jet(flow, R, metric) -> PairJet:
-    """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other."""
+    """The features with their derivatives, taken automatically, by one coordinate of r_ij after the other.
+
+    Each third derivative d_a d_b d_c brings all lower ones along, so that nothing else is evaluated.
+    """
     r = list(jnp.moveaxis(displacements(R), -1, 0))
     axes = range(len(r))
     value = of_coordinates(flow.features, flow.space.L)
-    slopes = [slope(value, a) for a in axes]
-    curvatures = [[slope(slopes[min(a, b)], max(a, b)) for b in axes] for a in axes]
-    if metric is None:
+    pairs = [(b, c) for b in axes for c in axes if b == c or (metric is not None and b < c)]
+    third = {(a, b, c): with_slope(with_slope(with_slope(value, c), b), a)(r) for a in axes for b, c in pairs}
 
-        def laplacian(r):
-            return 2 * sum(curvatures[a][a](r) for a in axes)
+    def curvature(a, b):
+        """d_a d_b."""
+        return third[a, b, b][1][0][1]
 
-    else:
-
-        def laplacian(r):
-            return sum(metric[..., a, b, None] * curvatures[a][b](r) for a in axes for b in axes)
+    def laplacian(of_curvature):
+        """By all coordinates, of d_b d_c."""
+        if metric is None:
+            return 2 * sum(of_curvature(b, b) for b in axes)
+        # both orders of b and c
+        return sum((1 if b == c else 2) * metric[..., b, c, None] * of_curvature(b, c) for b, c in pairs)
 
     return PairJet(
-        value(r),
-        stacked([f(r) for f in slopes]),
-        jnp.stack([stacked([f(r) for f in row]) for row in curvatures], axis=2),
-        laplacian(r),
-        stacked([slope(laplacian, a)(r) for a in axes]),
+        third[0, 0, 0][0][0][0],
+        stacked([third[a, a, a][1][0][0] for a in axes]),
+        jnp.stack([stacked([curvature(min(a, b), max(a, b)) for b in axes]) for a in axes], axis=2),
+        laplacian(lambda b, c: third[0, b, c][0][1][1]),
+        stacked([laplacian(lambda b, c, a=a: third[a, b, c][1][1][1]) for a in axes]),
     )
 
 

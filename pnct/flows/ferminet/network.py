@@ -34,12 +34,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from pnct.angles import angle
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.ferminet.jets import pair_slopes
 from pnct.flows.pairs import channel_pairs, displacements, expand, scatter, spin_channels
 from pnct.networks.layers import logistic, random_weight, residual, softplus
-from pnct.space import Space, angle
+from pnct.space import Space
 from pnct.validation import checked_integer
 
 
