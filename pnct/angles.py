@@ -32,10 +32,12 @@ def half_angle(r: Float[ArrayLike, "*n"], L: float) -> tuple[Float[Array, "*n"],
 
 
 @jax.custom_jvp
+@jax.jit
 def half_turn(x: Float[ArrayLike, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """cos(pi x) and sin(pi x) of x - round(x), to rounding, by their power series.
 
-    XLA calls its sine and its cosine for one number after another, which takes ten times as long.
+    XLA calls its sine and its cosine for one number after another, which takes ten times as long. The program
+    of the series is made once for each shape.
     """
     y = np.pi * (x - jnp.round(x))
     y2 = y * y

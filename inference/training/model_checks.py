@@ -74,8 +74,10 @@ def check_that_sites_matter(
         seen = Values(values, sites.measured, sites.observed)
         return measured.log_psi(values[sites.measured]), hamiltonian(measured, seen)
 
-    idle = [name for name in others if name not in dependencies(used, values)]
-    for name in idle:
+    matter = dependencies(used, values)
+    for name in others:
+        if name in matter:
+            continue
         if name in sites.observed:
             raise ValueError(
                 "Expected every observed site to be a condition on the state or the energy; got "

@@ -19,6 +19,7 @@ from pnct.distributions.determinantal import Determinantal
 from pnct.distributions.equivalent_places import equivalent_places
 from pnct.distributions.flow_requirements import flow_requirements
 from pnct.flows import CanonicalTransformation, Flow
+from pnct.flows.bijector import inverted
 from pnct.orbitals.base import Orbitals
 from pnct.space import Space, smallest_distance
 from pnct.states.base import States
@@ -86,7 +87,7 @@ class Born(distrax.Transformed, Measured):
         """One sample as `sample` draws it; where the inversion did not converge, the point where it ended."""
         zeta = self.distribution.sample(seed=key)
         with jax.default_matmul_precision("highest"):
-            inversion = self.flow.invert(zeta)
+            inversion = inverted(self.flow, zeta)
         return inversion.R, inversion.converged
 
     def closeness(self, R: Float[ArrayLike, "N dim"]) -> Float[Array, ""]:

@@ -1,11 +1,13 @@
 r"""A flow as a distrax bijector:  forward(R) = T(R),  ln|det d zeta/d R|,  and the inverse."""
 
 import distrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pnct.flows.base import Flow
+from pnct.flows.inverse import Inversion
 
 
 class CanonicalTransformation(distrax.Bijector):
@@ -33,7 +35,7 @@ class CanonicalTransformation(distrax.Bijector):
     def inverse(self, y: Float[Array, "*batch N dim"]) -> Float[Array, "*batch N dim"]:
         def one(zeta):
             with jax.default_matmul_precision("highest"):
-                inversion = self.flow.invert(zeta)
+                inversion = inverted(self.flow, zeta)
             return jnp.where(inversion.converged, inversion.R, jnp.nan)
 
         return _over_batch(one, y)
@@ -42,6 +44,12 @@ class CanonicalTransformation(distrax.Bijector):
         R = self.inverse(y)
         _, log_det = self.forward_and_log_det(R)
         return R, -log_det
+
+
+@eqx.filter_jit
+def inverted(flow: Flow, zeta: Float[Array, "N dim"]) -> Inversion:
+    """flow.invert(zeta), traced once however often a program that draws from the flow is."""
+    return flow.invert(zeta)
 
 
 def _over_batch(function, x):

@@ -33,6 +33,7 @@ def _(primals, tangents):
     return p, p * logistic(-primals[0]) * tangents[0]
 
 
+@jax.jit
 def log1p_of_unit(e: ArrayLike) -> Array:
     """ln(1 + e) for 0 <= e <= 1, to rounding:  2 artanh t,  t = e/(2 + e) <= 1/3,  by its power series.
 

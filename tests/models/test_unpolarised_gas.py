@@ -24,6 +24,6 @@ def test_local_energy_is_that_of_log_psi(n, theta):
 
 
 def test_the_metric_of_flow_and_factor_is_remembered():
-    params = modules_of(unpolarised_gas, ElectronGas((7, 7), 3, 5.0, 0.0))
+    params = modules_of(unpolarised_gas, ElectronGas((1, 1), 2, 5.0, 0.0))
     metric = jax.eval_shape(natural_gradient().init, params).metric
     assert {"flow", "jastrow"} <= metric["flow"].keys()

@@ -114,7 +114,7 @@ FLOWS = {
     "composed in the open": (each(small_backflow, separated(small_backflow)), 0.1, ("open 2D",), True),
     "continuous": Row(small_continuous, 0.15, ("open 2D", "unpolarised 2D"), **BY_STEPS),
     "separated": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS),
-    "continuous, smooth pairs": Row(small_continuous, 0.15, ("smooth open 3D",), **BY_STEPS),
+    "continuous, smooth pairs": Row(small_continuous, 0.15, ("smooth open 2D",), **BY_STEPS),
     "ferminet, smooth pairs": (small_ferminet, 0.3, ("smooth 2D",)),
     "conjugated": (conjugated, 0.3, ("unpolarised 2D",)),
     "proton cusps": Row(cusps_alone, 0.3, ("unpolarised 3D",), nuclei=True),
@@ -129,7 +129,7 @@ SPACES = {
     "unpolarised 3D": ElectronGas((2, 2), 3).space,
     "open 2D": OpenSpace((2, 1), 2),
     "open 3D": OpenSpace((3, 0), 3),
-    "smooth open 3D": smooth_space(OpenSpace((2, 1), 3), 0.5),
+    "smooth open 2D": smooth_space(OpenSpace((2, 1), 2), 0.5),
     "smooth 2D": smooth_space(ElectronGas((2, 1), 2).space, 0.6),
 }
 CASES = [(name, space) for name, row in FLOWS.items() for space in row.spaces]
