@@ -30,10 +30,11 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *HURRY]).strip()
     for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # one a worker; more wait for each other
         os.environ.setdefault(threads, "1")
-    # Programs that tests start find what an earlier one has compiled; nothing is left in the user's folder.
+    # Workers and programs that tests start find what another has compiled; nothing is left in the user's folder.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.compiled = tempfile.TemporaryDirectory(prefix="pnct-compiled-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.compiled.name
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.03")
     importlib.import_module("pnct")  # before anything starts XLA
     gc.collect()
     gc.freeze()  # modules stay

@@ -42,7 +42,7 @@ def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
         np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-11 * np.max(np.abs(y)), err_msg=name)
 
 
-@pytest.mark.parametrize("num_electrons, dim", [((3, 0), 2), ((1, 2), 3)])
+@pytest.mark.parametrize("num_electrons, dim", [((3, 0), 2), pytest.param((1, 2), 3, marks=pytest.mark.slow)])
 def test_one_flow_after_another(num_electrons, dim):
     """Structured derivatives, those in turned coordinates and automatic ones, each along the frame of the
     flows before.
