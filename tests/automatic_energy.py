@@ -11,17 +11,13 @@ from jax import random
 from numpyro.handlers import seed, substitute, trace
 
 from pnct import hamiltonian
-
-
-def modules_of(model, gas):
-    """The modules of the model, by name, with their first parameters."""
-    sites = trace(seed(model, random.key(0))).get_trace(gas)
-    return {name: site["value"] for name, site in sites.items() if site["type"] == "param"}
+from pnct.inference.sampling.sites import init_params
 
 
 def moved_modules(model, gas, names, size):
-    """The same, where all parameters of the modules of these names are random numbers."""
-    params, rng = modules_of(model, gas), np.random.default_rng(0)
+    """The first modules of the model, where all parameters of those of these names are random numbers."""
+    params = jax.jit(lambda key: init_params(model, key, (gas,)))(random.key(0))
+    rng = np.random.default_rng(0)
     return params | {
         name: jax.tree.map(lambda x: jnp.asarray(size * rng.normal(size=x.shape)), params[name])
         for name in names

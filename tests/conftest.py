@@ -30,7 +30,7 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *HURRY]).strip()
     for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # one a worker; more wait for each other
         os.environ.setdefault(threads, "1")
-    # Workers and programs that tests start find what another has compiled; nothing is left in the user's folder.
+    # Workers, and programs that tests start, share what they compile; nothing is left in the user's folder.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.compiled = tempfile.TemporaryDirectory(prefix="pnct-compiled-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.compiled.name

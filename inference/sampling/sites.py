@@ -10,6 +10,7 @@ are variables beside it.
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from numpyro.handlers import seed, substitute, trace
@@ -160,10 +161,15 @@ def log_modulus_and_phase(model: Callable, sites: Sites, params: Params, values:
 
 
 def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
-    """Traces the model abstractly and classifies its sites. Raises ValueError where it is not a density
-    matrix.
+    """Traces the model abstractly and classifies its sites, once for parameters of these shapes. Raises
+    ValueError where it is not a density matrix.
     """
     check_params(params)
+    return _read_sites(model, params, args)
+
+
+@eqx.filter_jit
+def _read_sites(model, params, args) -> Sites:
     kinds = {}
     dims = {}
     constrained = []

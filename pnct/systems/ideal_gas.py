@@ -49,6 +49,7 @@ def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 {n}+1"]:
     return jnp.concatenate([rows, empty[None]])
 
 
+@jax.jit(static_argnums=1)
 def conditional_table(b: Float[Array, " M"], n: int) -> Float[Array, "{n} M"]:
     """l[i, m] = -b_m + T[m+1, n-1-i]: the i-th electron's logits, to be normalised over m > k_{i-1}."""
     T = suffix_table(b, n)

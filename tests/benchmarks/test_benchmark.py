@@ -21,8 +21,13 @@ from pnct.inference.sampling.scores import complex_score, value_and_score
 from pnct.systems.electron_gas import ElectronGas
 from pnct.systems.ewald import ewald
 
+POLARISED_AND_NOT = [
+    pytest.param(((3, 0), 2), id="2D"),
+    pytest.param(((2, 1), 3), id="3D, two species", marks=pytest.mark.slow),
+]
 
-@pytest.fixture(scope="module", params=[((3, 0), 2), ((2, 1), 3)], ids=["2D", "3D, two species"])
+
+@pytest.fixture(scope="module", params=POLARISED_AND_NOT)
 def case(request) -> Case:
     num_electrons, dim = request.param
     gas = ElectronGas(num_electrons, dim, rs=5.0, theta=0.5, twist=0.1, cutoff=3.0)

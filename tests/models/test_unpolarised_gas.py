@@ -4,11 +4,12 @@ metric of both.
 
 import jax
 import pytest
-from automatic_energy import kinetic_energies, modules_of, moved_modules
+from automatic_energy import kinetic_energies, moved_modules
 from jax import random
 
 from pnct import ElectronGas
 from pnct.inference import natural_gradient
+from pnct.inference.sampling.sites import init_params
 from pnct.models import unpolarised_gas
 
 
@@ -24,6 +25,7 @@ def test_local_energy_is_that_of_log_psi(n, theta):
 
 
 def test_the_metric_of_flow_and_factor_is_remembered():
-    params = modules_of(unpolarised_gas, ElectronGas((1, 1), 2, 5.0, 0.0))
+    gas = ElectronGas((7, 7), 3, 5.0, 0.0)
+    params = jax.eval_shape(lambda key: init_params(unpolarised_gas, key, (gas,)), random.key(0))
     metric = jax.eval_shape(natural_gradient().init, params).metric
     assert {"flow", "jastrow"} <= metric["flow"].keys()

@@ -100,7 +100,9 @@ def test_is_the_sum_of_the_determinants_of_its_block(name):
     np.testing.assert_allclose(found, U @ phi, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["polarised gas", "two of each spin", "3D"])
+@pytest.mark.parametrize(
+    "name", ["polarised gas", pytest.param("two of each spin", marks=pytest.mark.slow), "3D"]
+)
 def test_images_under_symmetries_of_the_cell_are_mixed_alike(name):
     """Phi_n(R) of a block, and at g R that of the one of which it is an image: equal but for a sign, mixed or
     not.

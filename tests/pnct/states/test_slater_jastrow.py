@@ -112,7 +112,8 @@ def test_at_first_the_states_are_determinants():
     assert complex(np.exp(found)) == pytest.approx(complex(np.exp(free)))
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, pytest.param(jnp.float32, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 def test_the_factor_alone_makes_a_correlation_hole(dtype):
     """Trained without a flow: far below the energy of one determinant, with every electron drawn exactly."""
     gas = ElectronGas((2, 2), 2, 5.0, 0.0, 0.25)
