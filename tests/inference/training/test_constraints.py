@@ -39,8 +39,10 @@ of_logarithm = program(lambda: jnp.exp(pnct.param("s", jnp.log(jnp.asarray(START
 
 @pytest.mark.parametrize(
     ("param", "optim"),
-    [(pnct.param, natural_gradient()), (numpyro.param, optax.adam(0.5))],
-    ids=["pnct, natural gradient", "numpyro, adam"],
+    [
+        pytest.param(pnct.param, natural_gradient(), id="pnct, natural gradient"),
+        pytest.param(numpyro.param, optax.adam(0.5), id="numpyro, adam", marks=pytest.mark.slow),
+    ],
 )
 def test_a_positive_parameter_moves_as_the_exponential_of_a_free_one(param, optim):
     """F falls with s down to s < 0, where it must not go; every number is that of s = exp(u)."""

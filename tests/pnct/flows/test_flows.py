@@ -113,7 +113,7 @@ FLOWS = {
     "composed": (each(lambda space: ferminet(space, 1, width=4), small_ferminet), 0.25, ("unpolarised 3D",)),
     "composed in the open": (each(small_backflow, separated(small_backflow)), 0.1, ("open 2D",), True),
     "continuous": Row(small_continuous, 0.15, ("open 2D", "unpolarised 2D"), **BY_STEPS),
-    "separated": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS),
+    "separated": Row(separated(small_backflow), 0.12, ("open 2D",), True),
     "continuous, smooth pairs": Row(small_continuous, 0.15, ("smooth open 2D",), **BY_STEPS),
     "ferminet, smooth pairs": (small_ferminet, 0.3, ("smooth 2D",)),
     "conjugated": (conjugated, 0.3, ("unpolarised 2D",)),
