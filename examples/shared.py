@@ -95,7 +95,7 @@ def keep_compiled_programs() -> None:
     except OSError:
         return  # no place to write to: all is compiled again
     jax.config.update("jax_compilation_cache_dir", str(place))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)  # a start has some seventy small ones
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)  # seventy small ones at a start
     if jax.process_index() == 0:
         print(f"Compiled programs are kept in {place}; it may be deleted.", file=sys.stderr)
 
