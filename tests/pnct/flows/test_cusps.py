@@ -52,7 +52,15 @@ def residue(system, pair, cusps=True):
     return np.array([scale * r * (at(r) - at(1.0)) for r in (1e-3, 1e-5)])
 
 
-@pytest.mark.parametrize("name", ["opposite", "equal", "opposite, 3D", "equal, 3D", "cell"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "equal",
+        "opposite, 3D",
+        "cell",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("opposite", "equal, 3D")),
+    ],
+)
 def test_the_local_energy_of_two_electrons_is_finite(name):
     """r E_loc falls with r, where it tends to a constant without cusps."""
     far, near = residue(SYSTEMS[name], (0, 1))
