@@ -164,6 +164,7 @@ def solve(scores: Scores, damping: float):
 
     Where the curvature is known, delta is the Newton step, and the damping the larger one of a regression on
     the rows whose residuals are noise: directions that these walkers cannot resolve stay where they are.
+    Of a force the part that no row knows of is left out where the parameters are more than the rows.
     """
     matrix, unravel = _matrix(scores)
     rows, parameters = matrix.shape
@@ -171,11 +172,15 @@ def solve(scores: Scores, damping: float):
     if scores.curvature is not None:
         residual = residual / scores.curvature
         damping = damping + jnp.sum(residual**2) / scores.num_walkers**2
+    force = None if scores.force is None else ravel_pytree(scores.force)[0]
     if parameters <= rows:
         metric = matrix.T @ matrix / scores.num_walkers + damping * jnp.eye(parameters, dtype=matrix.dtype)
-        force = matrix.T @ residual / scores.num_walkers
+        if force is None:
+            force = matrix.T @ residual / scores.num_walkers
         return unravel(_positive_solve(metric, force))
     gram = matrix @ matrix.T + scores.num_walkers * damping * jnp.eye(rows, dtype=matrix.dtype)
+    if force is not None:  # the residuals that give as much of it as these rows can
+        residual = scores.num_walkers * _positive_solve(gram, matrix @ force)
     return unravel(matrix.T @ _positive_solve(gram, residual))
 
 

@@ -106,18 +106,28 @@ def test_local_energy_is_that_of_the_full_matrix(routine):
 
 
 def sampled_gradient(vfe, params, key):
-    """That of a training step of 1024 walkers, in units of J; for p(K) before residuals are clipped."""
+    """That of a training step of 1024 walkers, in units of J: of p(K) before residuals are clipped, of the
+    circuit with all x summed over, and of the circuit from one x of each walker.
+    """
     sites = read_sites(small, params, (SPINS,))
     H = spin_hamiltonian(SPINS)
     walkers = draw_batch(small, sites, H, params, (SPINS,), key, vfe.batching(sites), scores=True)
     given = (walkers.scores["classical"], walkers.log_prob, walkers.energy, SPINS.temperature, walkers.weight)
     network = classical_scores(*given, 3, math.inf)
     circuit = scores_of(walkers, sites, H, jnp.ones(1024, bool))["measured"]
-    return gradient(network) | gradient(circuit)
+    summed, sampled = (gradient(x)["circuit"] for x in (circuit, circuit._replace(force=None)))
+    in_J = jax.tree.map(lambda x: H.energy_scale * x, {"summed": summed, "sampled": sampled})
+    return gradient(network) | in_J
+
+
+# of which module
+GRADIENTS = {"network": "network", "summed": "circuit", "sampled": "circuit"}
 
 
 def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
-    """Along four random directions for each module; the error of 32 batches, 5 sigma."""
+    """Along four random directions for each module; the error of 32 batches, 5 sigma. That of the circuit is
+    known to 1 % of its size from all x, to 10 % from sampled ones.
+    """
     vfe, start = routine
     random = np.random.default_rng(1)
     directions = [jax.tree.map(lambda x: random.normal(size=x.shape), start.params) for _ in range(4)]
@@ -125,8 +135,8 @@ def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
     def along(gradient):
         return jnp.stack(
             [
-                sum(map(jnp.vdot, jax.tree.leaves(gradient[name]), jax.tree.leaves(d[name])))
-                for name in ("network", "circuit")
+                sum(map(jnp.vdot, jax.tree.leaves(gradient[name]), jax.tree.leaves(d[module])))
+                for name, module in GRADIENTS.items()
                 for d in directions
             ]
         )
@@ -139,15 +149,15 @@ def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
 
     @jax.jit
     def exact(params):
-        slopes = jax.grad(broadened_energy)(params)
-        return along(
-            {"network": jax.grad(exact_free_energy)(params)["network"], "circuit": slopes["circuit"]}
-        )
+        slopes = jax.grad(broadened_energy)(params)["circuit"]
+        network = jax.grad(exact_free_energy)(params)["network"]
+        return along({"network": network, "summed": slopes, "sampled": slopes})
 
     found = np.asarray(batches(start.params))
     expected = np.asarray(exact(start.params))
     error = np.std(found, axis=0, ddof=1) / math.sqrt(32)
-    assert np.all(np.abs(expected).reshape(2, 4).max(axis=1) > 8 * error.reshape(2, 4).max(axis=1))
+    known = error.reshape(3, 4).max(axis=1) / np.abs(expected).reshape(3, 4).max(axis=1)
+    assert np.all(known < [1 / 8, 0.01, 0.1])
     assert np.all(np.abs(np.mean(found, axis=0) - expected) < 5 * error)
 
     F = vfe.evaluate(KEY(0), start.params, 20_480, SPINS).estimates()["free_energy"]

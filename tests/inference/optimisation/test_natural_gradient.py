@@ -38,6 +38,23 @@ def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
     assert delta["nothing"].shape == (0, 3)
 
 
+@pytest.mark.parametrize(("rows", "parameters"), [(30, 7), (7, 30)])
+def test_a_force_stands_in_the_place_of_residuals(rows, parameters):
+    """Of more parameters than rows, what no row knows of is left out: E (E + damping)^-2 g."""
+    block, O = scores(rows, parameters)
+    g = np.random.default_rng(0).normal(size=parameters)
+    force = {"net": {"w": jnp.asarray(g[1:, None]), "b": jnp.asarray(g[0]), "nothing": jnp.zeros((0, 3))}}
+    block = block._replace(force=force)
+    assert gradient(block) is force
+    delta = solve(block, damping=0.1)["net"]
+    E = np.asarray(O.T @ O) / (rows / 2)
+    inverse = np.linalg.inv(E + 0.1 * np.eye(parameters))
+    expected = inverse @ g if parameters < rows else inverse @ E @ inverse @ g
+    np.testing.assert_allclose(
+        jnp.concatenate([delta["b"][None], delta["w"][:, 0]]), expected, rtol=1e-9, atol=1e-12
+    )
+
+
 def other_module(rows, seed):
     return {"other": jax.random.normal(jax.random.key(seed), (rows, 2))}
 
