@@ -287,17 +287,15 @@ def test_training_comes_near_the_exact_free_energy_and_never_below(case, exact):
 
 
 @pytest.mark.slow
-def test_mean_field_and_spins_without_a_field_stay_above(exact):
+def test_mean_field_and_spins_without_a_field_stay_above():
     """Depth 0 and depth 2 of the Heisenberg chain of five sites, whose free spins have no field at all."""
     spins = heisenberg(chain(5), beta=1.0)
+    exact = -np.log(np.sum(np.exp(-np.linalg.eigvalsh(spins.terms.matrix()))))
     F = {}
     for depth in (0, 2):
-        vfe = VariationalFreeEnergy(spin_circuit, spin_hamiltonian, natural_gradient(), 512, chunk_size=32)
+        vfe = VariationalFreeEnergy(spin_circuit, spin_hamiltonian, natural_gradient(), 256, chunk_size=32)
         params = vfe.run(KEY(0), 150, spins, depth, progress_bar=False).params
         F[depth] = vfe.evaluate(KEY(1), params, 32_768, spins, depth).estimates()["free_energy"]
-    row = next(
-        key for key in exact if key[:2] == ("chain 5 open", "Heisenberg") and key[3:] == ("1", "F_total")
-    )
-    print(f"Heisenberg chain: F {F[0]} (mean field), {F[2]} (depth 2) for {exact[row]:.6f}")
-    assert -3 * F[2].error < F[2].value - exact[row] < F[0].value - exact[row] - 10 * F[0].error
+    print(f"Heisenberg chain: F {F[0]} (mean field), {F[2]} (depth 2) for {exact:.6f}")
+    assert -3 * F[2].error < F[2].value - exact < F[0].value - exact - 10 * F[0].error
     assert F[0].value < -5 * math.log(2)
