@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from numpyro.handlers import condition
 
 import pnct
@@ -22,8 +23,13 @@ from pnct.hamiltonian import Values
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.entropy import entropy
 from pnct.inference.observables.pauli_expectations import pauli_expectations
-from pnct.inference.optimisation.gradients import classical_scores, gradient
+from pnct.inference.optimisation.gradients import (
+    gradient,
+    measured_scores,
+    residual_clip,
+)
 from pnct.inference.sampling.batch import draw_batch, ladder
+from pnct.inference.sampling.scores import complex_score
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training.step import scores_of
 from pnct.models import spin_circuit
@@ -106,18 +112,19 @@ def test_local_energy_is_that_of_the_full_matrix(routine):
 
 
 def sampled_gradient(vfe, params, key):
-    """That of a training step of 1024 walkers, in units of J: of p(K) before residuals are clipped, of the
-    circuit with all x summed over, and of the circuit from one x of each walker.
+    """That of a training step of 1024 walkers, in units of J: of p(K), of the circuit with all x summed over,
+    and of the circuit from one x of each walker.
     """
     sites = read_sites(small, params, (SPINS,))
     H = spin_hamiltonian(SPINS)
     walkers = draw_batch(small, sites, H, params, (SPINS,), key, vfe.batching(sites), scores=True)
-    given = (walkers.scores["classical"], walkers.log_prob, walkers.energy, SPINS.temperature, walkers.weight)
-    network = classical_scores(*given, 3, math.inf)
-    circuit = scores_of(walkers, sites, H, jnp.ones(1024, bool))["measured"]
-    summed, sampled = (gradient(x)["circuit"] for x in (circuit, circuit._replace(force=None)))
-    in_J = jax.tree.map(lambda x: H.energy_scale * x, {"summed": summed, "sampled": sampled})
-    return gradient(network) | in_J
+    scores = scores_of(walkers, sites, H, jnp.ones(1024, bool))
+    found = {
+        "network": gradient(scores["classical"])["network"],
+        "summed": gradient(scores["measured"])["circuit"],
+        "sampled": gradient(scores["measured"]._replace(force=None))["circuit"],
+    }
+    return jax.tree.map(lambda x: H.energy_scale * x, found)
 
 
 # of which module
@@ -162,6 +169,38 @@ def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
 
     F = vfe.evaluate(KEY(0), start.params, 20_480, SPINS).estimates()["free_energy"]
     assert abs(F.value - exact_free_energy(start.params)) < 5 * F.error < 0.1
+
+
+def test_no_bit_string_is_an_outlier(routine):
+    """The scores of all K and x, each of its weight, have the gradient of the circuit to 1e-9. Those of
+    residuals as they are clipped of electrons have not.
+    """
+    _, start = routine
+    circuit = start.params["circuit"]
+
+    def walker(K, x):
+        energy = spin_hamiltonian(SPINS)(dist.CircuitBorn(SPINS, K, circuit), Values({"x": x}, "x")).total
+        rows = complex_score(lambda c: dist.CircuitBorn(SPINS, K, c).log_modulus_and_phase(x), circuit)
+        return energy, rows
+
+    @jax.jit
+    def all_of_them():
+        p = jnp.exp(log_p(start.params))
+        exact = jax.grad(lambda c: p @ state_energies(start.params | {"circuit": c}))(circuit)
+        found = jax.vmap(lambda K: jax.vmap(lambda x: walker(K, x))(ALL))(ALL)
+        energy, rows = jax.tree.map(lambda leaf: leaf.reshape(64, *leaf.shape[2:]), found)
+        weight = (p[:, None] * jnp.abs(state_vectors(start.params)) ** 2).ravel()
+
+        def slope(clip):
+            given = ({"circuit": rows}, jnp.repeat(jnp.log(p), 8), energy, weight, 3, clip)
+            return ravel_pytree(gradient(measured_scores(*given)))[0]
+
+        clips = (residual_clip(ALL.dtype), residual_clip(jnp.float64))
+        return ravel_pytree(exact)[0], *(slope(clip) for clip in clips)
+
+    exact, found, clipped = all_of_them()
+    np.testing.assert_allclose(found, exact, atol=1e-9)
+    assert np.linalg.norm(clipped - exact) > 0.05 * np.linalg.norm(exact)
 
 
 def test_expectation_values_are_those_of_the_density_matrix(routine):
