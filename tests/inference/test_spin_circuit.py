@@ -295,13 +295,14 @@ def exact(reference):
     }
 
 
-# lattice, Gamma, beta, depth of the circuit, steps, walkers, and by how much F may be above the exact value
+# lattice, Gamma, beta, depth of the circuit, steps, walkers, by how much F may be above the exact value, and
+# the share by which S may be off
 TRAININGS = {
-    "2x2 in a strong field": ("2x2 open", 2.0, 2.0, 2, 150, 512, 5e-4),
-    "2x2 of depth 2": ("2x2 open", 1.0, 1.0, 2, 200, 512, 0.04),
-    "2x2 of depth 3": ("2x2 open", 1.0, 1.0, 3, 300, 512, 0.02),
-    "3x3 in a strong field": ("3x3 open", 3.044, 1.0, 3, 300, 512, 0.06),
-    "3x3": ("3x3 open", 1.0, 1.0, 3, 300, 512, 0.15),
+    "2x2 in a strong field": ("2x2 open", 2.0, 2.0, 2, 150, 512, 5e-4, 0.02),
+    "2x2 of depth 2": ("2x2 open", 1.0, 1.0, 2, 200, 512, 0.01, 0.02),
+    "2x2 of depth 3": ("2x2 open", 1.0, 1.0, 3, 300, 512, 0.002, 0.02),
+    "3x3 in a strong field": ("3x3 open", 3.044, 1.0, 5, 200, 128, 0.02, 0.08),
+    "3x3": ("3x3 open", 1.0, 1.0, 5, 200, 128, 0.07, 0.13),
 }
 LATTICES = {"2x2 open": square(2, 2), "3x3 open": square(3, 3)}
 
@@ -310,8 +311,8 @@ LATTICES = {"2x2 open": square(2, 2), "3x3 open": square(3, 3)}
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("case", TRAININGS.values(), ids=TRAININGS.keys())
 def test_training_comes_near_the_exact_free_energy_and_never_below(case, exact):
-    """Not below by more than 3 standard errors; S within 10 % where the circuit can have it."""
-    lattice, Gamma, beta, depth, steps, walkers, above = case
+    """Not below by more than 3 standard errors; S as near as the case says and 3 standard errors."""
+    lattice, Gamma, beta, depth, steps, walkers, above, off = case
     spins = transverse_field_ising(LATTICES[lattice], Gamma, beta)
     vfe = VariationalFreeEnergy(spin_circuit, spin_hamiltonian, natural_gradient(), walkers, chunk_size=16)
     params = vfe.run(KEY(0), steps, spins, depth, progress_bar=False).params
@@ -319,10 +320,12 @@ def test_training_comes_near_the_exact_free_energy_and_never_below(case, exact):
     S = entropy(spin_circuit, KEY(2), params, 400_000, spins, depth)
     row = (lattice, "TFIM", f"Gamma={Gamma:g}", f"{beta:g}")
     F_exact, S_exact = (exact[(*row, f"{name}_total")] for name in "FS")
-    print(f"{lattice}, Gamma = {Gamma}, J/T = {beta}: F {F} for {F_exact:.6f}, S {S} for {S_exact:.6f}")
+    print(
+        f"{lattice}, Gamma = {Gamma}, J/T = {beta}, depth {depth}: F {F} for {F_exact:.6f}, "
+        f"S {S} for {S_exact:.6f}"
+    )
     assert -3 * F.error < F.value - F_exact < above
-    if (Gamma, beta) == (2.0, 2.0):
-        assert S.value == pytest.approx(S_exact, rel=0.1)
+    assert abs(S.value - S_exact) < off * S_exact + 3 * S.error
 
 
 @pytest.mark.slow
