@@ -329,6 +329,19 @@ def test_training_comes_near_the_exact_free_energy_and_never_below(case, exact):
 
 
 @pytest.mark.slow
+def test_a_conditioned_state_is_trained_to_the_ground_state(exact):
+    """VQE: not below E_0 by more than 3 standard errors, and less than 1e-3 above it."""
+    spins = transverse_field_ising(square(2, 2), 2.0, 2.0)
+    ground = condition(spin_circuit, {"K": spins.ground_state})
+    vfe = VariationalFreeEnergy(ground, spin_hamiltonian, natural_gradient(), 256, chunk_size=32)
+    params = vfe.run(KEY(0), 80, spins, 2, progress_bar=False).params
+    E = vfe.evaluate(KEY(1), params, 16_384, spins, 2).estimates()["energy"]
+    E_0 = exact["2x2 open", "TFIM", "Gamma=2", "inf", "E0"]
+    print(f"VQE, 2x2 open, Gamma = 2: E {E} for {E_0:.6f}")
+    assert -3 * E.error < E.value - E_0 < 1e-3
+
+
+@pytest.mark.slow
 def test_mean_field_and_spins_without_a_field_stay_above():
     """Depth 0 and depth 2 of the Heisenberg chain of five sites, whose free spins have no field at all."""
     spins = heisenberg(chain(5), beta=1.0)
