@@ -14,12 +14,13 @@ PANELS = {
     "magnetisation X": r"$\langle X\rangle$ per site",
     "magnetisation Z": r"$\langle Z\rangle$ per site",
 }
-DOT = {"fmt": "o", "ms": 5, "capsize": 2}
-EXACT = {"ls": "", "marker": "_", "ms": 16, "mew": 1.5, "color": "k"}
+DOT = {"fmt": "o", "ms": 6, "mfc": "none", "capsize": 2}
+EXACT = {"ls": "", "marker": "_", "ms": 20, "mew": 1.5, "zorder": 3}  # over the circles
+LEGEND = "circles: this run; bars: exact diagonalisation"
 
 
 def plot_thermodynamics(path: Path, runs: list[dict]) -> None:
-    """Every quantity against T, one colour per field; black bars are exact."""
+    """Every quantity against T, one colour per field; bars are exact."""
     fig, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
     for axis, (name, label) in zip(axes.flat, PANELS.items(), strict=True):
         for c, (field, row) in enumerate(by_field(runs).items()):
@@ -27,11 +28,12 @@ def plot_thermodynamics(path: Path, runs: list[dict]) -> None:
             value, error = ([run[name][kind] for run in row] for kind in ("value", "error"))
             axis.errorbar(T, value, error, color=f"C{c}", label=f"field {field:g}", **DOT)
             exact = [run["exact"].get(name, np.nan) for run in row]
-            axis.plot(T, exact, **EXACT)
+            axis.plot(T, exact, color=f"C{c}", **EXACT)
         axis.set_xlabel("T (J)")
+        axis.margins(x=0.1)
         axis.set_ylabel(label)
     axes.flat[0].legend(frameon=False)
-    fig.suptitle("circles: this run; black bars: exact diagonalisation")
+    fig.suptitle(LEGEND)
     save(fig, path)
 
 
@@ -46,10 +48,12 @@ def plot_correlations(path: Path, runs: list[dict]) -> None:
             d = [int(name.split()[1]) for name in names]
             value, error = ([run[name][kind] for name in names] for kind in ("value", "error"))
             axis.errorbar(d, value, error, color=f"C{c}", label=f"field {field:g}", **DOT)
-            axis.plot(d, [run["exact"].get(name, np.nan) for name in names], **EXACT)
+            axis.plot(d, [run["exact"].get(name, np.nan) for name in names], color=f"C{c}", **EXACT)
         axis.set(title=f"T = {1 / beta:.3g} J", xlabel="bonds apart", xticks=d)
+        axis.set_xlim(0.5, max(d) + 0.5)
     np.atleast_1d(axes)[0].set_ylabel(r"$\langle Z_i Z_j\rangle$")
     np.atleast_1d(axes)[0].legend(frameon=False)
+    fig.suptitle(LEGEND)
     save(fig, path)
 
 
@@ -62,7 +66,14 @@ def plot_spectrum(path: Path, runs: list[dict]) -> None:
         energies = np.array([e["value"] for e in run["energies"]])
         errors = [e["error"] for e in run["energies"]]
         x = place + np.linspace(-0.3, 0.3, len(energies))
-        axis.errorbar(x, energies, errors, color="C0", label="states K" if place == 0 else None, **DOT)
+        axis.errorbar(
+            x,
+            energies,
+            errors,
+            color="C0",
+            label="states K, the likeliest first" if place == 0 else None,
+            **DOT,
+        )
         levels = np.array(run["exact"].get("levels", []))
         levels = levels[levels < energies.max() + 0.5]
         axis.hlines(

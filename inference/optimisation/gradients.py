@@ -8,7 +8,8 @@ its imaginary part. Residuals are clipped here, and only here: reported values n
 Those of Psi are only where x is continuous: near a node, or where electrons meet without a cusp, E_loc has
 no bound. Bit strings are finitely many terms of a sum. Where |Psi(x)|^2 is small, both E_loc and O_q are of
 the order of 1/|Psi(x)|, so that such an x counts as much as any other, and a circuit comes to rest elsewhere
-without it.
+without it. Where all x can be summed over, the gradient by theta is the mean of dE_K/d theta instead, and E_K
+stands for Re E_loc in F_loc: no noise but that of K.
 """
 
 import math
@@ -32,6 +33,7 @@ class Scores(NamedTuple):
     known. For p(K) it is T: the free energy above its minimum is T times a relative entropy, whose second
     derivative is the Fisher metric.
     num_particles: what the metric is proportional to.
+    force: the gradient itself, a pytree like the parameters, where it is known better than from residuals.
     """
 
     rows: Any
@@ -39,6 +41,7 @@ class Scores(NamedTuple):
     num_walkers: Array
     curvature: Array | None = None
     num_particles: int = 1
+    force: Any | None = None
 
 
 def clipped(x: Float[Array, " B"], weight, width: float, least=0.0) -> Float[Array, " B"]:
@@ -119,8 +122,22 @@ def _centred(rows, residual, weight, num_particles) -> Scores:
     )
 
 
+def mean_over_walkers(each, weight):
+    """The mean of every leaf (B, ...) of a pytree; walkers of weight 0 count for nothing, whatever they
+    have.
+    """
+
+    def mean(leaf):
+        w = weight.reshape(-1, *[1] * (leaf.ndim - 1))
+        return jnp.sum(jnp.where(w > 0, w * leaf, 0.0), axis=0) / total(weight)
+
+    return jax.tree.map(mean, each)
+
+
 def gradient(scores: Scores):
-    """(1/B) sum_r residual[r] rows[r], a pytree like its parameters."""
+    """(1/B) sum_r residual[r] rows[r], or the force; a pytree like its parameters."""
+    if scores.force is not None:
+        return scores.force
     return jax.tree.map(
         lambda leaf: jnp.tensordot(scores.residual, leaf, 1) / scores.num_walkers, scores.rows
     )

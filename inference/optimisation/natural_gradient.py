@@ -164,6 +164,7 @@ def solve(scores: Scores, damping: float):
 
     Where the curvature is known, delta is the Newton step, and the damping the larger one of a regression on
     the rows whose residuals are noise: directions that these walkers cannot resolve stay where they are.
+    Of a force, which need not be made of these rows, what they know nothing of is left out.
     """
     matrix, unravel = _matrix(scores)
     rows, parameters = matrix.shape
@@ -171,12 +172,24 @@ def solve(scores: Scores, damping: float):
     if scores.curvature is not None:
         residual = residual / scores.curvature
         damping = damping + jnp.sum(residual**2) / scores.num_walkers**2
+    force = None if scores.force is None else ravel_pytree(scores.force)[0]
     if parameters <= rows:
-        metric = matrix.T @ matrix / scores.num_walkers + damping * jnp.eye(parameters, dtype=matrix.dtype)
-        force = matrix.T @ residual / scores.num_walkers
-        return unravel(_positive_solve(metric, force))
+        metric = matrix.T @ matrix / scores.num_walkers
+        damped = metric + damping * jnp.eye(parameters, dtype=matrix.dtype)
+        if force is None:
+            return unravel(_positive_solve(damped, matrix.T @ residual / scores.num_walkers))
+        return unravel(_positive_solve(damped, _known(metric, damped, force)))
     gram = matrix @ matrix.T + scores.num_walkers * damping * jnp.eye(rows, dtype=matrix.dtype)
+    if force is not None:  # the residuals that make of it what these rows know
+        residual = scores.num_walkers * _positive_solve(gram, matrix @ force)
     return unravel(matrix.T @ _positive_solve(gram, residual))
+
+
+def _known(metric, damped, force):
+    """The force without the part along directions in which the metric is far below the damping. Nothing
+    bounds a step there: the first batches have fewer rows than a large circuit has parameters.
+    """
+    return metric @ _positive_solve(damped, force)
 
 
 def _positive_solve(matrix, right):
@@ -193,7 +206,10 @@ def solve_remembered(metric: Float[Array, "p p"], scores: Scores, damping: float
     # Less than rounding of the metric would leave it without a Cholesky factor.
     damping = jnp.maximum(damping, jnp.finfo(metric.dtype).eps * jnp.trace(metric))
     force = ravel_pytree(gradient(scores))[0]
-    delta = _positive_solve(metric + damping * jnp.eye(len(metric), dtype=metric.dtype), force)
+    damped = metric + damping * jnp.eye(len(metric), dtype=metric.dtype)
+    if scores.force is not None:
+        force = _known(metric, damped, force)
+    delta = _positive_solve(damped, force)
     return unravel(delta), jnp.sqrt(jnp.maximum(delta @ metric @ delta, 0))
 
 

@@ -31,8 +31,10 @@ from pnct.inference.sampling.sites import (
     draw_measured,
     log_modulus_and_phase,
     log_prob,
+    measured_at,
     tempered,
 )
+from pnct.inference.sampling.state_energy import state_energy
 
 BROADENED_SHARE = 1 / 2  # of the walkers of a training step
 # from broad to nearly p, so that no one of them need suit every N and temperature
@@ -50,9 +52,9 @@ class WalkerBatch(NamedTuple):
     kinetic: jax.Array
     potential: jax.Array
     diagnostics: dict[str, jax.Array]  # by the names of the measured distribution; ln p of each site
-    scores: dict[
-        str, Any
-    ]  # {"classical": d ln p, "measured": d ln Psi}, by their parameters, where asked for
+    # where asked for: {"classical": d ln p, "measured": d ln Psi} by their parameters; where all x are summed
+    # over "state", the StateEnergy of K
+    scores: dict[str, Any]
     label: jax.Array  # (B, n) which state it is
     closeness: jax.Array  # small where the configuration is dangerous
     is_exact: jax.Array  # False where the exact draw failed and the value comes from Metropolis
@@ -155,6 +157,13 @@ def _measured(model, sites, scores, shared, walker):
     if not (scores and sites.measured_params):
         return x, numbers, diagnostics, {}, *rest
     own = {name: params[name] for name in sites.measured_params}
-    values = values | {sites.measured: x}
-    rows = complex_score(lambda p: log_modulus_and_phase(model, sites, params | p, values, args), own)
-    return x, numbers, diagnostics, {"measured": rows}, *rest
+    at_x = values | {sites.measured: x}
+    rows = complex_score(lambda p: log_modulus_and_phase(model, sites, params | p, at_x, args), own)
+    found = {"measured": rows}
+    if measured.all_values() is not None:
+        found["state"] = state_energy(
+            lambda p: measured_at(model, sites, params | p, values, args),
+            own,
+            lambda x: local_energy(hamiltonian, measured, others | {sites.measured: x}, sites).total,
+        )
+    return x, numbers, diagnostics, found, *rest

@@ -16,6 +16,7 @@ import optax
 from pnct.inference.optimisation.gradients import (
     classical_scores,
     gradient,
+    mean_over_walkers,
     measured_scores,
     residual_clip,
     total,
@@ -144,16 +145,21 @@ def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) 
     unit = hamiltonian.energy_scale
     energy = walkers.energy / unit
     scores = {}
+    of_state = walkers.scores.get("state")
+    of_K = energy if of_state is None else of_state.energy / unit
     for name, params in sites.classical_blocks().items():
         weight = jnp.where(valid, walkers.weight, 0.0)
         thermal = hamiltonian.temperature / unit
         rows = {param: walkers.scores["classical"][param] for param in params}
-        scores[name] = classical_scores(rows, walkers.log_prob, energy, thermal, weight, sites.num_particles)
+        scores[name] = classical_scores(rows, walkers.log_prob, of_K, thermal, weight, sites.num_particles)
     if sites.measured_params:
         rows = walkers.scores["measured"]
         clip = residual_clip(walkers.values[sites.measured].dtype)
         given = (walkers.log_prob, energy, 1.0 * valid, sites.num_particles)
         scores["measured"] = measured_scores(rows, *given, clip)
+        if of_state is not None:
+            force = jax.tree.map(lambda x: x / unit, mean_over_walkers(of_state.slope, 1.0 * valid))
+            scores["measured"] = scores["measured"]._replace(force=force)
     return scores
 
 

@@ -42,6 +42,7 @@ class Measured(distrax.Distribution):
         closeness(x)    a number that is small where x is dangerous (a distance), for reports
         diagnostics(x)  numbers by name that are kept with every sample. `log_det_jacobian` and `det_sign`
                         are known by name: det_sign <= 0 where a change of variables is not one-to-one
+        all_values()    every x there is, where a sum over them may stand in the place of samples
         check(moved)    what has to hold before the first step
         equivalent_values()  pairs of values that are physically the same, and have one potential energy
     """
@@ -80,6 +81,12 @@ class Measured(distrax.Distribution):
     def diagnostics(self, x: ArrayLike) -> dict[str, Float[Array, ""]]:
         """Numbers of one configuration by name; by default none."""
         return {}
+
+    def all_values(self) -> Array | None:
+        """Every x there is, along a first axis, where these are few enough to be summed over; by default
+        None.
+        """
+        return None
 
     def check(self, moved: Callable[[Array], "Measured"]) -> tuple[Requirement, ...]:
         """What has to hold before the first step; by default nothing.

@@ -80,6 +80,11 @@ class CircuitBorn(Measured):
         """The sum of the measured spins, +1 for bit 0."""
         return {"magnetisation": jnp.sum(1.0 - 2 * jnp.asarray(x))}
 
+    def all_values(self) -> Int[Array, "n N"]:
+        """All bit strings, in the order of the state vector."""
+        N = self.spins.N
+        return (jnp.arange(2**N, dtype=self.dtype)[:, None] >> jnp.arange(N, dtype=self.dtype)[::-1]) & 1
+
     def check(self, moved: Callable[[Array], "CircuitBorn"]) -> tuple[Requirement, ...]:
         """The state vectors of one walker have room in the memory of this machine."""
         needed = memory(self.spins.lattice)

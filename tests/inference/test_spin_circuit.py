@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from numpyro.handlers import condition
 
 import pnct
@@ -22,8 +23,13 @@ from pnct.hamiltonian import Values
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.entropy import entropy
 from pnct.inference.observables.pauli_expectations import pauli_expectations
-from pnct.inference.optimisation.gradients import classical_scores, gradient
+from pnct.inference.optimisation.gradients import (
+    gradient,
+    measured_scores,
+    residual_clip,
+)
 from pnct.inference.sampling.batch import draw_batch, ladder
+from pnct.inference.sampling.scores import complex_score
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training.step import scores_of
 from pnct.models import spin_circuit
@@ -106,18 +112,29 @@ def test_local_energy_is_that_of_the_full_matrix(routine):
 
 
 def sampled_gradient(vfe, params, key):
-    """That of a training step of 1024 walkers, in units of J; for p(K) before residuals are clipped."""
+    """That of a training step of 1024 walkers, in units of J: of p(K), of the circuit with all x summed over,
+    and of the circuit from one x of each walker.
+    """
     sites = read_sites(small, params, (SPINS,))
     H = spin_hamiltonian(SPINS)
     walkers = draw_batch(small, sites, H, params, (SPINS,), key, vfe.batching(sites), scores=True)
-    given = (walkers.scores["classical"], walkers.log_prob, walkers.energy, SPINS.temperature, walkers.weight)
-    network = classical_scores(*given, 3, math.inf)
-    circuit = scores_of(walkers, sites, H, jnp.ones(1024, bool))["measured"]
-    return gradient(network) | gradient(circuit)
+    scores = scores_of(walkers, sites, H, jnp.ones(1024, bool))
+    found = {
+        "network": gradient(scores["classical"])["network"],
+        "summed": gradient(scores["measured"])["circuit"],
+        "sampled": gradient(scores["measured"]._replace(force=None))["circuit"],
+    }
+    return jax.tree.map(lambda x: H.energy_scale * x, found)
+
+
+# of which module
+GRADIENTS = {"network": "network", "summed": "circuit", "sampled": "circuit"}
 
 
 def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
-    """Along four random directions for each module; the error of 32 batches, 5 sigma."""
+    """Along four random directions for each module; the error of 32 batches, 5 sigma. That of the circuit is
+    known to 1 % of its size from all x, to 10 % from sampled ones.
+    """
     vfe, start = routine
     random = np.random.default_rng(1)
     directions = [jax.tree.map(lambda x: random.normal(size=x.shape), start.params) for _ in range(4)]
@@ -125,8 +142,8 @@ def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
     def along(gradient):
         return jnp.stack(
             [
-                sum(map(jnp.vdot, jax.tree.leaves(gradient[name]), jax.tree.leaves(d[name])))
-                for name in ("network", "circuit")
+                sum(map(jnp.vdot, jax.tree.leaves(gradient[name]), jax.tree.leaves(d[module])))
+                for name, module in GRADIENTS.items()
                 for d in directions
             ]
         )
@@ -139,19 +156,51 @@ def test_free_energy_and_gradient_are_those_of_the_sum_over_all_states(routine):
 
     @jax.jit
     def exact(params):
-        slopes = jax.grad(broadened_energy)(params)
-        return along(
-            {"network": jax.grad(exact_free_energy)(params)["network"], "circuit": slopes["circuit"]}
-        )
+        slopes = jax.grad(broadened_energy)(params)["circuit"]
+        network = jax.grad(exact_free_energy)(params)["network"]
+        return along({"network": network, "summed": slopes, "sampled": slopes})
 
     found = np.asarray(batches(start.params))
     expected = np.asarray(exact(start.params))
     error = np.std(found, axis=0, ddof=1) / math.sqrt(32)
-    assert np.all(np.abs(expected).reshape(2, 4).max(axis=1) > 8 * error.reshape(2, 4).max(axis=1))
+    known = error.reshape(3, 4).max(axis=1) / np.abs(expected).reshape(3, 4).max(axis=1)
+    assert np.all(known < [1 / 8, 0.01, 0.1])
     assert np.all(np.abs(np.mean(found, axis=0) - expected) < 5 * error)
 
     F = vfe.evaluate(KEY(0), start.params, 20_480, SPINS).estimates()["free_energy"]
     assert abs(F.value - exact_free_energy(start.params)) < 5 * F.error < 0.1
+
+
+def test_no_bit_string_is_an_outlier(routine):
+    """The scores of all K and x, each of its weight, have the gradient of the circuit to 1e-9. Those of
+    residuals as they are clipped of electrons have not.
+    """
+    _, start = routine
+    circuit = start.params["circuit"]
+
+    def walker(K, x):
+        energy = spin_hamiltonian(SPINS)(dist.CircuitBorn(SPINS, K, circuit), Values({"x": x}, "x")).total
+        rows = complex_score(lambda c: dist.CircuitBorn(SPINS, K, c).log_modulus_and_phase(x), circuit)
+        return energy, rows
+
+    @jax.jit
+    def all_of_them():
+        p = jnp.exp(log_p(start.params))
+        exact = jax.grad(lambda c: p @ state_energies(start.params | {"circuit": c}))(circuit)
+        found = jax.vmap(lambda K: jax.vmap(lambda x: walker(K, x))(ALL))(ALL)
+        energy, rows = jax.tree.map(lambda leaf: leaf.reshape(64, *leaf.shape[2:]), found)
+        weight = (p[:, None] * jnp.abs(state_vectors(start.params)) ** 2).ravel()
+
+        def slope(clip):
+            given = ({"circuit": rows}, jnp.repeat(jnp.log(p), 8), energy, weight, 3, clip)
+            return ravel_pytree(gradient(measured_scores(*given)))[0]
+
+        clips = (residual_clip(ALL.dtype), residual_clip(jnp.float64))
+        return ravel_pytree(exact)[0], *(slope(clip) for clip in clips)
+
+    exact, found, clipped = all_of_them()
+    np.testing.assert_allclose(found, exact, atol=1e-9)
+    assert np.linalg.norm(clipped - exact) > 0.05 * np.linalg.norm(exact)
 
 
 def test_expectation_values_are_those_of_the_density_matrix(routine):
@@ -246,13 +295,14 @@ def exact(reference):
     }
 
 
-# lattice, Gamma, beta, depth of the circuit, steps, walkers, and by how much F may be above the exact value
+# lattice, Gamma, beta, depth of the circuit, steps, walkers, by how much F may be above the exact value, and
+# the share by which S may be off
 TRAININGS = {
-    "2x2 in a strong field": ("2x2 open", 2.0, 2.0, 2, 150, 512, 5e-4),
-    "2x2 of depth 2": ("2x2 open", 1.0, 1.0, 2, 200, 512, 0.04),
-    "2x2 of depth 3": ("2x2 open", 1.0, 1.0, 3, 300, 512, 0.02),
-    "3x3 in a strong field": ("3x3 open", 3.044, 1.0, 3, 300, 512, 0.06),
-    "3x3": ("3x3 open", 1.0, 1.0, 3, 300, 512, 0.15),
+    "2x2 in a strong field": ("2x2 open", 2.0, 2.0, 2, 150, 512, 5e-4, 0.02),
+    "2x2 of depth 2": ("2x2 open", 1.0, 1.0, 2, 200, 512, 0.01, 0.02),
+    "2x2 of depth 3": ("2x2 open", 1.0, 1.0, 3, 300, 512, 0.002, 0.02),
+    "3x3 in a strong field": ("3x3 open", 3.044, 1.0, 5, 200, 128, 0.02, 0.08),
+    "3x3": ("3x3 open", 1.0, 1.0, 5, 200, 128, 0.07, 0.13),
 }
 LATTICES = {"2x2 open": square(2, 2), "3x3 open": square(3, 3)}
 
@@ -261,8 +311,8 @@ LATTICES = {"2x2 open": square(2, 2), "3x3 open": square(3, 3)}
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("case", TRAININGS.values(), ids=TRAININGS.keys())
 def test_training_comes_near_the_exact_free_energy_and_never_below(case, exact):
-    """Not below by more than 3 standard errors; S within 10 % where the circuit can have it."""
-    lattice, Gamma, beta, depth, steps, walkers, above = case
+    """Not below by more than 3 standard errors; S as near as the case says and 3 standard errors."""
+    lattice, Gamma, beta, depth, steps, walkers, above, off = case
     spins = transverse_field_ising(LATTICES[lattice], Gamma, beta)
     vfe = VariationalFreeEnergy(spin_circuit, spin_hamiltonian, natural_gradient(), walkers, chunk_size=16)
     params = vfe.run(KEY(0), steps, spins, depth, progress_bar=False).params
@@ -270,24 +320,37 @@ def test_training_comes_near_the_exact_free_energy_and_never_below(case, exact):
     S = entropy(spin_circuit, KEY(2), params, 400_000, spins, depth)
     row = (lattice, "TFIM", f"Gamma={Gamma:g}", f"{beta:g}")
     F_exact, S_exact = (exact[(*row, f"{name}_total")] for name in "FS")
-    print(f"{lattice}, Gamma = {Gamma}, J/T = {beta}: F {F} for {F_exact:.6f}, S {S} for {S_exact:.6f}")
+    print(
+        f"{lattice}, Gamma = {Gamma}, J/T = {beta}, depth {depth}: F {F} for {F_exact:.6f}, "
+        f"S {S} for {S_exact:.6f}"
+    )
     assert -3 * F.error < F.value - F_exact < above
-    if (Gamma, beta) == (2.0, 2.0):
-        assert S.value == pytest.approx(S_exact, rel=0.1)
+    assert abs(S.value - S_exact) < off * S_exact + 3 * S.error
 
 
 @pytest.mark.slow
-def test_mean_field_and_spins_without_a_field_stay_above(exact):
+def test_a_conditioned_state_is_trained_to_the_ground_state(exact):
+    """VQE: not below E_0 by more than 3 standard errors, and less than 1e-3 above it."""
+    spins = transverse_field_ising(square(2, 2), 2.0, 2.0)
+    ground = condition(spin_circuit, {"K": spins.ground_state})
+    vfe = VariationalFreeEnergy(ground, spin_hamiltonian, natural_gradient(), 256, chunk_size=32)
+    params = vfe.run(KEY(0), 80, spins, 2, progress_bar=False).params
+    E = vfe.evaluate(KEY(1), params, 16_384, spins, 2).estimates()["energy"]
+    E_0 = exact["2x2 open", "TFIM", "Gamma=2", "inf", "E0"]
+    print(f"VQE, 2x2 open, Gamma = 2: E {E} for {E_0:.6f}")
+    assert -3 * E.error < E.value - E_0 < 1e-3
+
+
+@pytest.mark.slow
+def test_mean_field_and_spins_without_a_field_stay_above():
     """Depth 0 and depth 2 of the Heisenberg chain of five sites, whose free spins have no field at all."""
     spins = heisenberg(chain(5), beta=1.0)
+    exact = -np.log(np.sum(np.exp(-np.linalg.eigvalsh(spins.terms.matrix()))))
     F = {}
     for depth in (0, 2):
-        vfe = VariationalFreeEnergy(spin_circuit, spin_hamiltonian, natural_gradient(), 512, chunk_size=32)
+        vfe = VariationalFreeEnergy(spin_circuit, spin_hamiltonian, natural_gradient(), 256, chunk_size=32)
         params = vfe.run(KEY(0), 150, spins, depth, progress_bar=False).params
         F[depth] = vfe.evaluate(KEY(1), params, 32_768, spins, depth).estimates()["free_energy"]
-    row = next(
-        key for key in exact if key[:2] == ("chain 5 open", "Heisenberg") and key[3:] == ("1", "F_total")
-    )
-    print(f"Heisenberg chain: F {F[0]} (mean field), {F[2]} (depth 2) for {exact[row]:.6f}")
-    assert -3 * F[2].error < F[2].value - exact[row] < F[0].value - exact[row] - 10 * F[0].error
+    print(f"Heisenberg chain: F {F[0]} (mean field), {F[2]} (depth 2) for {exact:.6f}")
+    assert -3 * F[2].error < F[2].value - exact < F[0].value - exact - 10 * F[0].error
     assert F[0].value < -5 * math.log(2)

@@ -38,6 +38,35 @@ def test_both_sides_solve_the_damped_normal_equations(rows, parameters):
     assert delta["nothing"].shape == (0, 3)
 
 
+@pytest.mark.parametrize(("rows", "parameters"), [(30, 7), (7, 30)])
+def test_a_force_stands_in_the_place_of_residuals(rows, parameters):
+    """What no row knows of is left out: (E + damping)^-1 E (E + damping)^-1 g, on either side."""
+    block, O = scores(rows, parameters)
+    g = np.random.default_rng(0).normal(size=parameters)
+    force = {"net": {"w": jnp.asarray(g[1:, None]), "b": jnp.asarray(g[0]), "nothing": jnp.zeros((0, 3))}}
+    block = block._replace(force=force)
+    assert gradient(block) is force
+    delta = solve(block, damping=0.1)["net"]
+    E = np.asarray(O.T @ O) / (rows / 2)
+    inverse = np.linalg.inv(E + 0.1 * np.eye(parameters))
+    expected = inverse @ E @ inverse @ g
+    np.testing.assert_allclose(
+        jnp.concatenate([delta["b"][None], delta["w"][:, 0]]), expected, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_no_step_is_made_where_the_remembered_metric_knows_nothing():
+    """A force across all rows of the first batch moves nothing, however small the damping."""
+    block, O = scores(7, 30)
+    across = np.linalg.svd(np.asarray(O))[2][-1]
+    w, b = jnp.asarray(across[1:, None]), jnp.asarray(across[0])
+    block = block._replace(force={"net": {"w": w, "b": b, "nothing": jnp.zeros((0, 3))}})
+    params = jax.tree.map(lambda leaf: leaf[0], block.rows)
+    optim = natural_gradient(learning_rate=1.0, damping=1e-4, max_norm=np.inf)
+    updates, _ = optim.update(params, optim.init(params), params, scores={"measured": block})
+    assert max(jnp.max(jnp.abs(x)) for x in (updates["net"]["w"], updates["net"]["b"])) < 1e-6
+
+
 def other_module(rows, seed):
     return {"other": jax.random.normal(jax.random.key(seed), (rows, 2))}
 

@@ -110,6 +110,8 @@ def test_what_is_measured_is_normalised_and_drawn_from_its_density():
     born = dist.CircuitBorn(SPINS, jnp.asarray([1, 0, 1]), circuit)
     p = np.exp(np.asarray(born.log_prob(ALL)))
     assert p.sum() == pytest.approx(1, abs=1e-12) and p.max() > 1.5 * p.min()
+    np.testing.assert_array_equal(born.all_values(), ALL)
+    np.testing.assert_allclose(p, np.abs(born.state_vector()) ** 2, rtol=1e-12)
     x = np.asarray(born.sample(seed=jax.random.key(0), sample_shape=(20_000,)))
     assert x.dtype == np.int32
     share = np.bincount(np.asarray(index_of(x)), minlength=8) / len(x)
