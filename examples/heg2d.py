@@ -77,12 +77,6 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
     parser.add_argument(
-        "--states",
-        type=int,
-        default=0,
-        help="with some, p(K) of more than 3 electrons is fitted to the energies of so many states",
-    )
-    parser.add_argument(
         "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
     )
     parser.add_argument(
@@ -115,7 +109,7 @@ def main(argv=None) -> None:
     parser = arguments()
     args = parsed(parser, argv)
     share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
-    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64, states=0)
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
     try:
         systems = {
             N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)]
@@ -136,7 +130,6 @@ def main(argv=None) -> None:
             "num_walkers": args.walkers,
             "checkpoint": out / f"training_n{N}",
             "rounds": 2,
-            "num_states": args.states,
         }
         model = few_electrons if N <= 3 else electron_gas
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}

@@ -6,20 +6,15 @@ import jax
 
 from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, fit_untabulated
 from pnct.inference.closed_form.diagonalisation import diagonalise
-from pnct.inference.closed_form.state_probabilities import fit_state_probabilities
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.sites import Params, module_of_kind, read_sites, state_at
 from pnct.states.configuration_interaction import ConfigurationInteraction
 
 
-def closed_form_step(
-    vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system, num_states: int = 0
-) -> Params:
+def closed_form_step(vfe: VariationalFreeEnergy, key, params: Params, num_samples: int, system) -> Params:
     """The parameters after both steps, with fresh samples for each; those that the model has a use for.
 
-    num_states: with some, a p(K) that is not tabulated is fitted to the energies of so many states, not by
-    its shell energies. p(K) is left alone at T = 0, and where its site is observed or not the only classical
-    one.
+    p(K) is left alone at T = 0, and where its site is observed or not the only classical one.
     """
     mix, weights = jax.random.split(key)
     if module_of_kind(params, ConfigurationInteraction) is not None:
@@ -30,6 +25,4 @@ def closed_form_step(
         return params
     if p_K.tabulated is not None:
         return fit_untabulated(vfe, weights, params, p_K, num_samples, system)
-    if num_states:
-        return fit_state_probabilities(vfe, weights, params, num_samples, system, num_states)
     return fit_shell_energies(vfe, weights, params, num_samples, system)

@@ -31,7 +31,6 @@ def run_in_rounds(
     init_state: TrainState | None = None,
     progress_bar: bool | str = True,
     checkpoint: str | Path | None = None,
-    num_states: int = 0,
 ) -> RunResult:
     """vfe.run with its num_steps parted into rounds, each followed by `diagonalise` and `fit_shell_energies`
     of num_samples fresh samples.
@@ -40,15 +39,12 @@ def run_in_rounds(
     In place of `fit_shell_energies`, a tabulated p(K) has `fit_untabulated`: its listed states are at their
     optimum already. The parameters returned are those after the last round; history has all steps.
     checkpoint: a directory; the same call made again goes on where it stood, with the same numbers.
-    num_states: with some, `fit_state_probabilities` of so many states in place of `fit_shell_energies`: the
-    better where they hold most of p(K).
     """
     num_steps = checked_integer("num_steps", num_steps, 0)
     rounds = checked_integer("rounds", rounds, 1)
-    num_states = checked_integer("num_states", num_states, 0)
     state = vfe.init(key, system) if init_state is None else checked_state(init_state)
     ends = num_steps * np.arange(1, rounds + 1) // rounds
-    workflow = Rounds(vfe, key, ends, num_samples, system, num_states)
+    workflow = Rounds(vfe, key, ends, num_samples, system)
 
     return run_steps(
         vfe, vfe.updates(system), state, num_steps, (system,), Options(progress_bar, checkpoint), workflow
@@ -58,18 +54,14 @@ def run_in_rounds(
 class Rounds(Workflow):
     """The steps in closed form after the training steps `ends`."""
 
-    def __init__(self, vfe: VariationalFreeEnergy, key, ends, num_samples: int, system, num_states: int):
+    def __init__(self, vfe: VariationalFreeEnergy, key, ends, num_samples: int, system):
         self.vfe = vfe
         self.key = key
         self.ends = [int(end) for end in ends]
         self.num_samples = num_samples
         self.system = system
-        self.num_states = num_states
         key_data = np.asarray(jax.random.key_data(key)).tolist()
-        settings = {"ends": self.ends, "num_samples": num_samples, "key": key_data}
-        if num_states:  # runs without are those of before
-            settings["num_states"] = num_states
-        super().__init__({"rounds": settings})
+        super().__init__({"rounds": {"ends": self.ends, "num_samples": num_samples, "key": key_data}})
 
     def begin(self, state: TrainState) -> TrainState:
         if module_of_kind(state.params, ConfigurationInteraction) is not None:
@@ -85,8 +77,7 @@ class Rounds(Workflow):
         for i, end in enumerate(self.ends):
             if end == step:
                 key = jax.random.fold_in(self.key, i)
-                settings = self.num_samples, self.system, self.num_states
-                params = closed_form_step(self.vfe, key, state.average, *settings)
+                params = closed_form_step(self.vfe, key, state.average, self.num_samples, self.system)
                 state = _at(params, state)
         return state
 

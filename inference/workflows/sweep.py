@@ -35,7 +35,6 @@ def sweep(
     progress_bar: bool = True,
     checkpoint: Path | None = None,
     rounds: int = 0,
-    num_states: int = 0,
 ) -> Iterator[Solution]:
     """Solutions in the order of `systems`: num_steps for the first, warm_steps (by default as many) for each
     that follows.
@@ -43,8 +42,8 @@ def sweep(
     checkpoint: a directory for the runs, one folder each, with which the same call goes on where it was
     ended.
     rounds: with 1 or more, each training is a `run_in_rounds`, with num_samples draws for each of its steps
-    in closed form; num_states is for these. The systems must differ in numbers alone (rs and theta, or
-    coupling and beta), at one cutoff: then all share their parameters, and one compilation.
+    in closed form. The systems must differ in numbers alone (rs and theta, or coupling and beta), at one
+    cutoff: then all share their parameters, and one compilation.
     """
     tables = {jax.tree.structure(system) for system in systems}
     if len(tables) != 1:
@@ -68,7 +67,6 @@ def sweep(
             "checkpoint": directory,
         }
         if rounds:
-            settings["num_states"] = num_states
             result = run_in_rounds(vfe, run_key, steps, system, rounds, num_samples, **settings)
         else:
             result = vfe.run(run_key, steps, system, **settings)

@@ -65,12 +65,6 @@ def arguments() -> argparse.ArgumentParser:
         "--samples", type=int, default=None, help="independent samples of the evaluation, likewise"
     )
     parser.add_argument(
-        "--states",
-        type=int,
-        default=0,
-        help="fit p(K) to the energies of so many states, instead of by its shell energies",
-    )
-    parser.add_argument(
         "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
     )
     parser.add_argument(
@@ -84,7 +78,7 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv=None) -> None:
     parser = arguments()
     args = parser.parse_args(argv)
-    minima = {"steps": 0, "walkers": 2, "samples": 80, "states": 0}
+    minima = {"steps": 0, "walkers": 2, "samples": 80}
     check_whole_numbers(
         args, parser, **{name: least for name, least in minima.items() if getattr(args, name) is not None}
     )
@@ -122,8 +116,7 @@ def run(case: Case, args, directory):
     key = jax.random.key(args.seed)
     rounds = 3 if case.model is few_electrons else 1
     start = time.monotonic()
-    settings = {"checkpoint": directory, "num_states": args.states}
-    result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, **settings)
+    result = run_in_rounds(vfe, key, case.steps, gas, rounds, case.samples // 2, checkpoint=directory)
     if jax.process_index() == 0:
         print(f"Trained in {time.monotonic() - start:.0f} s, compilation included", flush=True)
     draws = vfe.evaluate(jax.random.key(args.seed + 2), result.params, case.samples, gas)
