@@ -59,44 +59,50 @@ def plot(path: Path, args, gases, results) -> None:
 
 
 def plot_residues(path: Path, args, gases, residues) -> None:
-    """Z against r_s, beside full diagonalisation and published values of the infinite unpolarised 3D gas."""
-    fig, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
-    for label, marker, rows in (
-        (
-            f"{gases[0].N} to {gases[0].N + 1} electrons, exact",
-            "*",
-            exact_residues(args.reference, gases[0].N),
-        ),
-        ("3D, unpolarised, infinite (Haule, Chen 2022)", "s", published(args.reference)),
-    ):
-        if len(rows):
-            rs, Z, error = np.array(rows, float).T
-            style = {"ms": 12, "mec": "k"} if marker == "*" else {"ms": 4, "color": "0.6"}
-            axis.errorbar(rs, Z, error, fmt=marker, lw=1, label=label, **style)
+    """Z against r_s, beside full diagonalisation and published values of infinite unpolarised gases."""
+    fig, axis = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    electrons = f"{gases[0].N} to {gases[0].N + 1} electrons, 2D polarised"
     rs = [gas.rs for gas in gases]
-    label = f"{gases[0].N} to {gases[0].N + 1} electrons, 2D polarised, trained"
     axis.errorbar(
-        rs, [Z.value for Z in residues], [Z.error for Z in residues], fmt="o-", capsize=3, label=label
+        rs,
+        [Z.value for Z in residues],
+        [Z.error for Z in residues],
+        fmt="o-",
+        capsize=3,
+        label=f"{electrons}, trained",
     )
-    axis.set(xlabel=r"$r_s$", ylabel=r"residue $Z$")
+    exact = exact_residues(args.reference, gases[0].N)
+    if exact:
+        rs, Z, error = np.array(exact).T
+        axis.errorbar(
+            rs, Z, error, fmt="*", ms=11, mfc="none", mec="k", ecolor="k", label=f"{electrons}, exact"
+        )
+    for i, (method, rows) in enumerate(published(args.reference).items()):
+        rs, Z, error = np.array(rows).T
+        axis.errorbar(rs, Z, error, fmt="sD^v"[i % 4], ms=4, lw=1, color="0.55", mfc="w", label=method)
+    axis.set(xlabel=r"$r_s$", ylabel=r"residue $Z$", ylim=(0, 1.05))
     axis.legend(fontsize="small")
     save(fig, path)
 
 
-def exact_residues(folder: Path, N: int) -> list[tuple[float, float, float]]:
+def exact_residues(folder: Path, N: int) -> list[tuple[float, ...]]:
     """(r_s, Z, error) of N to N + 1 polarised electrons in 2D at twist 1/4."""
-    rows = []
-    for row in table(folder / "spectral_function.csv"):
-        residue = row["quantity"].startswith(f"Z({N}->") and row["quantity"].endswith(
-            f"cell of {N} electrons"
-        )
-        if residue and row["dim"] == "2":
-            rows.append((row["rs_of_N_electrons"], row["value"], row["error"]))
-    return rows
+    return [
+        (float(row["rs_of_N_electrons"]), float(row["value"]), float(row["error"]))
+        for row in table(folder / "spectral_function.csv")
+        if row["dim"] == "2"
+        and row["quantity"].startswith(f"Z({N}->")
+        and row["quantity"].endswith(f"cell of {N} electrons")
+    ]
 
 
-def published(folder: Path) -> list[tuple[float, float, float]]:
-    return [(row["rs"], row["Z"], row["error"]) for row in table(folder / "residue.csv")]
+def published(folder: Path) -> dict[str, list[tuple[float, ...]]]:
+    """(r_s, Z, error) of infinite unpolarised gases, by dimension and method; an error of zero is unknown."""
+    found = {}
+    for row in table(folder / "residue.csv"):
+        method = f"{row['dim']}D unpolarised, infinite: {row['method']}"
+        found.setdefault(method, []).append((float(row["rs"]), float(row["Z"]), float(row["error"] or 0)))
+    return found
 
 
 def table(path: Path) -> list[dict[str, str]]:

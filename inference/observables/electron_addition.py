@@ -4,16 +4,24 @@ one cell:
     (c_k^+ Psi)(R) = n_s^(-1/2) sum_i (-1)^(i-1) phi_k(r_i) Psi(R without r_i),    i over the n_s of the spin
     M_tK = <Psi_t|c_k^+ Psi_K> = E[ Psi_t^* (c_k^+ Psi_K)/rho ],    R ~ rho = (1/n) sum_t |Psi_t|^2
 
-for the states K of one momentum P and the states t of momentum P + k, n of them: exact independent samples of
-rho, drawn as those of any |Psi_t|^2, serve all elements at once. As in pnct.inference.diagonalise the noise
-of the overlaps of the Psi_t, which are orthonormal, is also in M, and S^-1 M is free of it where c_k^+ Psi_K
-is among the Psi_t. For one t,
+for the m states K of one momentum P and the n states t of momentum P + k: exact independent samples of rho,
+drawn as those of any |Psi_t|^2, serve all elements at once. As in pnct.inference.diagonalise the noise of the
+overlaps of the Psi_t, which are orthonormal, is also in M, and S^-1 M is free of it where c_k^+ Psi_K is
+among the Psi_t. For one t,
 
     X = (c_k^+ Psi_K)(R)/Psi_t(R),    M = E X,    E|X|^2 = 1 - n_k(K),    Var X = 1 - n_k(K) - |M|^2
 
 and X = +-1 at every sample of free electrons. |M|^2 is |mean|^2 less its variance, so it has no bias at one
 t: (|sum X|^2 - sum |X|^2)/(S (S - 1)) of S samples. What the Psi_t lack, 1 - n_k(K) - sum_t |M_tK|^2, is the
 mean square of the remainder c_k^+ Psi_K - sum_t M_tK Psi_t.
+
+That square has no variance where only the Psi_t are drawn from: |X|^2 ~ 1/|Psi_t|^2 near their nodes. So half
+of the samples are those of a Psi_K with one electron more anywhere, unless |M|^2 of one t is all that is
+asked for:
+
+    rho = (1/2n) sum_t |Psi_t|^2 + (1/2m) sum_K (1/n_s) sum_i |phi_k(r_i) Psi_K(R without r_i)|^2
+
+and |c_k^+ Psi_K|^2/rho <= 2 m n_s and |Psi_t|^2/rho <= 2n everywhere.
 """
 
 from functools import partial
@@ -61,12 +69,16 @@ class MatrixElements(NamedTuple):
     missing_error: Float[np.ndarray, " m"]
 
 
-def matrix_elements(key, pair: Pair, k: int, sources, targets, num_samples: int) -> MatrixElements:
+def matrix_elements(
+    key, pair: Pair, k: int, sources, targets, num_samples: int, from_both: bool = True
+) -> MatrixElements:
     """M between all `sources` K, shape (m, N), and all `targets` t, shape (n, N + 1), from num_samples exact
     samples, at least 8 n; those whose inversion did not converge are left out.
 
     k: the number of an orbital of the shared table. The states of either list have to be of equal quantum
     numbers, and so of one flow; the momentum of the targets is that of the sources plus k.
+    from_both: half of the samples are drawn from the sources, without which `total` and `missing` have no
+    error bar to be trusted; else all are drawn from the targets, and |M|^2 of a single one has no bias.
     Raises ValueError where this is not so.
     """
     k = checked_orbital(pair, k)
@@ -85,17 +97,24 @@ def matrix_elements(key, pair: Pair, k: int, sources, targets, num_samples: int)
             raise ValueError(
                 f"Expected states of equal quantum numbers, which share their flow; got {Ks.tolist()}."
             )
-    return elements_of_block(key, pair, k, sources, targets, num_samples)
+    return elements_of_block(key, pair, k, sources, targets, num_samples, from_both)
 
 
 def elements_of_block(
-    key, pair: Pair, k: int, sources, targets, num_samples: int, widths: tuple[int, int] = (1, 1)
+    key,
+    pair: Pair,
+    k: int,
+    sources,
+    targets,
+    num_samples: int,
+    from_both: bool = True,
+    widths: tuple[int, int] = (1, 1),
 ) -> MatrixElements:
     """`matrix_elements` of states that belong together.
 
     widths: the largest m and n of several calls, which then share one compilation.
     """
-    return _elements(*_samples(key, pair, k, sources, targets, num_samples, widths))
+    return _elements(*_samples(key, pair, k, sources, targets, num_samples, from_both, widths))
 
 
 def addition_ratios(key, pair: Pair, k: int, K, K_prime, num_samples: int) -> Complex[np.ndarray, " S"]:
@@ -103,47 +122,56 @@ def addition_ratios(key, pair: Pair, k: int, K, K_prime, num_samples: int) -> Co
     `matrix_elements`; X is so up to the phase of each state.
     """
     k = checked_orbital(pair, k)
-    psi, added = _samples(
-        key, pair, k, checked_states(pair.less, K), checked_states(pair.more, K_prime), num_samples
+    psi, added, _ = _samples(
+        key, pair, k, checked_states(pair.less, K), checked_states(pair.more, K_prime), num_samples, False
     )
     return added[:, 0] / psi[:, 0]
 
 
-def _samples(key, pair, k, sources, targets, num_samples, widths=(1, 1)):
-    """Psi_t/rho^(1/2), shape (S, n), and c_k^+ Psi_K/rho^(1/2), shape (S, m), of the finite samples."""
-    n = len(targets)
-    m = len(sources)
+def _samples(key, pair, k, sources, targets, num_samples, from_both, widths=(1, 1)):
+    """Psi_t/rho^(1/2), shape (S, n), c_k^+ Psi_K/rho^(1/2), shape (S, m), and whether it was drawn from the
+    sources, shape (S,), of the finite samples.
+    """
+    sizes = (len(sources), len(targets))
     full = [
         jnp.asarray(np.resize(x, (max(len(x), width), x.shape[1])), jnp.int32)
         for x, width in zip((sources, targets), widths, strict=True)
     ]
+    of_sources = num_samples // 2 if from_both else 0
+    counts = (num_samples - of_sources, of_sources)
     keys = jax.random.split(checked_key(key), num_samples)
     wave = jnp.asarray(pair.more.gas.orbitals.wavevectors[k])
+    with np.errstate(divide="ignore"):
+        log_shares = jnp.asarray(np.log(np.array(counts) / num_samples))
     gases = (pair.less.params, pair.less.gas), (pair.more.params, pair.more.gas)
-    shared = as_arrays((*gases, wave, jnp.asarray(n), *full))
+    shared = as_arrays((*gases, wave, jnp.asarray(sizes), *full, log_shares))
     batching = pair.more.vfe.batching(pair.sites[1])
     models = (pair.less.vfe.model, pair.more.vfe.model)
     found = []
-    for start in range(0, num_samples, BATCH):
-        some = keys[(start + np.arange(min(BATCH, num_samples))) % num_samples]
-        values = jax.device_get(_sampled(models, pair.sites, pair.spin, shared, some, batching))
-        found.append([x[: num_samples - start] for x in values])
+    for origin, (first, count) in enumerate(zip((0, counts[0]), counts, strict=True)):
+        for start in range(0, count, BATCH):
+            some = keys[first + (start + np.arange(min(BATCH, counts[0]))) % count]
+            given = (*shared, jnp.asarray(bool(origin)))
+            values = jax.device_get(_sampled(models, pair.sites, pair.spin, given, some, batching))
+            found.append([x[: count - start] for x in values])
     psi, added = (np.concatenate(x) for x in zip(*found, strict=True))
-    psi = psi[:, :n]
-    added = added[:, :m]
+    psi = psi[:, : sizes[1]]
+    added = added[:, : sizes[0]]
     finite = np.all(np.isfinite(psi), axis=1) & np.all(np.isfinite(added), axis=1)
-    return psi[finite], added[finite]
+    is_of_sources = np.arange(num_samples) >= counts[0]
+    return psi[finite], added[finite], is_of_sources[finite]
 
 
-def _elements(psi, added) -> MatrixElements:
+def _elements(psi, added, is_of_sources) -> MatrixElements:
     S, n = psi.shape
     if n + 2 > S:
         raise ValueError(f"Expected {n + 2} finite samples or more; got {S}.")
     inverse = np.linalg.inv(psi.conj().T @ psi / S)
     M = inverse @ (psi.conj().T @ added) / S
     rest = added - psi @ M
-    # the influence of each sample on M
+    # the influence of each sample on M, and its deviation from others that were drawn alike
     z = np.einsum("st,sm->stm", psi.conj() @ inverse.T, rest)
+    z = _within(z, is_of_sources)
     variance = np.sum(np.abs(z) ** 2, axis=0) / (S * (S - n))
     slope = 2 * np.real(M.conj() * z)
     weight = np.abs(M) ** 2 - variance
@@ -155,17 +183,26 @@ def _elements(psi, added) -> MatrixElements:
     left = np.abs(rest) ** 2 * S / (S - n)
     # for one t the mean of |X|^2; for several without the noise of their overlaps
     total = np.sum(slope, axis=1) + left
-    root = np.sqrt(S)
+    root = np.sqrt(S * (S - 1))
     return MatrixElements(
         M,
         weight,
         error,
         folds,
         np.sum(weight, axis=0) + left.mean(axis=0),
-        total.std(axis=0, ddof=1) / root,
+        np.linalg.norm(_within(total, is_of_sources), axis=0) / root,
         left.mean(axis=0),
-        left.std(axis=0, ddof=1) / root,
+        np.linalg.norm(_within(left, is_of_sources), axis=0) / root,
     )
+
+
+def _within(x, is_of_sources):
+    """The deviation of every sample from the mean of those that were drawn from the same states."""
+    x = np.array(x)
+    for part in (is_of_sources, ~is_of_sources):
+        if np.any(part):
+            x[part] -= x[part].mean(axis=0)
+    return x
 
 
 @eqx.filter_jit
@@ -175,34 +212,53 @@ def _sampled(models, sites, spin, shared, keys, batching: Batching):
 
 
 def _sample(models, sites, spin, shared, key) -> tuple[Array, Array]:
-    (params, less), (params_more, more), wave, n, sources, targets = shared
-    choose, draw = jax.random.split(key)
-    t = targets[jax.random.randint(choose, (), 0, n)]
-    # the states of one list share their flow
-    born = measured_at(models[1], sites[1], params_more, {sites[1].state[0]: t}, (more,))
-    R, is_exact = born.draw(draw)
-    R = jnp.where(is_exact, R, jnp.nan)
-    log_psi = _log_amplitudes(born, targets, R)
-    inside = jnp.arange(len(targets)) < n
-    log_rho = jax.nn.logsumexp(jnp.where(inside, 2 * log_psi.real, -jnp.inf)) - jnp.log(n)
-
+    (params, less), (params_more, more), wave, sizes, sources, targets, log_shares, of_sources = shared
     start = spin * more.num_electrons[0]
     number = more.num_electrons[spin]
-    fewer = measured_at(models[0], sites[0], params, {sites[0].state[0]: sources[0]}, (less,))
     # both wave functions in the length r_s a_0 of the N + 1 electrons
     ratio = less.L / more.L
+    choose, draw, place = jax.random.split(key, 3)
+
+    # the states of one list share their flow
+    def at_source(K):
+        return measured_at(models[0], sites[0], params, {sites[0].state[0]: K}, (less,))
+
+    def at_target(t):
+        return measured_at(models[1], sites[1], params_more, {sites[1].state[0]: t}, (more,))
+
+    def from_sources():
+        rest, is_exact = at_source(sources[jax.random.randint(choose, (), 0, sizes[0])]).draw(draw)
+        r = more.L * jax.random.uniform(place, (1, more.dim), rest.dtype)
+        return jnp.concatenate([rest[:start] / ratio, r, rest[start:] / ratio]), is_exact
+
+    def from_targets():
+        return at_target(targets[jax.random.randint(choose, (), 0, sizes[1])]).draw(draw)
+
+    R, is_exact = jax.lax.cond(of_sources, from_sources, from_targets)
+    R = jnp.where(is_exact, R, jnp.nan)
+    log_psi = _log_amplitudes(at_target(targets[0]), targets, R)
+    fewer = at_source(sources[0])
 
     def without(i):
         others = jnp.arange(more.N - 1)
-        rest = R[others + (others >= i)] * ratio
-        phase = wave @ R[i]
-        sign = jnp.where((i - start) % 2 == 0, 1, -1)
-        phi = sign * jax.lax.complex(jnp.cos(phase), jnp.sin(phase)) * more.L ** (-more.dim / 2)
-        scale = 0.5 * less.N * less.dim * np.log(ratio) - 0.5 * np.log(number)
-        return phi * jnp.exp(_log_amplitudes(fewer, sources, rest) + scale - log_rho / 2)
+        log_fewer = _log_amplitudes(fewer, sources, R[others + (others >= i)] * ratio)
+        log_scale = 0.5 * less.N * less.dim * np.log(ratio) - 0.5 * more.dim * np.log(more.L)
+        phase = wave @ R[i] + jnp.pi * ((i - start) % 2)
+        return log_fewer + jax.lax.complex(jnp.full_like(phase, log_scale), phase)
 
-    added = jnp.sum(jax.lax.map(without, start + jnp.arange(number)), axis=0)
+    log_added = jax.lax.map(without, start + jnp.arange(number))
+    log_rho = jnp.logaddexp(
+        log_shares[0] + _log_mean_square(log_psi, sizes[1]),
+        log_shares[1] + _log_mean_square(log_added, sizes[0]) - np.log(number),
+    )
+    added = jnp.sum(jnp.exp(log_added - log_rho / 2), axis=0) / np.sqrt(number)
     return jnp.exp(log_psi - log_rho / 2), added
+
+
+def _log_mean_square(log_amplitudes, size):
+    """ln of the mean of |amplitude|^2 over the first `size` along the last axis, summed over all others."""
+    inside = jnp.arange(log_amplitudes.shape[-1]) < size
+    return jax.nn.logsumexp(jnp.where(inside, 2 * log_amplitudes.real, -jnp.inf)) - jnp.log(size)
 
 
 def _log_amplitudes(born, Ks, R):

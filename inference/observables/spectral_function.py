@@ -69,7 +69,7 @@ def residue(
     """
     pair = check_pair(less, more)
     K, K_prime = (np.atleast_2d(x)[:1] for x in (K, K_prime))
-    found = matrix_elements(key, pair, k, K, K_prime, num_samples)
+    found = matrix_elements(key, pair, k, K, K_prime, num_samples, from_both=False)
     return Estimate(float(found.weight[0, 0]), float(found.error[0, 0]), float(num_samples))
 
 
@@ -216,7 +216,9 @@ def _blocks(key, pair: Pair, orbitals, sides, num_samples, tolerance) -> Iterato
                     continue
                 key, own = jax.random.split(key)
                 samples = max(num_samples, SAMPLES_PER_STATE * len(K_prime))
-                found = elements_of_block(own, pair, int(k), less.Ks[K], more.Ks[K_prime], samples, widths)
+                found = elements_of_block(
+                    own, pair, int(k), less.Ks[K], more.Ks[K_prime], samples, widths=widths
+                )
                 yield _Block(o, K, K_prime, found)
 
 

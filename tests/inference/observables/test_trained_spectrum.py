@@ -62,15 +62,19 @@ def test_two_electrons_and_their_neighbours(reference, rs):
     n = momentum_distribution(random.key(6), few_electrons, two.params, draws.take(slice(8192)), gas)
     rules = sum_rules(gas, lower.removed, upper.added, n)
     balance = detailed_balance(upper, float(gas.temperature))
-    missing = [x.value for x in upper.added.missing]
+    missing = np.array(upper.added.missing)[:, :2].T
+    left_out = upper.added.left_out + lower.removed.left_out
     for name, rule in rules._asdict().items():
         print(name, [str(x) for x in rule.found], [str(x) for x in rule.expected], np.round(rule.sigmas, 1))
     print("detailed balance", [str(x) for x in balance.found], np.round(balance.sigmas, 1))
-    print("missing", np.round(missing, 4), "left out", np.round(upper.added.left_out, 5))
+    print("missing", [str(x) for x in upper.added.missing], "left out", np.round(left_out, 5))
 
     tolerance, energy_tolerance = ROWS[rs]
     assert abs(Z.value - Z_exact) < tolerance
     assert abs(energy - energy_exact) < energy_tolerance
+    unity = np.array(rules.unity.found)[:, :2].T
+    lacking = 1 - unity[0] - missing[0]
+    assert np.all(np.abs(lacking) < 3 * np.hypot(unity[1], missing[1]) + left_out)
     assert np.all(np.abs(rules.occupation.sigmas) < 3) and np.all(np.abs(rules.number.sigmas) < 3)
     assert np.all(np.abs(balance.sigmas) < 3)
-    assert max(missing) < 0.01
+    assert max(missing[0]) < 0.01
