@@ -62,7 +62,7 @@ def few_compiled_programs():
             trim(0)
 
 
-MAPS = 6_000  # beyond which a process starts afresh: it keeps below 4 GB
+MAPS = 6_000  # beyond which a process starts afresh: it keeps to about 4 GB
 
 
 @pytest.fixture
