@@ -48,6 +48,7 @@ class Row(NamedTuple):
     log_det: float = 1e-12  # error of ln|det J|
     lap_log_det: float = 1e-10  # of its derivatives
     nuclei: bool = False  # at places of their own, around which it is no identity
+    slow: bool = False
 
 
 def each(make, *others):
@@ -114,6 +115,8 @@ FLOWS = {
     "composed in the open": (each(small_backflow, separated(small_backflow)), 0.1, ("open 2D",), True),
     "continuous": Row(small_continuous, 0.15, ("open 2D", "unpolarised 2D"), **BY_STEPS),
     "separated": Row(separated(small_backflow), 0.12, ("open 2D",), True),
+    "separated, continuous": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS, slow=True),
+    "continuous, smooth pairs in 3D": Row(small_continuous, 0.15, ("smooth open 3D",), **BY_STEPS, slow=True),
     "continuous, smooth pairs": Row(small_continuous, 0.15, ("smooth open 2D",), **BY_STEPS),
     "ferminet, smooth pairs": (small_ferminet, 0.3, ("smooth 2D",)),
     "conjugated": (conjugated, 0.3, ("unpolarised 2D",)),
@@ -129,6 +132,7 @@ SPACES = {
     "unpolarised 3D": ElectronGas((2, 2), 3).space,
     "open 2D": OpenSpace((2, 1), 2),
     "open 3D": OpenSpace((3, 0), 3),
+    "smooth open 3D": smooth_space(OpenSpace((2, 1), 3), 0.5),
     "smooth open 2D": smooth_space(OpenSpace((2, 1), 2), 0.5),
     "smooth 2D": smooth_space(ElectronGas((2, 1), 2).space, 0.6),
 }
@@ -136,7 +140,10 @@ CASES = [(name, space) for name, row in FLOWS.items() for space in row.spaces]
 
 
 def cases(chosen):
-    return pytest.mark.parametrize(("flow", "space"), [pytest.param(*c, id=", ".join(c)) for c in chosen])
+    marked = [(c, pytest.mark.slow if FLOWS[c[0]].slow else ()) for c in chosen]
+    return pytest.mark.parametrize(
+        ("flow", "space"), [pytest.param(*c, id=", ".join(c), marks=marks) for c, marks in marked]
+    )
 
 
 every_flow = cases(CASES)
