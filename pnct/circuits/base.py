@@ -13,8 +13,10 @@ from jaxtyping import Array, ArrayLike, Complex, Int
 from pnct.systems.lattices import Lattice
 
 LARGEST_CIRCUIT = 20  # sites
-# State vectors that are alive at once where a walker's gradient is taken: XLA holds those of one round.
-VECTORS = 8
+# State vectors that are alive at once where E_loc of all x and a walker's gradient are taken: XLA holds those
+# of one round, and of each term of the Hamiltonian.
+VECTORS = 12
+VECTORS_PER_SITE = 2
 VECTORS_PER_BOND = 4
 
 
@@ -48,7 +50,7 @@ def memory(lattice: Lattice, walkers: int = 1, itemsize: int = 16) -> int:
 
     itemsize: bytes of a complex number.
     """
-    vectors = VECTORS + VECTORS_PER_BOND * len(lattice.bonds)
+    vectors = VECTORS + VECTORS_PER_SITE * lattice.num_sites + VECTORS_PER_BOND * len(lattice.bonds)
     return vectors * itemsize * 2**lattice.num_sites * walkers
 
 
