@@ -29,6 +29,8 @@ from pnct.inference.sampling.unconstrained import to_constrained, to_unconstrain
 from pnct.systems.base import System
 
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
+# Of programs that run once: LLVM's optimisation takes longer than it saves.
+RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
 def check_observed(model: Callable, args: tuple) -> None:
@@ -137,7 +139,7 @@ def _constrained(model, sites, params, free, args):
     return to_constrained(transforms(model, sites, params, args), free)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=RUN_ONCE)
 def _requirements(model, sites, params, moved, args):
     """Those of the measured distribution, at equal values of all sites but the one that names the state."""
     values = draw_classical(model, sites, params, jax.random.key(0), args)
@@ -169,7 +171,7 @@ def check_potential(
             )
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=RUN_ONCE)
 def _potentials(model, sites, hamiltonian, params, args):
     """Those of the equivalent values of what is measured, at one sample of all sites before it."""
     key = jax.random.key(0)
