@@ -12,7 +12,9 @@ from jax import random
 
 from pnct.orbitals import rotated_orbitals
 from pnct.states import SlaterJastrow, States, as_states, configuration_interaction, jastrow, spin_adapted
-from pnct.systems import ElectronGas, ElectronSystem, HarmonicTrap
+from pnct.systems import ElectronGas, ElectronSystem, HarmonicTrap, Hydrogen
+
+PROTONS = np.array([[0.1, 0.4, 0.2], [0.9, 0.5, 1.3]])
 
 
 def rotated(trap):
@@ -118,5 +120,10 @@ STATES = {
         with_jastrow,
         ElectronGas((1, 1), 2, cutoff=0.0),
         ElectronGas((2, 3), 2, twist=0.25, cutoff=0.7),
+    ),
+    "Slater-Jastrow of bands": Kind(
+        with_jastrow,
+        Hydrogen((1, 1), 2, rs=2.0, cutoff=1.0).given(PROTONS),
+        Hydrogen((2, 1), 2, rs=2.0, cutoff=2.0, twist=0.1).given(PROTONS),
     ),
 }

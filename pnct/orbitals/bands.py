@@ -12,16 +12,15 @@ carry no gradient: X is given where ln Psi and ln p(K | X) are differentiated.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Complex, Float, Int, Num
 
-from pnct.orbitals.base import SharedOrbitals
-from pnct.orbitals.plane_waves import PlaneWaves
+from pnct.orbitals.plane_waves import CombinedWaves, PlaneWaves
 from pnct.space import Cell
 
 GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread over the unit interval without any symmetry
 
 
-class Bands(SharedOrbitals):
+class Bands(CombinedWaves):
     """A table of bands, lowest energy first. coefficients: C_km.  levels: e_m, in hartree."""
 
     coefficients: Complex[Array, "M M"]
@@ -47,6 +46,19 @@ class Bands(SharedOrbitals):
         number = jnp.arange(len(self), dtype=self.levels.dtype) / len(self)
         level = (self.levels - self.levels[0]) / (self.levels[-1] - self.levels[0])
         return jnp.stack([number, level], axis=-1)
+
+    @property
+    def waves(self) -> PlaneWaves:
+        """The plane waves that the bands are made of."""
+        return self.table
+
+    def in_waves(self, x: Num[Array, "M ..."]) -> Num[Array, "M ..."]:
+        """C x"""
+        return self.coefficients.astype(x.dtype) @ x
+
+    def from_waves(self, y: Num[Array, "M ..."]) -> Num[Array, "M ..."]:
+        """C^+ y"""
+        return self.coefficients.astype(y.dtype).conj().T @ y
 
     def quantum_numbers(self, K: Int[ArrayLike, " N"]) -> Float[Array, " 0"]:
         """Nothing is conserved."""

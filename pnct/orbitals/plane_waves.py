@@ -6,12 +6,13 @@ axis first). The squares are compared after rounding to 1e-9, so the order does 
 happens to sort ties.
 """
 
+import abc
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Complex, Float, Int, Num, Real
 
 from pnct.angles import angle
 from pnct.memory import check_memory
@@ -22,7 +23,24 @@ from pnct.space import Cell
 COPIES = 4  # of the vectors of the cube around the table, that are alive together as it is made
 
 
-class PlaneWaves(SharedOrbitals):
+class CombinedWaves(SharedOrbitals):
+    """Orthonormal combinations of the plane waves of a table, as many as there are of them."""
+
+    @property
+    @abc.abstractmethod
+    def waves(self) -> "PlaneWaves":
+        """The plane waves."""
+
+    @abc.abstractmethod
+    def in_waves(self, x: Num[Array, "M ..."]) -> Num[Array, "M ..."]:
+        """U x, the coefficients of the plane waves in combinations x of these orbitals."""
+
+    @abc.abstractmethod
+    def from_waves(self, y: Num[Array, "M ..."]) -> Num[Array, "M ..."]:
+        """U^+ y, the coefficients of these orbitals in combinations y of the plane waves."""
+
+
+class PlaneWaves(CombinedWaves):
     """A table of plane-wave orbitals in a cell, lowest energy first.
 
     `indices`: (M, dim) float, n + twist in units of 2 pi / L.
@@ -33,6 +51,19 @@ class PlaneWaves(SharedOrbitals):
 
     def __len__(self) -> int:
         return self.indices.shape[0]
+
+    @property
+    def waves(self) -> "PlaneWaves":
+        """The table itself."""
+        return self
+
+    def in_waves(self, x: Num[Array, "M ..."]) -> Num[Array, "M ..."]:
+        """x"""
+        return x
+
+    def from_waves(self, y: Num[Array, "M ..."]) -> Num[Array, "M ..."]:
+        """y"""
+        return y
 
     @property
     def wavevectors(self) -> Float[ArrayLike, "M dim"]:

@@ -2,8 +2,9 @@
 
 from pnct.states.base import DeterminantExpansion, StateDerivatives, States
 from pnct.states.configuration_interaction import ConfigurationInteraction, configuration_interaction
+from pnct.states.jastrow import jastrow
 from pnct.states.slater import SlaterDeterminants, as_states
-from pnct.states.slater_jastrow import SlaterJastrow, jastrow
+from pnct.states.slater_jastrow import SlaterJastrow
 from pnct.states.spin_adapted import SpinAdapted, spin_adapted
 
 __all__ = [

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
-from state_kinds import rotated, with_jastrow
+from state_kinds import PROTONS, rotated, with_jastrow
 
 from pnct.orbitals import Orbitals, SpeciesOrbitals
 from pnct.space import Cell
@@ -32,9 +32,6 @@ class Kind(NamedTuple):
     make: Callable[[], tuple[Orbitals | None, SpeciesOrbitals]]
     closest: float = 0.1  # the mean of density/envelope is above it
     has_table: bool = True  # whether they have quantum numbers
-
-
-PROTONS = np.array([[0.1, 0.4, 0.2], [0.9, 0.5, 1.3]])
 
 
 def whole(table: Orbitals, s: int = 0) -> tuple[Orbitals, SpeciesOrbitals]:

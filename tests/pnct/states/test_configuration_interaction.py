@@ -13,11 +13,11 @@ from jax import random
 from small_flow import random_positions
 
 from pnct.distributions import Determinantal
+from pnct.states import SlaterJastrow, jastrow
 from pnct.states.configuration_interaction import configuration_interaction
 from pnct.states.electron_by_electron import few_enough_sets, sample_electron_by_electron
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.states.slater import as_states
-from pnct.states.slater_jastrow import SlaterJastrow, jastrow
 from pnct.states.spin_adapted import spin_adapted
 from pnct.states.superposition import sample_superposition
 from pnct.systems.electron_gas import ElectronGas

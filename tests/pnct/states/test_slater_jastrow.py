@@ -13,11 +13,13 @@ from jax import random
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, hamiltonian
+from pnct import ElectronGas, Hydrogen, hamiltonian
 from pnct.distributions import Determinantal
 from pnct.flows import Flow
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.states import SlaterJastrow, as_states, jastrow
+from pnct.states.base import log_norm
+from pnct.states.slater import log_det
 from pnct.systems.first_order import first_order_energies
 
 
@@ -66,6 +68,39 @@ def test_filled_table_is_free_electrons_times_the_factor():
     found = states.log_amplitude(K, R) - as_states(gas.orbitals).log_amplitude(K, R)
     assert float(found.real) == pytest.approx(float(expected), rel=1e-10)
     assert np.sin(float(found.imag)) == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("among_protons", [False, True], ids=["plane waves", "bands"])
+def test_derivatives_of_the_orbitals_are_those_of_a_cholesky_factor(among_protons):
+    """ln Phi, its Hessian, and the slopes of the gradient by the factor's coefficients, beside chi whose
+    mixing is differentiated through the whole factor.
+    """
+    gas = ElectronGas((2, 2), 2, 1.0, 0.3, (0.1, 0.25), cutoff=2.0)
+    if among_protons:
+        gas = Hydrogen((2, 2), 1, rs=2.0, cutoff=1.0).given(np.array([[0.3, 0.2, 0.9]]))
+    states, K = states_of(gas), jnp.asarray([0, 2, 1, 4])
+    R = gas.space.L * random.uniform(random.key(5), (4, gas.dim))
+
+    def at(coefficients):
+        return eqx.tree_at(lambda x: x.jastrow.coefficients, states, coefficients)
+
+    def ours(coefficients, R):
+        value = at(coefficients).log_amplitude(K, R)
+        return jnp.stack([value.real, value.imag])
+
+    def whole(coefficients, R):
+        """By the Cholesky factor."""
+        first, second = states.space.species
+        chi = at(coefficients).given(R[first]).matrix(K[second], R[second])
+        value = log_det(states.orbitals.matrix(K[first], R[first])) + log_det(chi) - log_norm(states.space)
+        return jnp.stack([value.real, value.imag])
+
+    def derivatives(f):
+        return jax.jit(lambda *x: (f(*x), jax.jacfwd(jax.jacrev(f, (0, 1)), 1)(*x)))
+
+    found, expected = (derivatives(f)(states.jastrow.coefficients, R) for f in (ours, whole))
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
 def shells(dim, cutoff):
@@ -151,6 +186,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"Expected cutoff >= 1; got 0.5"):
         jastrow(gas.space, 0.5)
     with pytest.raises(
-        ValueError, match=r"Expected plane waves and a module that jastrow\(cell\) makes; got .* and function"
+        ValueError,
+        match=r"Expected plane waves or bands, and a module that jastrow\(cell\) makes; got .* and function",
     ):
         SlaterJastrow(gas.orbitals, jastrow(gas.space))
