@@ -4,7 +4,6 @@ import pnct
 import pnct.distributions as dist
 from pnct.distributions import transformer
 from pnct.flows import Composed, continuous, ferminet, proton_cusps
-from pnct.states import SlaterJastrow, jastrow
 
 
 def hydrogen(plasma: pnct.Hydrogen, enhancement: float = 1.3):
@@ -21,10 +20,7 @@ def hydrogen(plasma: pnct.Hydrogen, enhancement: float = 1.3):
     electrons = plasma.given(X)
     occupation = pnct.module("occupation", transformer(electrons, layers=2, width=16))
     K = pnct.sample("K", dist.Occupation(electrons, occupation))
-    states = electrons.orbitals
-    if min(plasma.num_electrons):  # the electrons of one spin see those of the other
-        states = SlaterJastrow(states, pnct.module("jastrow", jastrow(plasma.space)))
     cusps = pnct.module("cusps", proton_cusps(plasma.space, enhancement))
     flow = pnct.module("flow", ferminet(plasma.space, depth=2, width=16, nuclear=8))
     follow = Composed((cusps.around(X, plasma.rs), flow.around(X)))
-    return pnct.sample("R", dist.Born(states, K, follow))
+    return pnct.sample("R", dist.Born(electrons.orbitals, K, follow))
