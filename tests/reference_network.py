@@ -16,6 +16,7 @@ import numpy as np
 from pnct.angles import angle
 from pnct.flows import Flow
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
+from pnct.networks.activations import Softplus
 from pnct.orbitals.plane_waves import Cell, PlaneWaves
 from pnct.space import norm
 
@@ -85,7 +86,8 @@ def as_ferminet(trained: TrainedFlow, space: Cell) -> FermiNet:
         ),
     )
     pair = (PairLayer(trained.pair.w[None], trained.pair.b[None]),)
-    return jax.tree.map(jnp.asarray, FermiNet(single, pair, trained.output.w, space, trained_features))
+    flow = FermiNet(single, pair, trained.output.w, space, trained_features, Softplus())
+    return jax.tree.map(jnp.asarray, flow)
 
 
 class TrainedOccupation(eqx.Module):

@@ -24,6 +24,7 @@ import numpy as np
 from reference_network import trained_features
 
 from pnct.flows.pairs import channel_pairs, members, spin_channels
+from pnct.networks.activations import Softplus
 from pnct.networks.layers import residual
 from pnct.networks.transformer import tokens
 from pnct.space import norm
@@ -35,6 +36,7 @@ METROPOLIS_STEPS = 50
 def transform(flow, R):
     """zeta = T(R) of a FermiNet: all inputs of a layer side by side, one matrix product."""
     N, member = len(R), members(flow.space)
+    s = jax.nn.softplus if isinstance(flow.activation, Softplus) else flow.activation
     r = R[:, None] - R[None, :]
     h, h_pair = jnp.zeros((N, 0), R.dtype), features(flow, r)
     for level, layer in enumerate(flow.single):
@@ -46,9 +48,9 @@ def transform(flow, R):
             means = [member.T @ (g.astype(float) @ (member @ h)) / N for g in spin_channels(flow.space)]
             inputs, weights = [h, *means, *pair_means], [layer.own, *layer.mean, *layer.pair]
         z = jnp.concatenate(inputs, axis=-1) @ jnp.concatenate(weights) + layer.bias
-        h = residual(h, jax.nn.softplus(z))
+        h = residual(h, s(z))
         if level < len(flow.pair):
-            h_pair = residual(h_pair, jax.nn.softplus(_pair_layer(flow, flow.pair[level], h_pair)))
+            h_pair = residual(h_pair, s(_pair_layer(flow, flow.pair[level], h_pair)))
     return R + h @ flow.out
 
 

@@ -30,7 +30,7 @@ from pnct.flows.ferminet.hessians import (
     total_elementwise,
     total_of_one_electron,
 )
-from pnct.flows.ferminet.jets import Jet, elementwise, pair_jets, single_jet, softplus_derivatives
+from pnct.flows.ferminet.jets import Jet, elementwise, pair_jets, single_jet
 from pnct.flows.pairs import scatter
 from pnct.networks.layers import residual
 
@@ -74,10 +74,11 @@ def derivatives(
         own, mean = mixed(flow, layer, hess, total)
         own = own._replace(pair=own.pair + flow.pair_terms(layer, pair.hess))
 
-        slopes = softplus_derivatives(z.value)
+        slopes = flow.activation.slopes(z.value)
         v = z.grad if frame is None else jnp.tensordot(frame @ frame.T, z.grad, (1, 1)).swapaxes(0, 1)
         Qv = times(own, v, species) + mean_times(mean, v, species)
-        h = Jet(*(residual(old, new) for old, new in zip(h, elementwise(z, v, Qv, slopes), strict=True)))
+        new = elementwise(flow.activation, z, v, Qv, slopes)
+        h = Jet(*(residual(*x) for x in zip(h, new, strict=True)))
         total = residual(total, total_elementwise(own, mean, z.grad, slopes, species))
         hess = add_elementwise(hess, own, mean, z.grad, slopes)
 

@@ -7,7 +7,7 @@ has
     Hess f_i   = q_ij at (jj), -q_ij at (ij), (ji), sum_j q_ij at (ii)
     Hess f_i w = -q_ij (w_i - w_j) at j, sum_j q_ij (w_i - w_j) at i
 
-and y = softplus(z) has Hess y = s' Hess z + s'' u u^T, u = grad z, which adds one rank-one term for each y.
+and y = s(z) has Hess y = s' Hess z + s'' u u^T, u = grad z, which adds one rank-one term for each y.
 """
 
 from typing import Literal, NamedTuple
@@ -68,7 +68,7 @@ def mixed(flow, layer, hess: Hessians, total) -> tuple[Hessians, Float[Array, "S
 
 
 def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
-    """The Hessians of h + softplus(z), or of softplus(z) alone, from those of z, `own` + `mean`."""
+    """The Hessians of h + s(z), or of s(z) alone, from those of z, `own` + `mean`."""
     s1, s2, _ = slopes
 
     def diagonal(x):
@@ -115,7 +115,7 @@ def mean_times(mean, w, species) -> Float[Array, "N D H"] | Literal[0]:
 
 
 def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "S D D H"]:
-    """The sums over each species of the Hessians of softplus(z)."""
+    """The sums over each species of the Hessians of s(z)."""
     s1, s2, _ = slopes
 
     def total(s, i):

@@ -1,4 +1,4 @@
-r"""Jets: numbers with their derivatives, carried through y = softplus(z) and through the pair stream of a
+r"""Jets: numbers with their derivatives, carried through y = s(z) and through the pair stream of a
 FermiNet flow.
 
 With u = grad z, Q = Hess z, c = grad Lap z, v = u, or v = C C^T u where Lap is along a frame C, elementwise,
@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.pairs import displacements
-from pnct.networks.layers import logistic, residual, softplus
+from pnct.networks.activations import Activation
+from pnct.networks.layers import residual
 
 
 class PairJet(NamedTuple):
@@ -62,7 +63,8 @@ def pair_jets(flow, R, frame=None) -> list[PairJet]:
             flow.pair_layer(layer, old.value),
             *(flow.by_channel([x @ weight for weight in layer.weight]) for x in old[1:]),
         )
-        jets.append(PairJet(*(residual(*x) for x in zip(old, pair_elementwise(z, metric), strict=True))))
+        new = pair_elementwise(flow.activation, z, metric)
+        jets.append(PairJet(*(residual(*x) for x in zip(old, new, strict=True))))
     return jets
 
 
@@ -158,34 +160,26 @@ def single_jet(flow, R, frame=None) -> tuple[Jet, Float[Array, "N d d H"]]:
     ), jax.vmap(hessian)(R)
 
 
-def pair_elementwise(z: PairJet, metric) -> PairJet:
-    """The jet of softplus(z)."""
-    slopes = softplus_derivatives(z.value)
+def pair_elementwise(activation: Activation, z: PairJet, metric) -> PairJet:
+    """The jet of s(z)."""
+    slopes = activation.slopes(z.value)
     d1, d2, _ = (x[:, :, None, None, :] for x in slopes)
     hess = d1 * z.hess + d2 * z.grad[:, :, :, None] * z.grad[:, :, None]
     v = 2 * z.grad if metric is None else jnp.sum(metric[..., None] * z.grad[:, :, None], axis=3)
     Qv = sum(z.hess[:, :, :, a] * v[:, :, a, None] for a in range(z.grad.shape[2]))
-    y = elementwise(Jet(z.value, z.grad, z.lap, z.grad_lap), v, Qv, slopes)
+    y = elementwise(activation, Jet(z.value, z.grad, z.lap, z.grad_lap), v, Qv, slopes)
     # Otherwise XLA would take all this into the matrix products that follow, number by number.
     return jax.lax.optimization_barrier(PairJet(y.value, y.grad, hess, y.lap, y.grad_lap))
 
 
-def softplus_derivatives(z: Float[Array, "*N H"]) -> tuple[Float[Array, "*N H"], ...]:
-    """s', s'', s'''."""
-    # q = 1 - p, without the cancellation
-    p = logistic(z)
-    q = logistic(-z)
-    return p, p * q, p * q * (q - p)
-
-
-def elementwise(z: Jet, v, Qv, slopes) -> Jet:
-    """The jet of y = softplus(z), from that of z, v, and Q v."""
+def elementwise(activation: Activation, z: Jet, v, Qv, slopes) -> Jet:
+    """The jet of y = s(z), from that of z, v, and Q v."""
     s1, s2, s3 = slopes
     u = z.grad
     square = jnp.sum(z.grad * v, axis=-2)
     d1, d2, d3, lap = (x[..., None, :] for x in (s1, s2, s3 * square, z.lap))
     return Jet(
-        softplus(z.value),
+        activation(z.value),
         d1 * u,
         s1 * z.lap + s2 * square,
         d1 * z.grad_lap + d2 * (u * lap + 2 * Qv) + d3 * u,

@@ -4,13 +4,13 @@ With the spin channels g of electrons i and j (same spin, opposite spin), a laye
 pair stream is
 
     z_i    = h_i V + sum_g (1/N) sum_{j in g(i)} h_j V'_g + sum_g (1/N) sum_{j != i in g(i)} h_ij W_g + b
-    h_i   <- softplus(z_i),    h_ij <- softplus(h_ij W'_g + b'_g),   added to the input where the shapes match
-    zeta_i = x_i + h_i W_out
+    h_i   <- s(z_i),    h_ij <- s(h_ij W'_g + b'_g),   added to the input where the shapes match
+    zeta_i = x_i + h_i W_out,    s an activation (pnct.networks.activations)
 
 from h_ij = features(r_ij) and h_i = (nothing), or features of r_i where the space has a centre, or where
 there are nuclei at X_j the smooth and periodic
 
-    h_i = (1/P) sum_j softplus([cos, sin](2 pi (r_i - X_j)/L) W_n + b_n).
+    h_i = (1/P) sum_j s([cos, sin](2 pi (r_i - X_j)/L) W_n + b_n).
 
 The sum of h_j over the same spin includes i itself. W_out starts at zero, T at the identity. In a cell a
 shift of all electrons alike would change Psi by a phase only, and a trap has its own centre, so there is no
@@ -39,7 +39,8 @@ from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.ferminet.derivatives import derivatives
 from pnct.flows.ferminet.jets import pair_slopes
 from pnct.flows.pairs import channel_pairs, displacements, expand, scatter, spin_channels
-from pnct.networks.layers import logistic, random_weight, residual, softplus
+from pnct.networks.activations import Activation, Algebraic
+from pnct.networks.layers import random_weight, residual
 from pnct.space import Space
 from pnct.validation import checked_integer
 
@@ -79,6 +80,7 @@ class FermiNet(Flow):
     out: Float[Array, "H dim"]
     space: Space = eqx.field(static=True)
     features: Callable = eqx.field(static=True)
+    activation: Activation
     nuclear: NuclearLayer | None = None
     X: Float[ArrayLike, "P dim"] | None = None
 
@@ -92,7 +94,7 @@ class FermiNet(Flow):
         h = self.single_features(R)
         for layer, h_pair in zip(self.single, self.pair_stream(displacements(R)), strict=True):
             z = self.mix(layer, h) + self.pair_sums(layer, h_pair) + layer.bias
-            h = residual(h, softplus(z))
+            h = residual(h, self.activation(z))
         return R + h @ self.out
 
     def jacobian(self, R: Float[ArrayLike, "N dim"]) -> tuple[Float[Array, "N dim"], Float[Array, "D D"]]:
@@ -108,13 +110,13 @@ class FermiNet(Flow):
         for layer, pair in zip(self.single, (*self.pair, None), strict=True):
             z = self.mix(layer, h) + self.pair_sums(layer, h_pair) + layer.bias
             dz = self.mix(layer, dh) + scatter(self.pair_terms(layer, dh_pair))
-            h = residual(h, softplus(z))
-            dh = residual(dh, logistic(z)[:, None, :] * dz)
+            h = residual(h, self.activation(z))
+            dh = residual(dh, self.activation.slope(z)[:, None, :] * dz)
             if pair is not None:
                 z = self.pair_layer(pair, h_pair)
                 dz = self.by_channel([dh_pair @ weight for weight in pair.weight])
-                h_pair = residual(h_pair, softplus(z))
-                dh_pair = residual(dh_pair, logistic(z)[:, :, None, :] * dz)
+                h_pair = residual(h_pair, self.activation(z))
+                dh_pair = residual(dh_pair, self.activation.slope(z)[:, :, None, :] * dz)
 
         dzeta = jnp.swapaxes(dh @ self.out, 1, 2).reshape(N * dim, N * dim)
         return R + h @ self.out, jnp.eye(N * dim, dtype=R.dtype) + dzeta
@@ -132,7 +134,7 @@ class FermiNet(Flow):
                 raise ValueError("Expected places of nuclei; got none. Write flow.around(X).")
             r = R[..., None, :] - jnp.asarray(self.X, R.dtype)
             features = jnp.concatenate(angle(r, self.space.L), axis=-1)
-            return jnp.mean(softplus(features @ self.nuclear.weight + self.nuclear.bias), axis=-2)
+            return jnp.mean(self.activation(features @ self.nuclear.weight + self.nuclear.bias), axis=-2)
         centre = self.space.one_body_features(R, self.space.L)
         return jnp.zeros((*R.shape[:-1], 0), R.dtype) if centre is None else jnp.concatenate(centre, axis=-1)
 
@@ -140,7 +142,7 @@ class FermiNet(Flow):
         """h_ij as each layer of the single stream meets it. Every element depends on its own r_ij alone."""
         stream = [self.features(r, self.space.L)]
         for layer in self.pair:
-            stream.append(residual(stream[-1], softplus(self.pair_layer(layer, stream[-1]))))
+            stream.append(residual(stream[-1], self.activation(self.pair_layer(layer, stream[-1]))))
         return stream
 
     def pair_layer(self, layer: PairLayer, h: Float[Array, "N N F"]) -> Float[Array, "N N W"]:
@@ -216,6 +218,7 @@ def ferminet(
         if nuclear:
             weight = random_weight(jax.random.fold_in(key, depth), (2 * space.dim, nuclear), 2 * space.dim)
             seen = NuclearLayer(weight, jnp.zeros(nuclear))
-        return FermiNet(tuple(single), tuple(pair), jnp.zeros((width, space.dim)), space, features, seen)
+        out = jnp.zeros((width, space.dim))
+        return FermiNet(tuple(single), tuple(pair), out, space, features, Algebraic(), seen)
 
     return make

@@ -7,6 +7,7 @@ import pytest
 
 from pnct.distributions.born import Born
 from pnct.flows.ferminet.network import FermiNet, PairLayer, SingleLayer
+from pnct.networks.activations import Softplus
 from pnct.networks.layers import softplus
 from pnct.orbitals.plane_waves import PlaneWaves
 from pnct.space import Cell
@@ -51,6 +52,7 @@ def published_flow(weights, space) -> FermiNet:
         out=w["linear/w"],
         space=space,
         features=published_features,
+        activation=Softplus(),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from jax import random
 
 from pnct.networks import pair_mlp, transformer
+from pnct.networks.activations import Algebraic, Softplus
 from pnct.networks.layers import random_weight, residual, softplus
 from pnct.networks.transformer import tokens
 from pnct.systems.electron_gas import ElectronGas
@@ -32,6 +33,23 @@ def test_softplus_derivatives(x):
     for expected in derivatives:
         np.testing.assert_allclose(f(x), expected, rtol=1e-12, atol=1e-15)
         f = jax.grad(f)
+
+
+@pytest.mark.parametrize(
+    ("activation", "value"),
+    [(Algebraic(), lambda x: (x + np.hypot(x, 2)) / 2), (Softplus(), lambda x: np.logaddexp(x, 0))],
+    ids=["algebraic", "softplus"],
+)
+def test_slopes_of_activations_are_those_of_automatic_differentiation(activation, value):
+    """s and its three derivatives; far below and far above they are finite."""
+    x = np.array([-800.0, -30.0, -1.3, -1e-9, 0.0, 0.5, 30.0, 800.0])
+    np.testing.assert_allclose(activation(x), value(x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(activation.slope(x), activation.slopes(x)[0])
+    f = activation
+    for slope in activation.slopes(x):
+        f = jax.grad(f)
+        np.testing.assert_allclose(slope, jax.vmap(f)(x), rtol=1e-9, atol=1e-15)
+    assert activation.slopes(0.0)[1] == pytest.approx(1 / 4)
 
 
 def test_weights_and_residuals():
