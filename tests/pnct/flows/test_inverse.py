@@ -50,7 +50,7 @@ def newton(T, zeta):
     return R, False
 
 
-@pytest.mark.parametrize("spread, folds", [(0.3, False), (0.7, True)])
+@pytest.mark.parametrize("spread, folds", [(0.3, False), (0.65, True)])
 def test_the_roots_and_failures_are_newtons(spread, folds):
     T = random_flow(ferminet(SPACE, depth=2, width=6), spread)
     zeta = np.random.default_rng(1).uniform(0, SPACE.L, (12, SPACE.N, SPACE.dim))
