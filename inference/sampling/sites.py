@@ -90,7 +90,9 @@ def trace_sites(model: Callable, params: Params, values: dict, args: tuple, key=
 def init_params(model: Callable, key, args: tuple) -> Params:
     """The initial parameters of every param and module site."""
     traced = trace_sites(model, {}, {}, args, key)
-    return {name: site["value"] for name, site in traced.items() if site["type"] == "param"}
+    params = {name: site["value"] for name, site in traced.items() if site["type"] == "param"}
+    # The weak type of a Python number would be gone after one step, which would then be compiled again.
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)), params)
 
 
 def draw_classical(model: Callable, sites: Sites, params: Params, key, args: tuple) -> dict[str, Any]:

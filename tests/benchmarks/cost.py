@@ -2,9 +2,9 @@ r"""What a training step costs against the number of electrons, of our algorithm
 
     python tests/benchmarks/cost.py --out DIR [--num-electrons 13 29 57 81 121] [--batch 16]
 
-The polarised gas in 2D at twist 1/4, r_s = 10, theta = 0.15, with the default networks moved at random; one core. The
-phases are those of benchmark.py; a step is `VariationalFreeEnergy.update` as a user calls it. Exponents a in
-cost ~ N^a are those between neighbouring N. Writes cost.json and cost.png.
+The polarised gas in 2D at twist 1/4, r_s = 10, theta = 0.15, with the default networks moved at random; one
+core. The phases are those of benchmark.py; a step is `VariationalFreeEnergy.update` as a user calls it.
+Exponents a in cost ~ N^a are those between neighbouring N. Writes cost.json and cost.png.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from pnct import ElectronGas, HarmonicTrap, hamiltonian
 from pnct.hamiltonian import ElectronHamiltonian, Hamiltonian
 from pnct.inference import NumericalWarning, diagnose
 from pnct.inference.observables.entropy import entropy
+from pnct.inference.sampling.sites import init_params
 
 KEY = jax.random.key(0)
 
@@ -80,6 +81,17 @@ def test_a_complex_parameter_of_a_model_is_refused_before_the_first_step():
 
     with pytest.raises(ValueError, match=r"^Expected real parameters; got complex.* at 'phase'"):
         routine(model=program).init(KEY, GAS)
+
+
+@pytest.mark.parametrize("start", [0.5, jnp.asarray(0.5)], ids=["Python", "weak"])
+def test_a_parameter_that_begins_as_a_number_has_the_type_of_all_later_ones(start):
+    """Otherwise the second step would be compiled again."""
+
+    def program(gas):
+        pnct.param("number", start)
+        return model(gas)
+
+    assert not init_params(program, KEY, (GAS,))["number"].weak_type
 
 
 def test_a_seeded_model_is_refused():
