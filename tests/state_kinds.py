@@ -11,7 +11,15 @@ import numpy as np
 from jax import random
 
 from pnct.orbitals import rotated_orbitals
-from pnct.states import SlaterJastrow, States, as_states, configuration_interaction, jastrow, spin_adapted
+from pnct.states import (
+    SlaterJastrow,
+    States,
+    as_states,
+    configuration_interaction,
+    jastrow,
+    separated_pair,
+    spin_adapted,
+)
 from pnct.systems import ElectronGas, ElectronSystem, HarmonicTrap, Hydrogen
 
 PROTONS = np.array([[0.1, 0.4, 0.2], [0.9, 0.5, 1.3]])
@@ -107,6 +115,11 @@ STATES = {
     ),
     "mixed configurations of rotated orbitals": Kind(
         lambda trap: mixed(rotated(trap)), HarmonicTrap((1, 1), cutoff=2), HarmonicTrap((2, 1), cutoff=3)
+    ),
+    "mixed pairs": Kind(
+        lambda trap: mixed(separated_pair(trap.orbitals)),
+        HarmonicTrap((1, 1), cutoff=3),
+        HarmonicTrap((1, 1), cutoff=4, dim=3),
     ),
     "Slater-Jastrow": Kind(
         with_jastrow,

@@ -3,6 +3,7 @@
 from pnct.states.base import DeterminantExpansion, StateDerivatives, States
 from pnct.states.configuration_interaction import ConfigurationInteraction, configuration_interaction
 from pnct.states.jastrow import jastrow
+from pnct.states.separated_pair import SeparatedPair, separated_pair
 from pnct.states.slater import SlaterDeterminants, as_states
 from pnct.states.slater_jastrow import SlaterJastrow
 from pnct.states.spin_adapted import SpinAdapted, spin_adapted
@@ -10,6 +11,7 @@ from pnct.states.spin_adapted import SpinAdapted, spin_adapted
 __all__ = [
     "ConfigurationInteraction",
     "DeterminantExpansion",
+    "SeparatedPair",
     "SlaterDeterminants",
     "SlaterJastrow",
     "SpinAdapted",
@@ -18,5 +20,6 @@ __all__ = [
     "as_states",
     "configuration_interaction",
     "jastrow",
+    "separated_pair",
     "spin_adapted",
 ]

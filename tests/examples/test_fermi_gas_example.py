@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fermi_gas.py"
-SMALL = "--inverse-a 0 -1 --beta 5 --cutoff 2 --steps 2 --warm-steps 1 --walkers 16 --samples 1024"
+SMALL = "--inverse-a 0 -1 --beta 5 --cutoff 1 --steps 1 --warm-steps 1 --walkers 8 --samples 256"
 
 
 def run(flags, out):

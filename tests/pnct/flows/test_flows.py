@@ -75,6 +75,10 @@ def small_continuous(space):
     return continuous(space, depth=1, width=5)
 
 
+def pairs_alone(space):
+    return continuous(space, depth=1, width=5, with_centre=False)
+
+
 def small_backflow(space):
     return backflow(space, depth=2, width=5)
 
@@ -114,6 +118,7 @@ FLOWS = {
     "composed": (each(lambda space: ferminet(space, 1, width=4), small_ferminet), 0.25, ("unpolarised 3D",)),
     "composed in the open": (each(small_backflow, separated(small_backflow)), 0.1, ("open 2D",), True),
     "continuous": Row(small_continuous, 0.15, ("open 2D", "unpolarised 2D"), **BY_STEPS),
+    "continuous, pairs alone": Row(pairs_alone, 0.15, ("smooth open 2D",), **BY_STEPS, slow=True),
     "separated": Row(separated(small_backflow), 0.12, ("open 2D",), True),
     "separated, continuous": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS, slow=True),
     "continuous, smooth pairs in 3D": Row(small_continuous, 0.15, ("smooth open 3D",), **BY_STEPS, slow=True),
