@@ -5,7 +5,7 @@ know this length, and have no cusps.
 import pnct
 import pnct.distributions as dist
 from pnct.distributions import shell_energies, transformer
-from pnct.flows import by_sector, continuous, separated_centre_of_mass
+from pnct.flows import by_sector, continuous, radial_pair, separated_centre_of_mass
 from pnct.orbitals import rotated_orbitals
 from pnct.smooth_space import smooth_space
 from pnct.states import configuration_interaction, separated_pair
@@ -16,8 +16,7 @@ def fermi_gas(trap: pnct.HarmonicTrap, length: float = 0.5):
     oscillator lengths. length: over which the interaction dies out.
     """
     space = smooth_space(trap.space, length)
-    # Nothing but the other fermion moves one of a pair.
-    flow = continuous(space, depth=2, width=16, with_centre=trap.N > 2)
+    flow = (radial_pair if trap.N == 2 else continuous)(space, depth=2, width=16)
     flows = pnct.module("flows", by_sector(trap.orbitals, separated_centre_of_mass(space, flow)))
     if trap.N == 2:
         pair = separated_pair(trap.orbitals)

@@ -34,7 +34,7 @@ class SmoothCell(Cell):
     def even_features(self, r, L):
         """[cos(2 pi r/L), ln(1 + q_b), q_b/(1 + q_b)]."""
         half = half_angle(r, L)
-        near = _of_square((L / np.pi) * half[1], self.length)
+        near = _of_square(jnp.sum(((L / np.pi) * half[1]) ** 2, axis=-1, keepdims=True), self.length)
         return jnp.concatenate([doubled(*half)[0], near], axis=-1)
 
     def cusp_slopes(self, L):
@@ -55,7 +55,11 @@ class SmoothOpenSpace(OpenSpace):
 
     def even_features(self, r, L):
         """[ln(1 + q_L), q_L/(1 + q_L), ln(1 + q_b), q_b/(1 + q_b)]."""
-        return jnp.concatenate([_of_square(r, L), _of_square(r, self.length)], axis=-1)
+        return self.even_features_of_square(jnp.sum(r**2, axis=-1, keepdims=True))
+
+    def even_features_of_square(self, s):
+        """The same of s = r^2, shape (..., 1)."""
+        return jnp.concatenate([_of_square(s, self.L), _of_square(s, self.length)], axis=-1)
 
     def direction(self, r, L):
         """r/(1 + q_L)^{1/2}."""
@@ -78,6 +82,6 @@ def smooth_space(space: Space, length: float) -> SmoothCell | SmoothOpenSpace:
     return kind(space.num_electrons, space.dim, space.L, length)
 
 
-def _of_square(r, length):
-    q = 1 + jnp.sum(r**2, axis=-1, keepdims=True) / length**2
+def _of_square(s, length):
+    q = 1 + s / length**2
     return jnp.concatenate([jnp.log(q), 1 - 1 / q], axis=-1)

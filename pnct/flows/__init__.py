@@ -10,6 +10,7 @@ from pnct.flows.ferminet.network import FermiNet, ferminet
 from pnct.flows.inverse import Inversion, damped_newton
 from pnct.flows.irreducible_wedge import WedgeFlow, in_irreducible_wedge
 from pnct.flows.proton_cusps import ProtonCusps, proton_cusps
+from pnct.flows.radial_pair import RadialPair, radial_pair
 from pnct.flows.sectors import SectorFlows, by_sector
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FlowDerivatives",
     "Inversion",
     "ProtonCusps",
+    "RadialPair",
     "SectorFlows",
     "SeparatedCentreOfMass",
     "WedgeFlow",
@@ -32,5 +34,6 @@ __all__ = [
     "ferminet",
     "in_irreducible_wedge",
     "proton_cusps",
+    "radial_pair",
     "separated_centre_of_mass",
 ]

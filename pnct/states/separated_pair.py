@@ -6,8 +6,8 @@ Behind pnct.flows.centre_of_mass, which makes Y and y of the two positions, a de
 orbitals is this product. An interaction that is a function of |y| does not act on Y (Kohn, Phys. Rev. 123,
 1242 (1961)), and does not change the direction of y: Psi_K conserves the whole orbital k_up, and the degree l
 and the angular momentum m of k_down. So H mixes no more than the few orbitals of equal l and m of the
-relative motion, and each l may have a flow of its own. That holds where the flow moves the two along y alone:
-`continuous(space, with_centre=False)`.
+relative motion, and each l may have a flow of its own, one that moves the two along y alone
+(pnct.flows.radial_pair).
 """
 
 import jax.numpy as jnp

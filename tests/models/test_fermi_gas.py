@@ -16,7 +16,7 @@ from numpyro.handlers import condition
 import pnct
 from pnct import ElectronGas, Gaussian, HarmonicTrap, PoschlTeller, hamiltonian, ideal_gas
 from pnct.distributions import Born, TabulatedOccupation, shell_energies
-from pnct.flows import by_sector, continuous, separated_centre_of_mass
+from pnct.flows import by_sector, continuous, radial_pair, separated_centre_of_mass
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_in_rounds, to_arviz
 from pnct.inference.closed_form.diagonalisation import diagonalise
 from pnct.inference.observables.entropy import entropy
@@ -45,7 +45,7 @@ def test_starts_at_the_ideal_gas_in_space():
 def random_pair():
     """The table, and (K, R) -> E_loc and zeta of a pair in space, all parameters of its flow random."""
     trap = HarmonicTrap((1, 1), beta=1.0, cutoff=4, dim=3)
-    flow = continuous(smooth_space(trap.space, 0.5), width=5, steps=8, with_centre=False)
+    flow = radial_pair(smooth_space(trap.space, 0.5), width=5)
     make = by_sector(trap.orbitals, separated_centre_of_mass(trap.space, flow))
     rng = np.random.default_rng(5)
     flows = jax.tree.map(lambda x: jnp.asarray(0.25 * rng.normal(size=x.shape)), make(random.key(0)))

@@ -48,7 +48,7 @@ class Continuous(Flow):
     """T: (N, dim) -> (N, dim), in the lengths of its space, by `steps` Runge-Kutta steps."""
 
     eta: PairMLP
-    xi: PairMLP | None  # None where there is no centre
+    xi: PairMLP | None  # None where the space has no centre
     space: Space = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     # lambda of the cusps, in units of the space and of -nabla^2/2
@@ -192,18 +192,17 @@ class Continuous(Flow):
 
 
 def continuous(
-    space: Space, depth: int = 1, width: int = 16, steps: int = 6, with_centre: bool = True
+    space: Space, depth: int = 1, width: int = 16, steps: int = 6
 ) -> Callable[[Array], Continuous]:
     """A function key -> Continuous, at first the identity: networks of `depth` hidden layers of `width`
-    numbers. with_centre: False leaves out xi, so that pairs alone move their electrons, and their common
-    centre rests.
+    numbers.
     """
     depth = checked_integer("depth", depth, 1)
     width = checked_integer("width", width, 1)
     steps = checked_integer("steps", steps, 1)
     origin = np.zeros((1, space.dim))
     features = space.even_features(origin, space.L).shape[-1]
-    centre = space.one_body_features(origin, space.L) if with_centre else None
+    centre = space.one_body_features(origin, space.L)
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)

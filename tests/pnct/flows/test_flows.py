@@ -19,6 +19,7 @@ from pnct.flows import (
     continuous,
     ferminet,
     proton_cusps,
+    radial_pair,
     separated_centre_of_mass,
 )
 from pnct.flows.irreducible_wedge import Conjugated
@@ -75,8 +76,8 @@ def small_continuous(space):
     return continuous(space, depth=1, width=5)
 
 
-def pairs_alone(space):
-    return continuous(space, depth=1, width=5, with_centre=False)
+def small_radial(space):
+    return radial_pair(space, depth=2, width=5)
 
 
 def small_backflow(space):
@@ -118,7 +119,7 @@ FLOWS = {
     "composed": (each(lambda space: ferminet(space, 1, width=4), small_ferminet), 0.25, ("unpolarised 3D",)),
     "composed in the open": (each(small_backflow, separated(small_backflow)), 0.1, ("open 2D",), True),
     "continuous": Row(small_continuous, 0.15, ("open 2D", "unpolarised 2D"), **BY_STEPS),
-    "continuous, pairs alone": Row(pairs_alone, 0.15, ("smooth open 2D",), **BY_STEPS, slow=True),
+    "radial": Row(small_radial, 0.3, ("smooth open pair 3D", "smooth open pair 2D"), turns=True),
     "separated": Row(separated(small_backflow), 0.12, ("open 2D",), True),
     "separated, continuous": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS, slow=True),
     "continuous, smooth pairs in 3D": Row(small_continuous, 0.15, ("smooth open 3D",), **BY_STEPS, slow=True),
@@ -139,6 +140,8 @@ SPACES = {
     "open 3D": OpenSpace((3, 0), 3),
     "smooth open 3D": smooth_space(OpenSpace((2, 1), 3), 0.5),
     "smooth open 2D": smooth_space(OpenSpace((2, 1), 2), 0.5),
+    "smooth open pair 3D": smooth_space(OpenSpace((1, 1), 3), 0.5),
+    "smooth open pair 2D": smooth_space(OpenSpace((1, 1), 2), 0.5),
     "smooth 2D": smooth_space(ElectronGas((2, 1), 2).space, 0.6),
 }
 CASES = [(name, space) for name, row in FLOWS.items() for space in row.spaces]
