@@ -1,5 +1,6 @@
 """Laws that every flow obeys. A new flow is tested by one line in FLOWS."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -315,6 +316,19 @@ def test_sizes_are_checked():
             make(SPACES["polarised 2D"], depth=0)
     with pytest.raises(ValueError, match="Expected steps to be a whole number >= 1; got 0"):
         continuous(SPACES["polarised 2D"], steps=0)
+    with pytest.raises(ValueError, match=r"Expected one fermion of each spin; got \(2, 1\)"):
+        radial_pair(SPACES["smooth open 2D"])
+
+
+def test_the_flow_of_a_pair_is_the_continuous_one_without_a_centre():
+    """With the same eta and xi = 0, but for what the steps of the integrations leave."""
+    space = SPACES["smooth open pair 3D"]
+    radial, R = example("radial", "smooth open pair 3D")
+    whole = continuous(space, depth=2, width=5, steps=24)(random.key(0))
+    whole = eqx.tree_at(lambda flow: flow.eta, whole, radial.eta)
+    found = evaluate(replace(radial, steps=24), R)
+    assert np.max(np.abs(found - R)) > 0.02
+    np.testing.assert_allclose(found, evaluate(whole, R), rtol=0, atol=1e-7)
 
 
 def test_a_flow_without_a_map_is_none():

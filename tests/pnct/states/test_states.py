@@ -15,7 +15,7 @@ from state_kinds import STATES
 
 from pnct.distributions import Determinantal
 from pnct.space import Cell
-from pnct.states import SlaterJastrow, States, as_states
+from pnct.states import SlaterJastrow, States, as_states, separated_pair
 from pnct.states.base import automatic_derivatives
 from pnct.systems import ElectronGas, HarmonicTrap
 
@@ -249,3 +249,12 @@ def test_wrong_shapes_are_named(name):
 def test_only_tables_of_orbitals_stand_for_states():
     with pytest.raises(ValueError, match="Expected states or a table of orbitals; got HarmonicTrap"):
         as_states(HarmonicTrap())
+
+
+def test_a_pair_is_one_of_each_spin():
+    """The quantum numbers of one in space: M, the orbital of the centre, l and m of the relative motion."""
+    pair = separated_pair(HarmonicTrap((1, 1), cutoff=2, dim=3).orbitals)
+    assert np.asarray(pair.quantum_numbers(np.array([1, 5]))).tolist() == [-1, 1, 2, -2]
+    assert np.asarray(pair.degree(np.array([1, 9]))).tolist() == [0]
+    with pytest.raises(ValueError, match=r"Expected one fermion of each spin; got \(2, 0\)"):
+        separated_pair(HarmonicTrap((2, 0)).orbitals)
