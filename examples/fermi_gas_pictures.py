@@ -26,7 +26,9 @@ def plot_crossover(path: Path, trap, runs, published) -> None:
             axis.plot(*zip(*known, strict=True), "kx", ms=8, label="exact")
         axis.set(xlabel="$l/a$", ylabel=label)
     for k, (name, value) in enumerate(published.items()):
-        axes[1].plot(0, value, f"C{k + 1}_", ms=14, label=f"{name}, zero range, $T = 0$")
+        axes[1].plot(
+            0, value, f"C{k + 1}_", ms=14, label=f"{name.replace('_total', '')}, zero range, $T = 0$"
+        )
     for axis in axes[:2]:
         axis.legend(fontsize="small")
     fig.suptitle(title(trap), fontsize="medium")
