@@ -51,7 +51,8 @@ def plot_pairs(path: Path, trap, inverse, samples) -> None:
         label = f"$l/a$ = {x:g}"
         for axis, measure in ((axes[0], volume), (axes[1], np.diff(edges))):
             error = np.sqrt(np.maximum(counts, 1)) / (len(R) * measure)
-            axis.errorbar(middle, counts / (len(R) * measure), error, label=label)
+            seen = counts > 0 if measure is volume else slice(None)  # 0 has no logarithm
+            axis.errorbar(middle[seen], (counts / (len(R) * measure))[seen], error[seen], label=label)
     axes[0].set(xlabel="$r$ (oscillator lengths)", ylabel=r"$n_{\uparrow\downarrow}(r)$, pairs per volume")
     axes[0].set_yscale("log")
     axes[1].set(
