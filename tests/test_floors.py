@@ -24,6 +24,7 @@ ROOMS = (
         "pnct.backend",
         "pnct.angles",
         "pnct.space",
+        "pnct.smooth_space",
     ),
     ("pnct.networks",),
     ("pnct.orbitals",),
