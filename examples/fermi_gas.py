@@ -52,7 +52,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--beta", type=float, default=5.0, help="hbar omega/T")
     parser.add_argument("--cutoff", type=int, help="quanta of the highest orbital; by default from beta")
     parser.add_argument("--steps", type=int, default=60, help="training steps at the first 1/a")
-    parser.add_argument("--warm-steps", type=int, default=80, help="training steps at each other 1/a")
+    parser.add_argument("--warm-steps", type=int, default=40, help="training steps at each other 1/a")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
     parser.add_argument(
