@@ -38,6 +38,7 @@ NUMERICAL = (  # the files whose constants decide the numbers of a run
     "pnct.flows.inverse",
     "pnct.states.electron_by_electron",
     "pnct.states.projection_dpp",
+    "pnct.states.jastrow",
     "pnct.states.slater_jastrow",
     "pnct.states.superposition",
 )
