@@ -24,7 +24,8 @@ def plot(path: Path, args, gases, results) -> None:
         k_F = gas.fermi_wavevector / gas.rs
         mu = result["mu"].value / E_F
         top = np.nanmax(result["dispersion"].energy) / E_F
-        w = np.linspace(mu - 0.4 * (top - mu) - 1, top + 0.5, POINTS)
+        rows = np.linspace(mu - 0.4 * (top - mu) - 1, top + 0.5, POINTS + 1)
+        w = (rows[1:] + rows[:-1]) / 2
         lines = E_F * broadened(A, w * E_F, args.width * E_F)
         size = np.round(np.linalg.norm(A.wavevectors, axis=1) / k_F, 6)
         shells = np.unique(size)
@@ -34,7 +35,7 @@ def plot(path: Path, args, gases, results) -> None:
         peak = image.max()
         mesh = axis.pcolormesh(
             edges,
-            w,
+            rows,
             np.maximum(image.T, 1e-4 * peak),
             norm=LogNorm(1e-4 * peak, peak),
             cmap="magma",
@@ -51,7 +52,7 @@ def plot(path: Path, args, gases, results) -> None:
             xlabel=r"$|k|/k_F$",
             ylabel=r"$\omega/E_F$",
             title=f"N = {gas.N}, $r_s$ = {gas.rs:g}, $m^*/m$ = {result['dispersion'].effective_mass}",
-            ylim=(w[0], w[-1]),
+            ylim=(rows[0], rows[-1]),
         )
         axis.legend(fontsize="small", loc="upper left")
     fig.colorbar(mesh, ax=axes[0], label=r"$A(k, \omega)\,E_F$")
