@@ -54,7 +54,7 @@ def plot(path: Path, args, gases, results) -> None:
             title=f"N = {gas.N}, $r_s$ = {gas.rs:g}, $m^*/m$ = {result['dispersion'].effective_mass}",
             ylim=(rows[0], rows[-1]),
         )
-        axis.legend(fontsize="small", loc="upper left")
+        axis.legend(fontsize="small", loc="upper left", facecolor="0.3", labelcolor="w")
     fig.colorbar(mesh, ax=axes[0], label=r"$A(k, \omega)\,E_F$")
     save(fig, path)
 
