@@ -16,7 +16,7 @@ LARGEST_CIRCUIT = 20  # sites
 # State vectors that are alive at once where E_loc of all x and a walker's gradient are taken: XLA holds those
 # of one round, and of each term of the Hamiltonian.
 VECTORS = 12
-VECTORS_PER_SITE = 2
+VECTORS_PER_SITE = 4
 VECTORS_PER_BOND = 4
 
 

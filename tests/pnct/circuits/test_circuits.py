@@ -171,7 +171,7 @@ def test_float32():
         (lambda: brickwork(TRIANGLE, 1.5), "depth to be a whole number"),
         (
             lambda: brickwork(chain(21), 1),
-            "at most 20 sites .*; got 21, which would take 4.5 GB for each walker",
+            "at most 20 sites .*; got 21, which would take 5.91 GB for each walker",
         ),
         (lambda: dist.CircuitBorn(SPINS, ALL[0], random_circuit(chain(4), 0)), "a circuit on the 3 sites"),
         (lambda: dist.CircuitBorn(SPINS, jnp.zeros(4, int), random_circuit(TRIANGLE, 0)), "K to be 3 bits"),
