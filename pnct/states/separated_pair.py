@@ -30,9 +30,9 @@ class SeparatedPair(SlaterDeterminants):
         )
         return jnp.concatenate([M, own.astype(M.dtype)])
 
-    def degree(self, K: Int[ArrayLike, " 2"]) -> Int[Array, " 1"]:
+    def degree(self, K: Int[ArrayLike, " 2"]) -> Float[Array, " 1"]:
         """l of the relative motion, in the plane |m|."""
-        return jnp.asarray(self.orbitals.degrees)[jnp.asarray(K)[1:]]
+        return jnp.asarray(self.orbitals.degrees, float)[jnp.asarray(K)[1:]]
 
 
 def separated_pair(orbitals: Oscillators) -> SeparatedPair:
