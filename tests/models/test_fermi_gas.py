@@ -215,10 +215,9 @@ def pair_in_a_cell(gas, length):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@pytest.mark.xfail(reason="F is 0.042 too high even after 160 steps", strict=True)
 def test_a_pair_in_a_cell(reference):
-    """F beside plane waves, in hartree; never below by more than three errors. 160 steps leave it 0.042 too
-    high.
-    """
+    """F beside plane waves, in hartree; never below by more than three errors."""
     gas, well = ElectronGas((1, 1), 3, rs=1.0, theta=0.25), PoschlTeller(1.0, 3.0)
     model = partial(pair_in_a_cell, length=well.length)
     vfe = VariationalFreeEnergy(model, hamiltonian(gas, well), natural_gradient(), 256)
@@ -228,4 +227,4 @@ def test_a_pair_in_a_cell(reference):
     row = {"dim": "3", "range_parameter": "mu=3", "strength": "v0=1", "quantity": "F_total"}
     exact = exact_value(reference, (1, 1), beta_or_theta="theta=0.25", **row)
     print(f"cell: F = {F}, exact {exact:.5f}", flush=True)
-    assert exact - 3 * F.error < F.value < exact + 3 * F.error + 0.06
+    assert exact - 3 * F.error < F.value < exact + 3 * F.error + 0.02
