@@ -2,8 +2,8 @@
 
 f_xc = (F - F_0)/N and the entropy beside it on a grid of r_s and theta: of the polarised gas in two
 dimensions, of which there is no parametrisation, and of the polarised and the unpolarised gas in three,
-beside GDSMFB. The defaults take half an hour, most of it for both spins; more electrons and finer grids by the
-flags.
+beside GDSMFB. The defaults take half an hour, most of it for both spins; more electrons and finer grids by
+the flags.
 """
 
 import argparse
