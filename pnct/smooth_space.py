@@ -7,7 +7,7 @@ features of a pair are
 
     ln(1 + q_b),   q_b/(1 + q_b),   and   ln(1 + q_L),   q_L/(1 + q_L);   in a cell instead cos(2 pi r/L)
 
-and the direction is r/(1 + q_L)^{1/2}, in a cell (L/2 pi) sin(2 pi r/L). Every flow takes such a space in the
+and the direction is r/(1 + q_L)^{1/2}, in a cell those without b. Every flow takes such a space in the
 place of that of its system.
 """
 
@@ -50,7 +50,7 @@ class SmoothOpenSpace(OpenSpace):
     def features(self, r, L):
         """The even ones, r/(1 + q_L)^{1/2} in units of L, and that times q_b/(1 + q_b)."""
         even = self.even_features(r, L)
-        direction = self.direction(r, L) / L
+        direction = self.directions(r, L)[..., 0, :] / L
         return jnp.concatenate([even, direction, even[..., -1:] * direction], axis=-1)
 
     def even_features(self, r, L):
@@ -61,9 +61,9 @@ class SmoothOpenSpace(OpenSpace):
         """The same of s = r^2, shape (..., 1)."""
         return jnp.concatenate([_of_square(s, self.L), _of_square(s, self.length)], axis=-1)
 
-    def direction(self, r, L):
+    def directions(self, r, L):
         """r/(1 + q_L)^{1/2}."""
-        return r / jnp.sqrt(1 + jnp.sum(r**2, axis=-1, keepdims=True) / L**2)
+        return (r / jnp.sqrt(1 + jnp.sum(r**2, axis=-1, keepdims=True) / L**2))[..., None, :]
 
     def cusp_slopes(self, L):
         """0 of all."""

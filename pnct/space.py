@@ -59,8 +59,10 @@ class Space(Protocol):
         """Those that do not change under r -> -r."""
 
     @staticmethod
-    def direction(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs dim"]:
-        """A bounded vector that is r at small r."""
+    def directions(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs M dim"]:
+        """Bounded vectors that are r at small r; sums of them with even functions for weights are all that
+        the symmetry of the space allows.
+        """
 
     def images(self, reach: float) -> Float[np.ndarray, "images dim"]:
         """The displacements between images of an electron, as far as one of them can be nearer than `reach`
@@ -68,7 +70,7 @@ class Space(Protocol):
         """
 
     def cusp_slopes(self, L: float) -> tuple[Float[np.ndarray, " F"], float]:
-        """By |r| at r = 0: of the even features, and of direction/r."""
+        """By |r| at r = 0: of the even features, and of directions/r."""
 
     @staticmethod
     def one_body_features(
@@ -131,9 +133,15 @@ class Cell(Particles):
         return jnp.concatenate([doubled(*half)[0], norm(half[1])], axis=-1)
 
     @staticmethod
-    def direction(r, L):
-        """(L/2 pi) sin(2 pi r/L)."""
-        return (L / (2 * np.pi)) * angle(r, L)[1]
+    def directions(r, L):
+        """(L/2 pi) sin(2 pi r/L) cos^m(2 pi r/L) of each coordinate, m = 0 to dim - 1: the gradients of the
+        cell's lowest even functions, sum_b cos^{m + 1}(2 pi r_b/L).
+        """
+        cosine, sine = angle(r, L)
+        powers = [sine]
+        for _ in range(1, sine.shape[-1]):
+            powers.append(powers[-1] * cosine)
+        return (L / (2 * np.pi)) * jnp.stack(powers, axis=-2)
 
     def images(self, reach):
         """L n, n whole numbers."""
@@ -182,7 +190,8 @@ class OpenSpace(Particles):
     @staticmethod
     def features(r, L):
         """[ln(1 + s), s/(1 + s), (r/L)/(1 + s)], s = |r|/L."""
-        return jnp.concatenate([OpenSpace.even_features(r, L), OpenSpace.direction(r, L) / L], axis=-1)
+        direction = OpenSpace.directions(r, L)[..., 0, :] / L
+        return jnp.concatenate([OpenSpace.even_features(r, L), direction], axis=-1)
 
     @staticmethod
     def even_features(r, L):
@@ -191,9 +200,9 @@ class OpenSpace(Particles):
         return jnp.concatenate([jnp.log1p(s), s / (1 + s)], axis=-1)
 
     @staticmethod
-    def direction(r, L):
+    def directions(r, L):
         """r/(1 + s)."""
-        return r / (1 + norm(r) / L)
+        return (r / (1 + norm(r) / L))[..., None, :]
 
     def images(self, reach):
         """Zero: there is one image."""

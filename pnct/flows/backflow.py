@@ -1,6 +1,6 @@
-r"""Backflow:  zeta_i = r_i + sum_{j != i} eta_g(r_ij) d(r_ij),   in a cell d(r) = (L/2 pi) sin(2 pi r/L).
+r"""Backflow:  zeta_i = r_i + sum_{j != i} sum_m eta_gm(r_ij) d_m(r_ij)
 
-eta_g is a small network of the even pair features of the space (pnct/space.py, which has d for open space
+eta is a small network of the even pair features of the space (pnct/space.py, which has the directions d_m
 too), with weights of its own for each spin channel g (same spin, opposite spin), so the centre of mass stays
 where it is. Its last layer starts at zero, T at the identity.
 
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow
-from pnct.flows.pairs import channel_pairs, displacements, spin_channels
+from pnct.flows.pairs import along_directions, channel_pairs, displacements, spin_channels
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 from pnct.validation import checked_integer
@@ -42,12 +42,13 @@ class Backflow(Flow):
         return R + jnp.sum(b, axis=1), jnp.swapaxes(own - B, 1, 2).reshape(N * dim, N * dim).astype(R.dtype)
 
     def pair_displacement(self, r: Float[Array, "N N dim"]) -> Float[Array, "N N dim"]:
-        """eta_g(r_ij) d(r_ij), zero for i = j."""
+        """sum_m eta_gm(r_ij) d_m(r_ij), zero for i = j."""
         x = self.space.even_features(r, self.space.L)
         eta = sum(
-            jnp.where(related, self.eta(x, g), 0) for g, related in enumerate(channel_pairs(self.space))
+            jnp.where(related[..., None], self.eta(x, g), 0)
+            for g, related in enumerate(channel_pairs(self.space))
         )
-        return eta[..., None] * self.space.direction(r, self.space.L)
+        return along_directions(eta, self.space, r)
 
 
 def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array], Backflow]:
@@ -55,4 +56,6 @@ def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array],
     depth = checked_integer("depth", depth, 1)
     width = checked_integer("width", width, 1)
     features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]
-    return lambda key: Backflow(pair_mlp(key, len(spin_channels(space)), features, depth, width), space)
+    directions = space.directions(np.zeros((1, space.dim)), space.L).shape[-2]
+    channels = len(spin_channels(space))
+    return lambda key: Backflow(pair_mlp(key, channels, features, depth, width, directions), space)

@@ -45,6 +45,13 @@ def unique_pairs(space: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarr
     return [np.nonzero(np.triu(related)) for related in channel_pairs(space)]
 
 
+def along_directions(
+    eta: Float[Array, "*pairs M"], space: Space, r: Float[Array, "*pairs dim"]
+) -> Float[Array, "*pairs dim"]:
+    """sum_m eta_m d_m(r), d_m the directions of the space."""
+    return jnp.sum(eta[..., None] * space.directions(r, space.L), axis=-2)
+
+
 def scatter(tau: Float[Array, "N N d H"]) -> Float[Array, "N N*d H"]:
     """The derivative of sum_j f(r_ij) by all coordinates: -tau_ij at j, sum_j tau_ij at i, tau = df/dr_ij."""
     N, _, d, H = tau.shape

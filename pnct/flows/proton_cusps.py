@@ -62,7 +62,7 @@ class ProtonCusps(Flow):
         decay = jnp.asarray(self.charge, r.dtype) * (1 + excess * G) / (2 * safe)
         s = (self.space.L / np.pi) * chord(r - X, self.space.L)[:, 0]
         pull = excess * hole * jnp.exp(-decay * s)
-        return r + pull @ self.space.direction(r - X, self.space.L)
+        return r + pull @ self.space.directions(r - X, self.space.L)[:, 0]
 
     def alone(self, r: Float[Array, " dim"], X: Float[Array, "P dim"]) -> Float[Array, " P"]:
         """g_j(r)."""

@@ -95,7 +95,7 @@ class RadialPair(Flow):
 
         def rate(u):
             s = q * jnp.exp(2 * u)
-            eta = self.eta(self.space.even_features_of_square(s[None]), 0)
+            eta = self.eta(self.space.even_features_of_square(s[None]), 0)[0]
             return 2 * eta / jnp.sqrt(1 + s / self.space.L**2)
 
         return integrate(rate, jnp.zeros_like(q), self.steps, duration)

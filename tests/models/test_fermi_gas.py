@@ -215,7 +215,6 @@ def pair_in_a_cell(gas, length):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.xfail(reason="F is 0.042 too high even after 160 steps", strict=True)
 def test_a_pair_in_a_cell(reference):
     """F beside plane waves, in hartree; never below by more than three errors."""
     gas, well = ElectronGas((1, 1), 3, rs=1.0, theta=0.25), PoschlTeller(1.0, 3.0)

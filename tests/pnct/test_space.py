@@ -32,11 +32,12 @@ def test_smooth_features_have_no_cusp_and_two_lengths(space):
     line, L = np.random.default_rng(0).normal(size=space.dim), space.L
     line /= np.linalg.norm(line)
     r = np.random.default_rng(1).normal(size=(4, space.dim))
-    for features in (smooth.features, smooth.even_features, smooth.direction):
+    for features in (smooth.features, smooth.even_features, smooth.directions):
         sizes = []
         for h in (2e-3, 1e-3):
             x = jnp.asarray(h * np.array([-2, -1, 0, 1, 2])[:, None] * line)
-            sizes.append(np.max(np.abs(np.array([-1, 2, 0, -2, 1]) @ np.asarray(features(x, L))) / 2))
+            found = np.asarray(features(x, L)).reshape(5, -1)
+            sizes.append(np.max(np.abs(np.array([-1, 2, 0, -2, 1]) @ found) / 2))
         assert sizes[1] < 0.14 * sizes[0] + 1e-14
         assert features(r, L).shape[-1] == features(np.zeros((1, space.dim)), L).shape[-1]
     even = smooth.even_features(jnp.asarray(r), L)
@@ -47,6 +48,18 @@ def test_smooth_features_have_no_cusp_and_two_lengths(space):
         np.testing.assert_allclose(smooth.features(r + L, L), smooth.features(r, L), rtol=0, atol=1e-11)
     slopes, direction = smooth.cusp_slopes(L)
     assert slopes.shape == even.shape[-1:] and not np.any(slopes) and direction == 0
+
+
+@pytest.mark.parametrize("space", [Cell((3, 0), 3, 1.3), Cell((3, 0), 2, 1.3), OpenSpace((3, 0), 3)])
+def test_directions_are_odd_and_r_near_zero_and_in_a_cell_span_all(space):
+    r = jnp.asarray(np.random.default_rng(0).uniform(-0.6, 0.6, (5, space.dim)))
+    d = space.directions(r, space.L)
+    np.testing.assert_allclose(space.directions(-r, space.L), -d, rtol=1e-13)
+    near = space.directions(1e-7 * r, space.L) / 1e-7
+    np.testing.assert_allclose(near, jnp.broadcast_to(r[:, None], near.shape), rtol=1e-6)
+    if space.is_periodic:
+        assert np.min(np.abs(np.linalg.det(d))) > 1e-7
+        np.testing.assert_allclose(space.directions(r + space.L, space.L), d, rtol=0, atol=1e-13)
 
 
 def test_a_length_that_the_space_does_not_hold_is_refused():

@@ -35,14 +35,15 @@ def cusp(
 ) -> Float[Array, " P"]:
     """What eta_g lacks of the slope e_1 at r = 0, times |r|/(1 + a |r|)^3.
 
-    eta: the network of this spin channel, even features (..., F) -> (...).  parallel: whether of equal spins.
+    eta: the network of this spin channel, even features (..., F) -> (..., M), whose sum over the M directions
+    counts near r = 0.  parallel: whether of equal spins.
     """
     dim = space.dim
     origin = jnp.zeros((1, space.dim), r.dtype)
     coupling = jnp.asarray(coupling, r.dtype)
     features, direction = space.cusp_slopes(space.L)
     start = space.even_features(origin, space.L)
-    e_0, slope = jax.jvp(lambda x: eta(x)[0], (start,), (jnp.asarray(features, r.dtype)[None],))
+    e_0, slope = jax.jvp(lambda x: jnp.sum(eta(x)), (start,), (jnp.asarray(features, r.dtype)[None],))
     m = dim + 2 if parallel else dim
     e_1 = coupling / ((m - 1) * (m + 1) * growth(2 * e_0))
     fading = (1 / space.L + coupling / (m * (m - 1))) / 2

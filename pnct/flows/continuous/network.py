@@ -1,13 +1,14 @@
 r"""A continuous normalizing flow:  zeta = x(2),  dx/dt = v(x, t),  x(0) = R,  with an equivariant velocity
 
-    v_i = sum_{j != i} eta_g(r_ij) d(r_ij)  for t < 1,       v_i = xi(r_i) d_1(r_i)  for t > 1
+    v_i = sum_{j != i} sum_m eta_gm(r_ij) d_m(r_ij)  for t < 1,       v_i = xi(r_i) d(r_i)  for t > 1
 
-xi and eta_g are small networks of the even features of the space, with weights of their own for each spin
-channel g (same spin, opposite spin); d is its direction. xi stands for the mean field around the centre,
-where the space has one; without one the flow ends at t = 1. Both start at zero, T at the identity. The
-log-determinant is the integral of the exact divergence,
+xi and eta are small networks of the even features of the space, with weights of their own for each spin
+channel g (same spin, opposite spin); d_m are its directions: in a cell as many as axes, since along one of
+them a pair could only move on lines that are the same for every network. xi stands for the mean field around
+the centre, where the space has one; without one the flow ends at t = 1. Both start at zero, T at the
+identity. The log-determinant is the integral of the exact divergence,
 
-    d ln|det dx/dR|/dt = div v = sum_{i != j} div(eta_g d)(r_ij),     sum_i div(xi d_1)
+    d ln|det dx/dR|/dt = div v = sum_{i != j} sum_m div(eta_gm d_m)(r_ij),     sum_i div(xi d)
 
 Both are integrated by a Runge-Kutta rule of fifth order in equal steps. That rule is a smooth map of its own,
 and T is this map: the inverse is corrected until T(R) = zeta to rounding, and the derivatives are those of
@@ -34,7 +35,7 @@ from pnct.flows.continuous.cusps import cusp
 from pnct.flows.continuous.derivatives import Stage, start
 from pnct.flows.continuous.runge_kutta import integrate
 from pnct.flows.inverse import Inversion, damped_newton, default_tolerance, stop_gradient
-from pnct.flows.pairs import is_parallel, spin_channels, unique_pairs
+from pnct.flows.pairs import along_directions, is_parallel, spin_channels, unique_pairs
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 from pnct.validation import checked_integer
@@ -167,28 +168,28 @@ class Continuous(Flow):
         )
 
     def pair_velocity(self, r: Float[Array, "P dim"]) -> Float[Array, "P dim"]:
-        """eta_g(r_ij) d(r_ij) of the pairs i < j, one spin channel after another."""
+        """sum_m eta_gm d_m of the pairs i < j, one spin channel after another."""
         ends = np.cumsum([len(i) for i, _ in unique_pairs(self.space)])[:-1]
         parts = jnp.split(r, ends)
         eta = jnp.concatenate([self.pair_eta(part, g) for g, part in enumerate(parts)])
-        return eta[:, None] * self.space.direction(r, self.space.L)
+        return along_directions(eta, self.space, r)
 
-    def pair_eta(self, r: Float[Array, "P dim"], g: int) -> Float[Array, " P"]:
-        """eta_g, with the slope e_1 at r = 0 that makes the cusp where there is a coupling."""
+    def pair_eta(self, r: Float[Array, "P dim"], g: int) -> Float[Array, "P M"]:
+        """eta_gm; that of the first direction has the slope at r = 0 which makes the coupling's cusp."""
         eta = self.eta(self.space.even_features(r, self.space.L), g)
         if self.coupling is None:
             return eta
         parallel = is_parallel(self.space)[g]
-        return eta + cusp(lambda x: self.eta(x, g), self.space, self.coupling, parallel, r)
+        return eta.at[:, 0].add(cusp(lambda x: self.eta(x, g), self.space, self.coupling, parallel, r))
 
     def with_cusps(self, coupling) -> "Continuous":
         """This flow with the cusps of V = coupling/r."""
         return replace(self, coupling=jax.lax.stop_gradient(coupling))
 
     def centre_velocity(self, r: Float[ArrayLike, "N dim"]) -> Float[Array, "N dim"]:
-        """xi(r_i) d_1(r_i)."""
+        """xi(r_i) d(r_i)."""
         even, direction = self.space.one_body_features(r, self.space.L)
-        return self.xi(even, 0)[:, None] * direction
+        return self.xi(even, 0) * direction
 
 
 def continuous(
@@ -202,11 +203,12 @@ def continuous(
     steps = checked_integer("steps", steps, 1)
     origin = np.zeros((1, space.dim))
     features = space.even_features(origin, space.L).shape[-1]
+    directions = space.directions(origin, space.L).shape[-2]
     centre = space.one_body_features(origin, space.L)
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)
-        eta = pair_mlp(pair_key, len(spin_channels(space)), features, depth, width)
+        eta = pair_mlp(pair_key, len(spin_channels(space)), features, depth, width, directions)
         xi = None if centre is None else pair_mlp(centre_key, 1, centre[0].shape[-1], depth, width)
         return Continuous(eta, xi, space, steps)
 

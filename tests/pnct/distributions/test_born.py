@@ -50,16 +50,17 @@ def z_scores(samples, expected):
 
 
 @pytest.mark.parametrize(
-    ("num_electrons", "make"), [((2, 0), ferminet), ((1, 1), ferminet), ((1, 1), backflow)]
+    ("num_electrons", "make", "spread"),
+    [((2, 0), ferminet, 0.2), ((1, 1), ferminet, 0.2), ((1, 1), backflow, 0.1)],
 )
-def test_orthonormal(num_electrons, make):
+def test_orthonormal(num_electrons, make, spread):
     """<Psi_K|Psi_K'> = delta by quadrature over the relative coordinate, for states of the same total
     momentum.
 
     Others are orthogonal by translation. The cusp at r = 0 leaves an error of third order in the spacing.
     """
     gas = ElectronGas(num_electrons, 2, cutoff=2.0)
-    T = random_flow(make(gas.space, width=5), 0.2)
+    T = random_flow(make(gas.space, width=5), spread)  # one-to-one
     n = gas.orbitals.indices.astype(int).tolist()
     pairs = [([1, 0], [-1, 0]), ([0, 1], [0, -1]), ([1, 1], [-1, -1]), ([1, -1], [-1, 1])]
     Ks = jnp.array([sorted([n.index(a), n.index(b)]) for a, b in pairs])

@@ -17,7 +17,7 @@ KEY = jax.random.key
 GASES = [(1, 2.0, 0.1), (2, 2.0, 0.1), (2, 4.0, 0.2), (16, 1.25, 6000 * 3.166811563e-6)]
 
 
-def law(plasma=PLASMA, spread=0.3):
+def law(plasma=PLASMA, spread=0.15):
     def flow(key):
         space = plasma.proton_space
         return Composed((continuous(space, depth=1, width=4)(key), ferminet(space, depth=1, width=4)(key)))

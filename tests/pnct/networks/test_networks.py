@@ -62,7 +62,7 @@ def test_weights_and_residuals():
 
 def test_pair_mlp_is_zero_at_first_and_has_weights_of_its_own_for_each_channel():
     made, x = (
-        pair_mlp(random.key(0), 2, 3, depth=2, width=4),
+        pair_mlp(random.key(0), 2, 3, depth=2, width=4, directions=3),
         jnp.asarray([[0.1, 0.2, -0.3], [1.0, 0.0, 2.0]]),
     )
     assert not np.any(made(x, 0)) and not np.any(made(x, 1))
