@@ -89,6 +89,21 @@ def test_bands_are_counted(atom):
 
 
 @pytest.mark.slow
+def test_a_state_given_leaves_the_protons_free(params):
+    """Electrons in their lowest bands among protons that move: ln p is that of X, S that of the protons."""
+    given = condition(hydrogen, {"K": SMALL.ground_state})
+    sites = read_sites(given, params, (SMALL,))
+    assert (sites.classical, sites.state) == (("X",), ())
+    vfe = VariationalFreeEnergy(given, hydrogen_hamiltonian, natural_gradient(), num_walkers=16)
+    _, info = vfe.update(vfe.init(KEY(0), SMALL), SMALL)
+    assert np.isfinite(info.free_energy)
+    draws = vfe.evaluate(KEY(1), params, 16, SMALL)
+    law = trace(seed(substitute(given, params), KEY(0))).get_trace(SMALL)["X"]["fn"]
+    np.testing.assert_allclose(draws.log_prob, jax.vmap(law.log_prob)(draws.samples["X"]), rtol=1e-10)
+    assert not np.array_equal(*draws.samples["X"][:2])
+
+
+@pytest.mark.slow
 def test_all_levels_given_are_a_static_lattice(params):
     """E is that of one determinant, no entropy, no kinetic energy of protons: T does not matter."""
     given = condition(hydrogen, {"X": X, "K": SMALL.ground_state})
