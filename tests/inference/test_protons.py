@@ -18,6 +18,7 @@ from pnct.pair_potential import pair_potential
 from pnct.systems.ewald import madelung
 
 KEY = jax.random.key
+FEW_FAIL = pytest.mark.filterwarnings("ignore:.*(failed|left out)")  # fewer than 0.2 %, asserted
 
 
 def program(width):
@@ -119,6 +120,7 @@ def trained(plasma, potential, steps):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 @pytest.mark.parametrize(("coupling", "off"), [(5, 0.005), (20, 0.02)])
 def test_two_charges_beside_quadrature(coupling, off, reference):
     plasma = Hydrogen((0, 0), 2, rs=1.0, temperature=1 / coupling)
@@ -145,6 +147,7 @@ def morse(plasma):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 @pytest.mark.parametrize(("T", "off"), [(0.02, 2e-4), (0.05, 3e-4)])
 def test_morse_pair_beside_quadrature(T, off, reference):
     """F, and the mean distance, which is not what was minimised."""

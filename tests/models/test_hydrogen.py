@@ -20,6 +20,7 @@ from pnct.inference.sampling.sites import init_params, read_sites
 from pnct.models import hydrogen
 
 KEY = jax.random.key
+FEW_FAIL = pytest.mark.filterwarnings("ignore:.*(failed|left out)")  # fewer than 0.2 %, asserted
 SMALL = Hydrogen((1, 1), 2, rs=2.0, temperature=0.3, cutoff=2.0)
 X = np.array([[0.9, 0.5, 1.3], [1.7, 1.0, 0.4]])
 
@@ -146,6 +147,7 @@ ATOM = "H atom, proton fixed"
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 @pytest.mark.parametrize(
     ("rs", "enhancement", "off"), [(1.0, 1.15, 3e-3), (2.0, 1.3, 2e-3), (4.0, 1.6, 6e-3)]
 )
@@ -160,6 +162,7 @@ def test_ground_state_of_an_atom(rs, enhancement, off, reference):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 @pytest.mark.parametrize("T", [0.2, 0.5])
 def test_thermal_atom(T, reference):
     plasma = Hydrogen((1, 0), 1, rs=2.0, temperature=T)
@@ -183,6 +186,7 @@ ION = "two protons fixed on x, one electron"
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 @pytest.mark.parametrize(("quantity", "T"), [("E0", "0"), ("F_el", "0.2")])
 def test_molecular_ion(quantity, T, reference):
     plasma = Hydrogen((1, 0), 2, rs=4.0, temperature=0.2)
@@ -194,6 +198,7 @@ def test_molecular_ion(quantity, T, reference):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 def test_molecule():
     """E_0 below the -1.655 that a product with a Jastrow factor does not reach, and not below -1.6672(8)."""
     plasma = Hydrogen((1, 1), 2, rs=4.061992 / (8 * np.pi / 3) ** (1 / 3), temperature=0.2)
@@ -205,6 +210,7 @@ def test_molecule():
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 def test_a_free_atom_is_uniform(reference):
     """F with the thermal wavelength; <cos(2 pi x/L)> of the proton is 0."""
     plasma = Hydrogen((1, 0), 1, rs=2.0, temperature=0.2)
@@ -222,6 +228,7 @@ PAIR = "two classical protons + one electron"
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 @pytest.mark.parametrize(
     ("rs", "T", "off"), [(2.0, 0.2, 8e-3), (2.0, 0.5, 8e-3), (4.0, 0.1, 1e-2), (4.0, 0.2, 1e-2)]
 )
@@ -245,6 +252,7 @@ def test_two_protons_and_an_electron(rs, T, off, reference):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+@FEW_FAIL
 def test_virial_pressure_is_that_of_the_free_energy():
     """-dF/dV between two densities, against the mean of their virial pressures, to 3 errors."""
     plasmas = [Hydrogen((1, 0), 1, rs=rs, temperature=0.5, cutoff=9.0) for rs in (1.95, 2.05)]
