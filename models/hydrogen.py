@@ -10,10 +10,8 @@ def hydrogen(plasma: pnct.Hydrogen, enhancement: float = 1.3):
     """Draws the protons of a plasma, a state of the electrons among them, and the electrons. Returns R, shape
     (N, 3), in units of r_s a_0; where there are no electrons, nothing, shape (N, 0).
     """
-    space = plasma.proton_space
-    first = pnct.module("protons", continuous(space, depth=2, width=16))
-    second = pnct.module("proton_flow", ferminet(space, depth=2, width=16))
-    X = pnct.sample("X", dist.Nuclei(plasma, Composed((first, second))))
+    protons = pnct.module("protons", continuous(plasma.proton_space, depth=2, width=16))
+    X = pnct.sample("X", dist.Nuclei(plasma, protons))  # a flow that always has an inverse
     if not any(plasma.num_electrons):
         return pnct.sample("R", dist.NoElectrons(plasma.num_protons))
 

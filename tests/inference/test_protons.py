@@ -11,7 +11,7 @@ from numpyro.handlers import condition
 import pnct
 import pnct.distributions as dist
 from pnct import Hydrogen, hydrogen_hamiltonian
-from pnct.flows import Composed, continuous, ferminet
+from pnct.flows import continuous
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.sampling.sites import read_sites
 from pnct.pair_potential import pair_potential
@@ -23,9 +23,8 @@ FEW_FAIL = pytest.mark.filterwarnings("ignore:.*(failed|left out)")  # fewer tha
 
 def program(width):
     def protons(plasma):
-        first = pnct.module("first", continuous(plasma.proton_space, depth=1, width=width))
-        second = pnct.module("second", ferminet(plasma.proton_space, depth=2, width=width))
-        pnct.sample("X", dist.Nuclei(plasma, Composed((first, second))))
+        flow = pnct.module("flow", continuous(plasma.proton_space, depth=2, width=width))
+        pnct.sample("X", dist.Nuclei(plasma, flow))
         return pnct.sample("R", dist.NoElectrons(plasma.num_protons))
 
     return protons
@@ -67,7 +66,7 @@ def test_untrained_protons_are_uniform(untrained):
 def test_parameters_of_the_protons_are_a_block_whose_updates_are_taken_back(untrained):
     plasma, vfe, result, _ = untrained
     sites = read_sites(vfe.model, result.params, (plasma,))
-    assert sites.classical_blocks() == {"continuous": ("first", "second")}
+    assert sites.classical_blocks() == {"continuous": ("flow",)}
     assert any(np.any(x) for x in jax.tree.leaves(result.state.last_update))
 
 
@@ -124,7 +123,7 @@ def trained(plasma, potential, steps):
 @pytest.mark.parametrize(("coupling", "off"), [(5, 0.005), (20, 0.02)])
 def test_two_charges_beside_quadrature(coupling, off, reference):
     plasma = Hydrogen((0, 0), 2, rs=1.0, temperature=1 / coupling)
-    draws, F = trained(plasma, None, 300)
+    draws, F = trained(plasma, None, 150)
     beta_F = coupling * (F.value - ideal(plasma))
     value = exact(
         reference,
@@ -152,7 +151,7 @@ def morse(plasma):
 def test_morse_pair_beside_quadrature(T, off, reference):
     """F, and the mean distance, which is not what was minimised."""
     plasma = Hydrogen((0, 0), 2, rs=6 / (8 * np.pi / 3) ** (1 / 3), temperature=T)
-    draws, F = trained(plasma, morse(plasma), 300)
+    draws, F = trained(plasma, morse(plasma), 150)
 
     def value(quantity):
         return exact(

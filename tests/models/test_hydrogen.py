@@ -59,7 +59,7 @@ def test_three_levels_are_read_by_their_kind(params):
     sites = read_sites(hydrogen, params, (SMALL,))
     assert (sites.state, sites.continuous, sites.classical) == (("K",), ("X",), ("X", "K"))
     blocks = {name: set(block) for name, block in sites.classical_blocks().items()}
-    assert blocks == {"classical": {"occupation"}, "continuous": {"protons", "proton_flow"}}
+    assert blocks == {"classical": {"occupation"}, "continuous": {"protons"}}
     assert set(sites.measured_params) == {"cusps", "flow"}
 
 
