@@ -107,7 +107,7 @@ def main(argv=None) -> None:
             beside = exact_values(args.reference, plasma) or ideal_atoms(plasma)
             runs.append({"kelvin": kelvin, "temperature": float(plasma.temperature)} | estimates(report))
             runs[-1] |= {"pressure_GPa": P.to_json(), "beside": beside}
-            structure.append(plasma_correlations(plasma, draws))
+            structure.append(plasma_correlations(plasma, draws, bins=25))
             print(line(kelvin, report, P, beside), flush=True)
             if plasma is plasmas[-1]:
                 plot_draw(out / "draw.png", plasma, draws.finite())

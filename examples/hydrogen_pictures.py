@@ -20,8 +20,10 @@ def plot_correlations(path: Path, plasmas, structure) -> None:
         for plasma, found in zip(plasmas, structure, strict=True):
             if pair not in found.g or not np.any(found.g[pair]):
                 continue
+            g, error = found.g[pair], found.error[pair]
+            counted = error < np.maximum(g, 1) / 2  # the innermost bins hold hardly a pair
             r = plasma.rs * found.r
-            axis.errorbar(r, found.g[pair], found.error[pair], lw=1, label=temperature(plasma))
+            axis.errorbar(r[counted], g[counted], error[counted], lw=1, label=temperature(plasma))
         axis.axhline(1, color="0.7", lw=0.8, zorder=0)
         axis.set(xlabel="r (bohr)", ylabel=label, xlim=(0, None))
     axes[0].set_ylim(0, None)
