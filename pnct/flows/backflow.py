@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from pnct.flows.base import Flow
-from pnct.flows.pairs import along_directions, channel_pairs, displacements, spin_channels
-from pnct.networks.pair_mlp import PairMLP, pair_mlp
+from pnct.flows.pairs import along_directions, channel_pairs, displacements, pair_network
+from pnct.networks.pair_mlp import PairMLP
 from pnct.space import Space
 from pnct.validation import checked_integer
 
@@ -55,7 +55,4 @@ def backflow(space: Space, depth: int = 1, width: int = 16) -> Callable[[Array],
     """A function key -> Backflow, at first the identity, of `depth` hidden layers of `width` numbers."""
     depth = checked_integer("depth", depth, 1)
     width = checked_integer("width", width, 1)
-    features = space.even_features(np.zeros((1, space.dim)), space.L).shape[-1]
-    directions = space.directions(np.zeros((1, space.dim)), space.L).shape[-2]
-    channels = len(spin_channels(space))
-    return lambda key: Backflow(pair_mlp(key, channels, features, depth, width, directions), space)
+    return lambda key: Backflow(pair_network(key, space, depth, width), space)

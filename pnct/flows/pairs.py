@@ -1,9 +1,10 @@
-"""Pairs of electrons: r_ij = r_i - r_j, and their spin channels: same spin, opposite spin."""
+"""Pairs of electrons: r_ij = r_i - r_j, spin channels (same spin, opposite spin), and a network for them."""
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 
 
@@ -43,6 +44,14 @@ def channel_pairs(space: Space) -> Bool[np.ndarray, "G N N"]:
 def unique_pairs(space: Space) -> list[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
     """The electrons i < j of every pair, in one entry per spin channel."""
     return [np.nonzero(np.triu(related)) for related in channel_pairs(space)]
+
+
+def pair_network(key: Array, space: Space, depth: int, width: int) -> PairMLP:
+    """eta_gm of the even features of a pair, for every spin channel g and direction m of the space."""
+    origin = np.zeros((1, space.dim))
+    features = space.even_features(origin, space.L).shape[-1]
+    directions = space.directions(origin, space.L).shape[-2]
+    return pair_mlp(key, len(spin_channels(space)), features, depth, width, directions)
 
 
 def along_directions(

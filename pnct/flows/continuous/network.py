@@ -35,7 +35,7 @@ from pnct.flows.continuous.cusps import cusp
 from pnct.flows.continuous.derivatives import Stage, start
 from pnct.flows.continuous.runge_kutta import integrate
 from pnct.flows.inverse import Inversion, damped_newton, default_tolerance, stop_gradient
-from pnct.flows.pairs import along_directions, is_parallel, spin_channels, unique_pairs
+from pnct.flows.pairs import along_directions, is_parallel, pair_network, unique_pairs
 from pnct.networks.pair_mlp import PairMLP, pair_mlp
 from pnct.space import Space
 from pnct.validation import checked_integer
@@ -201,14 +201,11 @@ def continuous(
     depth = checked_integer("depth", depth, 1)
     width = checked_integer("width", width, 1)
     steps = checked_integer("steps", steps, 1)
-    origin = np.zeros((1, space.dim))
-    features = space.even_features(origin, space.L).shape[-1]
-    directions = space.directions(origin, space.L).shape[-2]
-    centre = space.one_body_features(origin, space.L)
+    centre = space.one_body_features(np.zeros((1, space.dim)), space.L)
 
     def make(key: Array) -> Continuous:
         pair_key, centre_key = jax.random.split(key)
-        eta = pair_mlp(pair_key, len(spin_channels(space)), features, depth, width, directions)
+        eta = pair_network(pair_key, space, depth, width)
         xi = None if centre is None else pair_mlp(centre_key, 1, centre[0].shape[-1], depth, width)
         return Continuous(eta, xi, space, steps)
 
