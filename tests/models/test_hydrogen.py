@@ -198,16 +198,29 @@ def test_molecular_ion(quantity, T, reference):
     within(draws.estimates()["free_energy"], value, 6e-3)
 
 
+H2 = Hydrogen((1, 1), 2, rs=4.061992 / (8 * np.pi / 3) ** (1 / 3), temperature=0.2)
+MOLECULE = {"X": held_pair(H2, 1.4)}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @FEW_FAIL
 def test_molecule():
     """E_0 below the -1.655 that a product with a Jastrow factor does not reach, and not below -1.6672(8)."""
-    plasma = Hydrogen((1, 1), 2, rs=4.061992 / (8 * np.pi / 3) ** (1 / 3), temperature=0.2)
-    given = {"X": held_pair(plasma, 1.4), "K": plasma.ground_state}
-    E = trained(condition(hydrogen, given), plasma, 200).estimates()["energy"]
+    E = trained(condition(hydrogen, MOLECULE | {"K": H2.ground_state}), H2, 200).estimates()["energy"]
     print(f"E = {E}")
     assert -1.6672 - 3 * np.hypot(E.error, 0.0008) < E.value < -1.655 + 3 * E.error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@FEW_FAIL
+def test_thermal_molecule():
+    """F at T = 0.2 beside that of the levels from configuration interaction, -1.6730(12)."""
+    found = trained(condition(hydrogen, MOLECULE), H2, 150).estimates()
+    F = found["free_energy"]
+    print(f"F = {F}, S = {found['entropy']}")
+    assert -1.6730 - 3 * np.hypot(F.error, 0.0012) < F.value < -1.6730 + 0.015 + 3 * F.error
 
 
 @pytest.mark.slow
