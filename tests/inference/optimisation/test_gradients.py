@@ -26,7 +26,7 @@ from pnct.inference.sampling.scores import complex_score, value_and_score
 from pnct.networks.transformer import transformer
 
 GAS = ElectronGas((2, 0), dim=2, rs=2.0, theta=0.5, twist=(0.1, 0.25), cutoff=1.0)
-GRID = 24
+GRID = 48
 
 
 class Cosine(eqx.Module):
