@@ -11,7 +11,7 @@ def hydrogen(plasma: pnct.Hydrogen, enhancement: float = 1.3):
     (N, 3), in units of r_s a_0; where there are no electrons, nothing, shape (N, 0).
     """
     protons = pnct.module("protons", continuous(plasma.proton_space, depth=2, width=16))
-    X = pnct.sample("X", dist.Nuclei(plasma, protons))  # a flow that always has an inverse
+    X = pnct.sample("X", dist.Nuclei(plasma, protons))  # inverted by integrating backwards
     if not any(plasma.num_electrons):
         return pnct.sample("R", dist.NoElectrons(plasma.num_protons))
 
