@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pnct import ElectronGas, ideal_gas
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = "--steps 2 --walkers 16 --samples 400"
 
@@ -21,12 +23,6 @@ def run(example, flags, out):
     ("example_name", "flags", "message"),
     [
         ("heg2d", "--rs 0", "Expected rs > 0; got 0.0."),
-        ("heg2d", "--paper --num-up 13 14", "got --num-up 14. The nearest: 13 or 15."),
-        (
-            "heg2d",
-            "--paper --twist 0 --num-up 29 36",
-            "at a twist of 0; got --num-up 36. The nearest: 29 or 37.",
-        ),
         (
             "heg2d",
             "--paper --reference nowhere",
@@ -54,6 +50,29 @@ def test_the_paper_s_settings_are_those_that_are_not_given(example):
     assert (args.rs, args.walkers) == ([10.0], 256)
     assert (args.num_up, args.theta, args.twist, args.steps) == ([29], 0.15, 0.25, 500)
     assert heg2d.parsed(heg2d.arguments(), []).num_up == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("N", "twist", "states", "nearest"),
+    [
+        (13, 0.25, None, ""),
+        (14, 0.25, 2, "13 and 15."),
+        (29, 0.25, 2, "28 and 30."),
+        (57, 0.25, 4, "54 and 58."),
+        (29, 0.0, None, ""),
+        (36, 0.0, 8, "29 and 37."),
+        (3, 0.0, 6, "1 and 5."),
+    ],
+)
+def test_a_shell_filled_in_part_is_told_with_its_entropy(example, N, twist, states, nearest):
+    gas = ElectronGas((N, 0), 2, 1.0, 0.15, twist)
+    told = example("heg2d").open_shell(gas)
+    if states is None:
+        assert told is None
+        return
+    assert f" {states} ground states" in told and told.endswith(nearest)
+    cold = ideal_gas(ElectronGas((N, 0), 2, 1.0, 0.0, twist)).entropy
+    assert f"= {cold / N:.4f} k_B of S/N" in told
 
 
 @pytest.mark.slow
