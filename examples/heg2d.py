@@ -10,7 +10,6 @@ told, as it has an entropy of its own):
 """
 
 import argparse
-import csv
 import math
 import sys
 from pathlib import Path
@@ -20,32 +19,33 @@ import jax
 # float64: the local energy takes third derivatives of the flow, and differences of 1e-4 are the result.
 jax.config.update("jax_enable_x64", True)
 
-import matplotlib.pyplot as plt
 import numpy as np
-from figures import errorbar_beside, save
+from heg2d_pictures import plot_correlations, plot_effective_mass
 from shared import (
     REFERENCE,
+    beside,
     check_whole_numbers,
     directory_flags,
     ended_in_one_line,
     entropy_of_states,
     estimates,
-    exact_rows,
     keep_compiled_programs,
     output_directory,
+    per_electron,
     process_flags,
     share_the_work,
+    table_beside,
     write_json,
 )
 
-from pnct import ElectronGas, ideal_gas
+from pnct import ElectronGas
 from pnct.inference import diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.effective_mass import effective_mass
+from pnct.inference.observables.entropy_error import entropy_error
 from pnct.inference.workflows.sweep import sweep
 from pnct.models import electron_gas, few_electrons
 from pnct.systems.first_order import first_order_bound
 
-APART = 3.0  # printer's points between curves of one r_s
 PAPER = {
     "num_up": [29],
     "rs": [0.25, 0.5, 1.0, 3.0, 5.0, 10.0],
@@ -56,7 +56,6 @@ PAPER = {
     "walkers": 1024,
 }
 PUBLISHED = ("effective_mass.csv", "published_2d_gas.csv")  # in --reference
-ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -135,29 +134,55 @@ def main(argv=None) -> None:
         }
         model = few_electrons if N <= 3 else electron_gas
         steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
+        kept = []
         with ended_in_one_line(parser, args):
             for gas, params, history, draws in sweep(
                 key, model, gases, natural_gradient(), **steps, **settings
             ):
                 S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
-                idata = to_arviz(draws, history, system=gas)
-                report = diagnose(idata, entropy=S)
-                mass = effective_mass(gas, draws, params, S)
+                row, text = found(gas, params, history, draws, S, args)
+                rows.append(row)
+                kept.append(draws)
                 if jax.process_index() == 0:
-                    idata.to_netcdf(str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf")
-                    print(line(gas, report, mass), flush=True)
-                masses = {
-                    name: value.to_json()
-                    for name, value in mass._asdict().items()
-                    if np.isfinite(value.value)
-                }
-                rows.append({"num_electrons": N, "rs": gas.rs, **estimates(report), "effective_mass": masses})
+                    to_arviz(draws, history, system=gas).to_netcdf(
+                        str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf"
+                    )
+                    print(text, flush=True)
+        if jax.process_index() == 0:
+            plot_correlations(out / f"correlations_n{N}.png", gases, kept)
 
     if jax.process_index() > 0:
         return
     write_json(out / "result.json", args, {"runs": rows})
     plot_effective_mass(out / "effective_mass.png", args, rows)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
+
+
+def found(gas, params, history, draws, S, args) -> tuple[dict, str]:
+    """The row of result.json of one gas, and what is printed of it. S of states alone."""
+    report = diagnose(to_arviz(draws, history, system=gas), entropy=S)
+    drift = report.drifts.get("entropy")
+    error = entropy_error(gas, draws, S, args.samples, drift and drift.scaled(gas.N))
+    mass = effective_mass(gas, draws, params, S._replace(error=error.total))
+    references = beside(gas)
+    if open_shell(gas) is None:
+        cold = ElectronGas(gas.num_electrons, gas.dim, gas.rs, 0.0, gas.twist)
+        references["hartree_fock"] = first_order_bound(cold)
+    row = {"num_electrons": gas.N, "rs": gas.rs, **estimates(report), **per_electron(gas, references)}
+    row["effective_mass"] = {
+        name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)
+    }
+    row["entropy_error"] = {name: x / gas.N for name, x in error._asdict().items()}
+    parts = "  ".join(
+        f"{name.replace('_', ' ')} {100 * x / S.value:.1f} %" for name, x in error._asdict().items()
+    )
+    lines = [
+        f"N = {gas.N}  rs = {gas.rs:g}",
+        *table_beside(gas, report, "Ha", references),
+        f"  m*/m: {mass}",
+        f"  error of S: {parts}",
+    ]
+    return row, "\n".join(lines if report.converged else [*lines, f"  {report.verdict}"])
 
 
 def open_shell(gas) -> str | None:
@@ -173,137 +198,6 @@ def open_shell(gas) -> str | None:
         f"{states} ground states, ln({states})/N = {math.log(states) / gas.N:.4f} k_B of S/N and of S_0/N as "
         f"T -> 0. The nearest closed shells: {nearest}."
     )
-
-
-def line(gas, report, mass) -> str:
-    bound = first_order_bound(gas).free_energy / gas.N
-    text = (
-        f"N = {gas.N}  rs = {gas.rs:g}  F/N {report.free_energy} hartree (first order {bound:.5f})  "
-        f"S/N {report.entropy} k_B\n"
-        f"    m*/m: {mass}"
-    )
-    return text if report.converged else f"{text}\n    {report.verdict}"
-
-
-def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run, and the published values, grey and black; with several N a second panel
-    against 1/N.
-    """
-    numbers = sorted({row["num_electrons"] for row in rows})
-    fig, axes = plt.subplots(
-        1,
-        1 + (len(numbers) > 1),
-        figsize=(10 + 4 * (len(numbers) > 1), 5),
-        layout="constrained",
-        squeeze=False,
-    )
-    axis = axes[0, 0]
-    if len(numbers) > 1:
-        plot_against_size(axes[0, 1], rows)
-    curves = [*own_points(rows, numbers), *reference_points(args.reference, numbers, args)]
-    for name, shift, (rs, mass, error), style in curves:
-        look = {"lw": 0.8, "ms": 5, "capsize": 2} | style
-        errorbar_beside(axis, APART * shift, rs, mass, error, label=name, **look)
-    axis.axhline(1, color="k", lw=0.6)
-    axis.set(xscale="log", xlabel=r"density parameter $r_s$", ylabel=r"effective mass $m^*/m$")
-    axis.set_xticks(apart(np.concatenate([points[0] for _, _, points, _ in curves])))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.minorticks_off()
-    axis.set_title(
-        rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$",
-        fontsize="medium",
-    )
-    caption = f"Points of one $r_s$ stand side by side,\n{APART:g} pt apart, to be seen."
-    legend = fig.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside right upper",
-        fontsize="small",
-        title=caption,
-        title_fontsize="small",
-    )
-    legend.set_alignment("left")
-    save(fig, path)
-
-
-def plot_against_size(axis, rows) -> None:
-    """m*/m from the entropy against 1/N, a curve for each r_s."""
-    for i, rs in enumerate(sorted({row["rs"] for row in rows})):
-        same = [row for row in rows if row["rs"] == rs and "entropy" in row["effective_mass"]]
-        points = np.array([(1 / r["num_electrons"], *r["effective_mass"]["entropy"].values()) for r in same])
-        if len(points):
-            x, mass, error = points[np.argsort(points[:, 0])].T[:3]
-            axis.errorbar(
-                x, mass, error, fmt="o-", color=f"C{i}", lw=0.8, ms=5, capsize=2, label=rf"$r_s$ = {rs:g}"
-            )
-    axis.axhline(1, color="k", lw=0.6)
-    axis.set(xlabel="1/N", ylabel=r"$m^*/m$ from the entropy")
-    axis.set_xlim(left=0)
-    axis.legend(fontsize="small")
-
-
-def apart(values, factor: float = 1.15) -> list[float]:
-    """Those of the values, ascending, that are this far from the one before: ticks that can be read."""
-    kept = []
-    for x in np.unique(values):
-        if not kept or x > factor * kept[-1]:
-            kept.append(float(x))
-    return kept
-
-
-def own_points(rows, numbers):
-    """(name, shift, (rs, m*/m, error), style) of the routes of this run."""
-    for color, N in enumerate(numbers):
-        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), ("o", "^", "s"), strict=True)):
-            points = [
-                (r["rs"], *r["effective_mass"][route].values())
-                for r in rows
-                if r["num_electrons"] == N and route in r["effective_mass"]
-            ]
-            if points:
-                style = {"fmt": marker, "color": f"C{color}", "lw": 1}
-                style |= {"ls": "-"} if route == "entropy" else {"ls": ":", "mfc": "none"}
-                yield f"N = {N}, {label}", 3 * i - 3 + color, np.array(points).T, style
-
-
-def reference_points(folder: Path, numbers, args):
-    """The same of published values of the polarised gas, and of exact diagonalisation where there is any."""
-    if not folder.is_dir():
-        print(f"No published values at {folder}: the plot shows this run alone.")
-        return
-
-    def read(name):
-        return list(csv.DictReader((folder / name).open()))
-
-    def number(rows, *columns):
-        return np.array([[float(row[c] or "nan") for row in rows] for c in columns])
-
-    methods = [
-        row for row in read("effective_mass.csv") if row["dim"] == "2" and "fully polarised" in row["method"]
-    ]
-    for i, method in enumerate(dict.fromkeys(row["method"] for row in methods)):
-        points = number([row for row in methods if row["method"] == method], "rs", "m_star_over_m", "error")
-        name = (
-            method.removesuffix(", fully polarised")
-            .replace("URL given is also ", "")
-            .replace("plotted as", "curve of its")
-        )
-        yield name, 1.5 * i - 2, points, {"fmt": "v<>P"[i % 4], "color": "0.55", "mfc": "none"}
-
-    published = [row for row in read("published_2d_gas.csv") if row["quantity"].startswith("m*/m")]
-    sizes = dict.fromkeys(row["num_electrons_polarised"] for row in published)
-    for i, (N, marker) in enumerate(zip(sizes, "xd+", strict=False)):
-        same = [row for row in published if row["num_electrons_polarised"] == N]
-        name = f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)"
-        yield name, 1.5 * i - 1, number(same, "rs", "value", "error"), {"fmt": marker, "color": "k"}
-
-    for color, N in enumerate(numbers):
-        same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
-        exact = [row for row in exact_rows(folder, **same) if row["S_total"]]
-        if exact:
-            s0 = ideal_gas(ElectronGas((N, 0), 2, 1.0, args.theta, args.twist)).entropy
-            points = number(exact, "rs", "S_total", "S_total_err") / np.array([[1.0], [s0], [s0]])
-            style = {"fmt": "*--", "color": f"C{color}", "mec": "k", "mew": 0.5}
-            yield f"N = {N}, $s/s_0$, exact diagonalisation", 0, points, style
 
 
 if __name__ == "__main__":

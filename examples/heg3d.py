@@ -17,9 +17,9 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np
 from heg3d_pictures import one_draw, plot_occupations, plot_pair_correlation, plot_pipeline, plot_training
 from shared import (
-    QUANTITIES,
     STATES_PER_SAMPLE,
     UNITS,
+    beside,
     check_whole_numbers,
     directory_flags,
     ended_in_one_line,
@@ -27,18 +27,17 @@ from shared import (
     estimates,
     keep_compiled_programs,
     output_directory,
+    per_electron,
     process_flags,
     share_the_work,
+    table_beside,
     write_json,
 )
 
-from pnct import ElectronGas, hamiltonian, ideal_gas
+from pnct import ElectronGas, hamiltonian
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, run_to_plateau, to_arviz
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.models import electron_gas
-from pnct.systems.first_order import FirstOrder, first_order_bound
-
-SYMBOLS = dict(zip(QUANTITIES, "FEKVS", strict=True))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -119,19 +118,9 @@ def main(argv=None) -> None:
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
-def without_correlation(gas) -> FirstOrder:
-    """The ideal gas: totals in hartree and k_B."""
-    ideal = ideal_gas(gas)
-    return FirstOrder(ideal.free_energy, ideal.energy, ideal.energy, 0.0, ideal.entropy)
-
-
 def everything(gas, report, mass, args) -> dict:
     """What is written into result.json: per electron, hartree and k_B."""
-    beside = {"first_order": first_order_bound(gas), "ideal_gas": without_correlation(gas)}
-    result = estimates(report) | {
-        name: {quantity: float(getattr(x, quantity)) / gas.N for quantity in QUANTITIES}
-        for name, x in beside.items()
-    }
+    result = estimates(report) | per_electron(gas, beside(gas))
     result["effective_mass"] = {
         name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)
     }
@@ -150,14 +139,8 @@ def table(gas, report, mass, units: str) -> str:
     lines = [
         f"\n{up} up + {down} down electrons, {gas.dim}D, rs = {gas.rs:g}, theta = {gas.theta:g}, "
         f"twist = {gas.twist}; {len(gas.orbitals)} orbitals",
-        f"per electron ({units}, k_B)   {'this run':>16s} {'first order':>13s} {'ideal gas':>13s}",
+        *table_beside(gas, report, units, beside(gas)),
     ]
-    bound, ideal = first_order_bound(gas), without_correlation(gas)
-    for name, symbol in SYMBOLS.items():
-        scale = 1.0 if name == "entropy" else UNITS[units]
-        found = getattr(report, name).scaled(scale)
-        beside = [float(getattr(x, name)) * scale / gas.N for x in (bound, ideal)]
-        lines.append(f"  {symbol} = {name:<22s} {found!s:>16s} {beside[0]:13.5f} {beside[1]:13.5f}")
     lines += [f"  m*/m from {route:<17s} {value:>16s}" for route, value in mass.routes().items()]
     return "\n".join(
         [*lines, *textwrap.wrap(mass.explanation(), 78, initial_indent="  ", subsequent_indent="  ")]

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import jax
 
-from pnct import Estimate
+from pnct import Estimate, ideal_gas
 from pnct.inference import Interrupted, TrainingFailedError
 from pnct.inference.observables.entropy import entropy
 from pnct.inference.runs import run_directory
 from pnct.inference.runs.launch import PLACE, cores, join, launch
+from pnct.systems.first_order import FirstOrder, first_order_bound
 
 FLAGS = "flags.json"  # those with which the run in a directory was begun
 FREE = ("out", "resume", "overwrite", "processes", "distributed", "units", "reference")  # may be others later
 QUANTITIES = ("free_energy", "energy", "kinetic", "potential", "entropy")
+SYMBOLS = dict(zip(QUANTITIES, "FEKVS", strict=True))
 STATES_PER_SAMPLE = 16  # of p(K) alone, for S: they take a small part of the time of the samples
 UNITS = {"Ha": 1.0, "Ry": 2.0}
 REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
@@ -175,6 +177,35 @@ def ended_in_one_line(parser: argparse.ArgumentParser, args: argparse.Namespace 
 def estimates(report) -> dict:
     """The five estimates of a diagnosis, per electron, and its verdict."""
     return {name: getattr(report, name).to_json() for name in QUANTITIES} | {"verdict": report.verdict}
+
+
+def beside(gas) -> dict[str, FirstOrder]:
+    """What a run of the electron gas is set beside; totals in hartree and k_B."""
+    ideal = ideal_gas(gas)
+    return {
+        "first_order": first_order_bound(gas),
+        "ideal_gas": FirstOrder(ideal.free_energy, ideal.energy, ideal.energy, 0.0, ideal.entropy),
+    }
+
+
+def per_electron(gas, references: dict[str, FirstOrder]) -> dict:
+    """The same as it stands in result.json."""
+    return {
+        name: {quantity: float(getattr(x, quantity)) / gas.N for quantity in QUANTITIES}
+        for name, x in references.items()
+    }
+
+
+def table_beside(gas, report, units: str, references: dict[str, FirstOrder]) -> list[str]:
+    """The lines of a table: this run beside the references, per electron."""
+    names = "".join(f" {name.replace('_', ' '):>13s}" for name in references)
+    lines = [f"per electron ({units}, k_B)   {'this run':>16s}{names}"]
+    for name, symbol in SYMBOLS.items():
+        scale = 1.0 if name == "entropy" else UNITS[units]
+        found = getattr(report, name).scaled(scale)
+        numbers = "".join(f" {float(getattr(x, name)) * scale / gas.N:13.5f}" for x in references.values())
+        lines.append(f"  {symbol} = {name:<22s} {found!s:>16s}{numbers}")
+    return lines
 
 
 def exact_rows(folder: Path, **same: float) -> list[dict[str, str]]:
