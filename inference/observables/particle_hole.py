@@ -51,9 +51,12 @@ def particle_hole_states(gas, number: int) -> Int[np.ndarray, "n N"]:
 
     Raises ValueError where a shell is partly filled: its states have excitations of bare energy 0, and which
     of them is the ground state is for the interaction to say. And where the table, which at theta = 0 ends
-    at the Fermi level by default, does not hold all states up to the last one.
+    at the Fermi level by default, does not hold all states up to the last one; and for orbitals other than
+    plane waves.
     """
     number = checked_integer("number", number, 1)
+    if gas.orbitals.wedge_map() is None:
+        raise ValueError(f"Expected plane waves of a cell; got {type(gas.orbitals).__name__}.")
     _check_closed(gas)
     K_0 = np.asarray(gas.ground_state)
     up, down = gas.num_electrons

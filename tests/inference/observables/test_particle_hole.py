@@ -12,7 +12,7 @@ from jax import random
 
 import pnct
 import pnct.distributions as dist
-from pnct import ElectronGas, coulomb, hamiltonian
+from pnct import ElectronGas, HarmonicTrap, coulomb, hamiltonian
 from pnct.estimate import mean_of_independent
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.observables.excitations import Excitations, excitation_energies
@@ -203,6 +203,7 @@ def test_expected_got():
         "the nearest of 5 or 9 electrons of a spin; got 6 down", ElectronGas((9, 6), 2, 1.0, 0.0, 0.0, 5.0), 2
     )
     refuses("the nearest of 4 electrons of a spin; got 2 up", ElectronGas((2, 0), 2, 1.0, 0.5, 0.5), 2)
+    refuses("Expected plane waves of a cell; got ", HarmonicTrap((1, 0)), 1)
     refuses("Expected a table with orbitals above", ElectronGas((5, 0), 2, 1.0, 0.0, 0.0), 1)
     refuses("for which a table of 9 orbitals holds them all; got 3", ElectronGas((5, 0), 2, 1, 0, 0, 2), 3)
 
