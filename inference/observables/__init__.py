@@ -12,6 +12,7 @@ from pnct.inference.observables.ideal_correlations import (
 )
 from pnct.inference.observables.landau import landau_functional, landau_parameters
 from pnct.inference.observables.momentum_distribution import momentum_distribution
+from pnct.inference.observables.particle_hole import mass_from_excitations, particle_hole_states
 from pnct.inference.observables.thermodynamics import thermodynamics
 from pnct.inference.observables.twists import over_twists
 
@@ -26,10 +27,12 @@ __all__ = [
     "excitation_energies",
     "landau_functional",
     "landau_parameters",
+    "mass_from_excitations",
     "momentum_distribution",
     "occupations",
     "over_twists",
     "pair_correlation",
+    "particle_hole_states",
     "structure_factor",
     "thermodynamics",
 ]

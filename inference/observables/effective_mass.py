@@ -12,6 +12,7 @@ energies lie on the line. The entropy is the one to take: it is that of the whol
 values (Xie, Zhang, Wang, arXiv 2201.03156) are of s/s_0, and its error is statistical. The learned levels
 leave out what a network adds to them, the functional what three quasi-particles have together; both are found
 from ln p(K), which has no noise, and their errors are no more than the scatter about the line and the misfit.
+A fourth, from the energies of single states, needs no p(K) and is there at T = 0 too: particle_hole.py.
 """
 
 from typing import NamedTuple
@@ -113,7 +114,7 @@ def mass_from_levels(gas, shifts: Float[Array, " levels"]) -> Estimate:
     scatter = (
         np.average((epsilon - line) ** 2, weights=weight) * points / (points - 2) if points > 2 else np.nan
     )
-    return _inverse(slope @ epsilon, np.sqrt(scatter * np.sum(slope**2)), points)
+    return mass_of_slope(slope @ epsilon, np.sqrt(scatter * np.sum(slope**2)), points)
 
 
 def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
@@ -128,7 +129,7 @@ def mass_from_landau(gas, fit: LandauFunctional) -> Estimate:
         return _unknown(fit.num_samples)
     # ln p(K) has no noise: where there are as many terms as states, the fit meets it exactly.
     error = np.sqrt(slope @ fit.epsilon_covariance @ slope)
-    return _inverse(slope @ fit.epsilon, error, fit.num_samples)
+    return mass_of_slope(slope @ fit.epsilon, error, fit.num_samples)
 
 
 def line_slope(x: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"] | None:
@@ -142,7 +143,10 @@ def line_slope(x: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]) -> F
     return weight * d / spread if spread > 1e-12 * np.sum(weight) * np.max(np.abs(x)) ** 2 else None
 
 
-def _inverse(slope, error, ess):
+def mass_of_slope(slope: float, error: float, ess: float) -> Estimate:
+    """m*/m = 1/slope, of the energies of quasi-particles by the bare ones; an error that is rounding is
+    0.
+    """
     error = 0.0 if error < ROUNDING * abs(slope) else error
     return Estimate(float(1 / slope), float(error / slope**2), float(ess))
 

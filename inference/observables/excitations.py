@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 from numpyro.handlers import condition
 
 from pnct.estimate import Estimate, mean_of_independent
@@ -22,10 +22,14 @@ from pnct.inference.sampling.sites import read_sites
 class Excitations(NamedTuple):
     """Totals in hartree, one entry per state; `excitation` is relative to the first state, whose entry is
     0(0).
+
+    differences: E_loc(K, R_K) - E_loc(0, R_0) of each sample, whose means are the excitations; correlated
+    between the states.
     """
 
     energy: tuple[Estimate, ...]
     excitation: tuple[Estimate, ...]
+    differences: Float[np.ndarray, "n S"]
 
 
 def excitation_energies(
@@ -59,10 +63,12 @@ def excitation_energies(
         draws = at_state.evaluate(key, params, num_samples, *args, jnp.asarray(K, jnp.int32))
         energies.append(draws.energy)
     finite = np.all(np.isfinite(energies), axis=0)
-    energies = [np.asarray(e)[finite] for e in energies]
+    energies = np.asarray(energies)[:, finite]
+    differences = energies - energies[0]
     return Excitations(
         tuple(mean_of_independent(e) for e in energies),
-        tuple(mean_of_independent(e - energies[0]) for e in energies),
+        tuple(mean_of_independent(d) for d in differences),
+        differences,
     )
 
 
