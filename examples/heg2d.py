@@ -38,10 +38,12 @@ from shared import (
     write_json,
 )
 
-from pnct import ElectronGas
-from pnct.inference import diagnose, natural_gradient, to_arviz
+from pnct import ElectronGas, hamiltonian
+from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.observables.entropy_error import entropy_error
+from pnct.inference.observables.excitations import excitation_energies
+from pnct.inference.observables.particle_hole import mass_from_excitations, particle_hole_states
 from pnct.inference.workflows.sweep import sweep
 from pnct.models import electron_gas, few_electrons
 from pnct.systems.first_order import first_order_bound
@@ -77,6 +79,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--warm-steps", type=int, default=60, help="training steps at each other r_s")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
+    holes = "also the slope of the energies of so many particle-hole states, of closed shells; 0: none"
+    parser.add_argument("--holes", type=int, default=0, metavar="N", help=holes)
     parser.add_argument(
         "--seed", type=int, default=0, help="random seed; the same seed gives the same numbers"
     )
@@ -110,7 +114,7 @@ def main(argv=None) -> None:
     parser = arguments()
     args = parsed(parser, argv)
     share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
-    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64)
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64, holes=0)
     try:
         systems = {
             N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)]
@@ -140,7 +144,7 @@ def main(argv=None) -> None:
                 key, model, gases, natural_gradient(), **steps, **settings
             ):
                 S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
-                row, text = found(gas, params, history, draws, S, args)
+                row, text = found(model, gas, params, history, draws, S, args)
                 rows.append(row)
                 kept.append(draws)
                 if jax.process_index() == 0:
@@ -158,7 +162,7 @@ def main(argv=None) -> None:
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 
-def found(gas, params, history, draws, S, args) -> tuple[dict, str]:
+def found(model, gas, params, history, draws, S, args) -> tuple[dict, str]:
     """The row of result.json of one gas, and what is printed of it. S of states alone."""
     report = diagnose(to_arviz(draws, history, system=gas), entropy=S)
     drift = report.drifts.get("entropy")
@@ -182,7 +186,28 @@ def found(gas, params, history, draws, S, args) -> tuple[dict, str]:
         f"  m*/m: {mass}",
         f"  error of S: {parts}",
     ]
+    if args.holes and open_shell(gas) is None:
+        lines.append(particle_holes(model, gas, params, args, row))
     return row, "\n".join(lines if report.converged else [*lines, f"  {report.verdict}"])
+
+
+def particle_holes(model, gas, params, args, row) -> str:
+    """A line on the slope of E_K - E_0 of particle-hole states, which the row of result.json gets as well."""
+    vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), args.walkers)
+    states = particle_hole_states(gas, args.holes)
+    key = jax.random.fold_in(jax.random.key(args.seed), gas.N)
+    excited = excitation_energies(key, vfe, params, states, args.samples, gas)
+    mass = mass_from_excitations(gas, states, excited)
+    bare = np.sum(np.asarray(gas.orbital_energies)[states], axis=1)
+    row["effective_mass"]["particle_holes"] = mass.to_json()
+    row["particle_holes"] = [
+        {"states": K.tolist(), "bare": float(x), "excitation": E.to_json()}
+        for K, x, E in zip(states[1:], bare[1:] - bare[0], excited.excitation[1:], strict=True)
+    ]
+    ratios = ", ".join(
+        str(E.scaled(1 / x)) for x, E in zip(bare[1:] - bare[0], excited.excitation[1:], strict=True)
+    )
+    return f"  m*/m from {args.holes} particle-hole states: {mass}   (E_K - E_0)/(e_p - e_h): {ratios}"
 
 
 def open_shell(gas) -> str | None:

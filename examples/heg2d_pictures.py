@@ -16,7 +16,12 @@ from pnct.inference.observables.ideal_correlations import (
 )
 
 APART = 3.0  # printer's points between curves of one r_s
-ROUTES = {"entropy": r"$s/s_0$", "levels": "learned levels", "quasi_particles": "Landau functional"}
+ROUTES = {
+    "entropy": r"$s/s_0$",
+    "levels": "learned levels",
+    "quasi_particles": "Landau functional",
+    "particle_holes": "particle-hole states",
+}
 SHOWN_K = 3.0  # in units of k_F: the wave vectors of S(k)
 
 
@@ -88,7 +93,7 @@ def apart(values, factor: float = 1.15) -> list[float]:
 def own_points(rows, numbers):
     """(name, shift, (rs, m*/m, error), style) of the routes of this run."""
     for color, N in enumerate(numbers):
-        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), ("o", "^", "s"), strict=True)):
+        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), "o^sD", strict=True)):
             points = [
                 (r["rs"], *r["effective_mass"][route].values())
                 for r in rows
