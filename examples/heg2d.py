@@ -1,7 +1,7 @@
 """The effective mass of the polarised electron gas in two dimensions against r_s, beside published values.
 
 Trains the density matrix of models/electron_gas.py (few_electrons.py for up to three) from small to large
-r_s, each from the one before, and finds m*/m from the entropy, from the learned levels and from Landau's
+r_s, each from the one before, and finds m*/m from the entropy, the learned levels and Landau's
 energy functional. The defaults take minutes, --paper takes hours: theta = 0.15, a twist of 1/4 and the six
 r_s of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), for any --num-up (a shell that is filled in part is
 told, as it has an entropy of its own):

@@ -18,6 +18,7 @@ from pnct.inference.observables.ideal_correlations import (
 APART = 3.0  # printer's points between curves of one r_s
 ROUTES = {
     "entropy": r"$s/s_0$",
+    "canonical": "ideal electrons of this $S$",
     "levels": "learned levels",
     "quasi_particles": "Landau functional",
     "particle_holes": "particle-hole states",
@@ -26,7 +27,7 @@ SHOWN_K = 3.0  # in units of k_F: the wave vectors of S(k)
 
 
 def plot_effective_mass(path: Path, args, rows) -> None:
-    """The three routes of this run, and the published values, grey and black; with several N a second panel
+    """The routes of this run, and the published values, grey and black; with several N a second panel
     against 1/N.
     """
     numbers = sorted({row["num_electrons"] for row in rows})
@@ -93,7 +94,7 @@ def apart(values, factor: float = 1.15) -> list[float]:
 def own_points(rows, numbers):
     """(name, shift, (rs, m*/m, error), style) of the routes of this run."""
     for color, N in enumerate(numbers):
-        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), "o^sD", strict=True)):
+        for i, ((route, label), marker) in enumerate(zip(ROUTES.items(), "oP^sD", strict=True)):
             points = [
                 (r["rs"], *r["effective_mass"][route].values())
                 for r in rows
@@ -101,8 +102,8 @@ def own_points(rows, numbers):
             ]
             if points:
                 style = {"fmt": marker, "color": f"C{color}", "lw": 1}
-                style |= {"ls": "-"} if route == "entropy" else {"ls": ":", "mfc": "none"}
-                yield f"N = {N}, {label}", 3 * i - 3 + color, np.array(points).T, style
+                style |= {"ls": "-"} if route in ("entropy", "canonical") else {"ls": ":", "mfc": "none"}
+                yield f"N = {N}, {label}", 3 * i - 6 + color, np.array(points).T, style
 
 
 def reference_points(folder: Path, numbers, args):

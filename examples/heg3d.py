@@ -134,7 +134,7 @@ def everything(gas, report, mass, args) -> dict:
 
 
 def table(gas, report, mass, units: str) -> str:
-    """This run beside the ideal gas and the first-order bound, per electron; and m*/m three ways."""
+    """This run beside the ideal gas and the first-order bound, per electron; and m*/m four ways."""
     up, down = gas.num_electrons
     lines = [
         f"\n{up} up + {down} down electrons, {gas.dim}D, rs = {gas.rs:g}, theta = {gas.theta:g}, "

@@ -1,18 +1,20 @@
-r"""The effective mass m*/m of the quasi-particles, three ways from one trained density matrix:
+r"""The effective mass m*/m of the quasi-particles, four ways from one trained density matrix:
 
     from the entropy          s/s_0                          s_0: the ideal gas at the same N, theta and twist
+    canonical                 S_ideal(theta m*/m) = S        ideal electrons of that mass (canonical_mass.py)
     from the learned levels   (d epsilon/d e)^-1,            epsilon = e + T shift: the table of p(K)
     from Landau's functional  (d epsilon/d e)^-1,            epsilon fitted to -T ln p(K) (landau.py)
 
-e = k^2/2 r_s^2. s ~ m* T at low temperature; the slope is that of a straight line through the shells, each
-with the weight sum n (1 - n) of its orbitals in the ideal gas: the thermal window around the Fermi level.
+e = k^2/2 r_s^2. The slope is that of a straight line through the shells, each with the weight sum n (1 - n)
+of its orbitals in the ideal gas: the thermal window around the Fermi level.
 
-These are three definitions, equal where T -> 0 and p(K) is that of quasi-particles without interaction whose
-energies lie on the line. The entropy is the one to take: it is that of the whole density matrix, published
-values (Xie, Zhang, Wang, arXiv 2201.03156) are of s/s_0, and its error is statistical. The learned levels
-leave out what a network adds to them, the functional what three quasi-particles have together; both are found
-from ln p(K), which has no noise, and their errors are no more than the scatter about the line and the misfit.
-A fourth, from the energies of single states, needs no p(K) and is there at T = 0 too: particle_hole.py.
+These are four definitions, equal where T -> 0, N -> infinity, and p(K) is that of quasi-particles without
+interaction whose energies lie on the line. s/s_0 is what published values are of (Xie, Zhang, Wang, arXiv
+2201.03156), but s ~ m* T only where many levels lie within T; the canonical mass has the levels of the cell
+and theta as they are, and is m* for quasi-particles on the line at any N. The errors of both are statistical.
+The learned levels leave out what a network adds to them, the functional what three quasi-particles have
+together; both are found from ln p(K), which has no noise, and their errors are no more than the scatter about
+the line and the misfit. What energies of states say, without p(K), is in particle_hole.py.
 """
 
 from typing import NamedTuple
@@ -21,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.estimate import Estimate, mean_of_independent
+from pnct.inference.observables.canonical_mass import canonical_mass
 from pnct.inference.observables.landau import LandauFunctional, TooFewStates, landau_functional
 from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.inference.sampling.sites import Params, module_of_kind
@@ -28,16 +31,17 @@ from pnct.networks.base import OccupationNetwork
 from pnct.systems.ideal_gas import ideal_gas
 
 ROUNDING = 1e-6  # of a slope, as of numbers in single precision; a smaller error is none
-ROUTES = ("s/s_0", "learned levels", "Landau functional")
+ROUTES = ("s/s_0", "canonical", "learned levels", "Landau functional")
 NO_ENTROPY = 1e-6  # k_B per electron: below, s/s_0 says nothing
 
 
 class EffectiveMass(NamedTuple):
-    """m*/m three ways; nan where the gas or the model has no such number. An error is 0 where it is rounding,
+    """m*/m four ways; nan where the gas or the model has no such number. An error is 0 where it is rounding,
     and nan where the line has no scatter to show, as that through two levels.
     """
 
     entropy: Estimate
+    canonical: Estimate
     levels: Estimate
     quasi_particles: Estimate
 
@@ -53,8 +57,9 @@ class EffectiveMass(NamedTuple):
         """What each route is, which one to take, and how far they differ."""
         known = [mass for mass in self if np.isfinite(mass.value)]
         text = (
-            "Take s/s_0, with its statistical error. The slopes of the learned levels and of Landau's "
-            "functional are other definitions, equal to it at T -> 0 alone, and their errors those of a fit"
+            "s/s_0 is m*/m for T -> 0 and N -> infinity alone; canonical is the mass of ideal electrons in "
+            "this cell that have this S. The slopes of the learned levels and of Landau's functional have "
+            "the errors of a fit"
         )
         low, high = (pick(known, key=_value) for pick in (min, max)) if known else (_unknown(), _unknown())
         apart = high.value - low.value
@@ -83,6 +88,7 @@ def effective_mass(
         quasi_particles = _unknown(len(draws.log_prob))
     return EffectiveMass(
         mass_from_entropy(gas, entropy),
+        canonical_mass([gas], entropy) if gas.theta > 0 else _unknown(entropy.ess),
         _unknown() if shifts is None else mass_from_levels(gas, shifts),
         quasi_particles,
     )

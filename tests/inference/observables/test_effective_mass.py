@@ -1,6 +1,7 @@
 """m*/m is one on the ideal gas, and the given one for quasi-particles of another mass."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from covered import assert_covered, parts
@@ -51,13 +52,14 @@ def test_heavy_quasi_particles():
     hotter = ElectronGas(GAS.num_electrons, GAS.dim, GAS.rs, 2 * GAS.theta, GAS.twist, GAS.cutoff)
     draws = draws_of(hotter)._replace(temperature=float(GAS.temperature))
     _, first = np.unique(GAS.shell_index, return_index=True)
-    shifts = -0.5 * np.asarray(GAS.orbital_energies)[first] / GAS.temperature
+    shifts = jnp.asarray(-0.5 * np.asarray(GAS.orbital_energies)[first] / GAS.temperature)
     network = shell_energies(GAS)(jax.random.key(0)).with_shell_shifts(shifts)
     mass = effective_mass(GAS, draws, {"any name": network})
     assert mass.levels.value == pytest.approx(2, rel=1e-9)
     assert mass.quasi_particles.value == pytest.approx(2, rel=1e-9)
     expected = ideal_gas(hotter).entropy / ideal_gas(GAS).entropy
     assert abs(mass.entropy.value - expected) < 3 * mass.entropy.error
+    assert abs(mass.canonical.value - 2) < 3 * mass.canonical.error < 0.1
 
 
 def test_where_there_is_nothing_to_measure():
@@ -74,17 +76,24 @@ def test_where_there_is_nothing_to_measure():
 
 
 def test_what_each_route_is_and_that_they_differ_is_said():
-    mass = EffectiveMass(Estimate(0.75, 1e-3, 10), Estimate(0.77, np.nan, 2), Estimate(0.80, 2e-3, 10))
+    mass = EffectiveMass(
+        Estimate(0.75, 1e-3, 10),
+        Estimate(0.78, 1e-3, 10),
+        Estimate(0.77, np.nan, 2),
+        Estimate(0.80, 2e-3, 10),
+    )
     assert mass.routes() == {
         "s/s_0": "0.7500(10)",
+        "canonical": "0.7800(10)",
         "learned levels": "0.7700",
         "Landau functional": "0.8000(20)",
     }
     assert "nan" not in str(mass)
     said = mass.explanation()
-    assert said.startswith("Take s/s_0") and "other definitions" in said
+    assert said.startswith("s/s_0 is m*/m for T -> 0") and "canonical is the mass" in said
     assert said.endswith("differ by up to 0.05, 22 errors.")  # 0.05/hypot(1e-3, 2e-3)
-    alone = mass._replace(levels=Estimate(np.nan, np.nan, 0), quasi_particles=Estimate(np.nan, np.nan, 0))
+    nothing = Estimate(np.nan, np.nan, 0)
+    alone = mass._replace(canonical=nothing, levels=nothing, quasi_particles=nothing)
     assert list(alone.routes()) == ["s/s_0"] and "differ" not in alone.explanation()
 
 
@@ -94,7 +103,7 @@ def test_a_line_through_two_levels_has_no_scatter_to_show():
     shifts = np.linspace(0, 0.3, two.shell_index.max() + 1)
     mass = mass_from_levels(two, shifts)
     assert np.isfinite(mass.value) and np.isnan(mass.error)
-    assert "nan" not in str(EffectiveMass(mass, mass, mass))
+    assert "nan" not in str(EffectiveMass(mass, mass, mass, mass))
 
 
 def test_the_slope_covers_the_truth_at_the_stated_rate():
