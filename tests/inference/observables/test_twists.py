@@ -15,37 +15,17 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.estimate import Estimate
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.diagnostics.arviz_export import twists_to_dataset
-from pnct.inference.observables.correlations import StructureFactor
 from pnct.inference.observables.twists import (
     evaluate_over_twists,
     monkhorst_pack,
     over_twists,
-    potential_size_correction,
     random_twists,
-    square_lattice_sum,
     train_over_twists,
     twist_average,
     with_twist,
 )
 from pnct.models import twisted_gas
 from pnct.systems.first_order import first_order_bound
-
-
-def test_grid_integrates_plane_waves_exactly():
-    grid = monkhorst_pack(4, 2)
-    assert grid.shape == (16, 2) and np.all(np.abs(grid) < 0.5)
-    for n in ([1, 0], [2, 3], [0, -3]):
-        assert abs(np.mean(np.exp(2j * np.pi * grid @ n))) < 1e-12
-    np.testing.assert_allclose(monkhorst_pack(1, 3), [[0, 0, 0]])
-    np.testing.assert_allclose(np.sort(monkhorst_pack(2, 2)[:, 0]), [-0.25, -0.25, 0.25, 0.25])
-    with pytest.raises(ValueError, match="Expected points >= 1"):
-        monkhorst_pack(0, 2)
-
-
-def test_random_twists():
-    twists = random_twists(random.key(0), 2000, 3)
-    assert np.all(np.abs(twists) <= 0.5) and twists.dtype == float
-    assert np.all(np.abs(twists.mean(axis=0)) < 5 / np.sqrt(12 * 2000))
 
 
 def test_average_and_its_errors():
@@ -165,51 +145,6 @@ def test_twist_averaged_ideal_gas_is_closer_to_infinitely_many():
     single = [error(N, 0.0).value for N in sizes]
     averaged = [twist_average([error(N, t) for t in monkhorst_pack(6, 2)]).value for N in sizes]
     assert np.linalg.norm(averaged) < 0.3 * np.linalg.norm(single), (single, averaged)
-
-
-def brute_force(dim, power, reach, width):
-    """integral - sum over n != 0 of |n|^power exp(-width n^2) over the lattice of integers."""
-    axis = np.arange(-reach, reach + 1.0)
-    n2 = sum(x**2 for x in np.meshgrid(*[axis] * dim))
-    n2 = n2[n2 > 0]
-    total = np.sum(n2 ** (power / 2) * np.exp(-width * n2))
-    r = (np.arange(400_000) + 0.5) * reach / 400_000
-    surface = 2 * np.pi * r if dim == 2 else 4 * np.pi * r**2
-    return np.sum(surface * r**power * np.exp(-width * r**2)) * reach / 400_000 - total
-
-
-def test_lattice_sums():
-    assert square_lattice_sum(2.0) == pytest.approx(6.0268120396, abs=1e-8)  # 4 zeta(2) Catalan
-    assert brute_force(2, 0.5, 60, 0.01) == pytest.approx(-square_lattice_sum(-0.25), rel=1e-3)
-    assert brute_force(3, 0.0, 40, 0.03) == pytest.approx(1, abs=1e-6)
-    with pytest.raises(ValueError, match="Expected s < 0 or s > 1"):
-        square_lattice_sum(0.5)
-
-
-@pytest.mark.parametrize("dim", [2, 3])
-def test_size_correction(dim):
-    """S of the plasmons at small k: in 3D the correction is omega_p/4N; in 2D the sum over k, continued, by
-    hand.
-    """
-    gas = ElectronGas((13, 0), dim, 5.0, 0.1, 0.0)
-    q = 2 * np.pi / gas.L * np.array([[0] * dim, [1] + [0] * (dim - 1), [1] * dim])
-    k = np.linalg.norm(q, axis=1) / gas.rs
-    if dim == 3:
-        omega = np.sqrt(3 / gas.rs**3)
-        S = k**2 / (2 * omega)
-        expected = omega / (4 * gas.N)
-    else:
-        density = 1 / (np.pi * gas.rs**2)
-        S = k**1.5 / (2 * np.sqrt(2 * np.pi * density))  # k^2/(2 omega), omega^2 = 2 pi n k
-        side = gas.L * gas.rs
-        v_S = 2 * np.pi / (2 * np.sqrt(2 * np.pi * density)) * np.sqrt(2 * np.pi / side)
-        expected = v_S / (2 * side**2) * brute_force(2, 0.5, 60, 0.01)
-        assert expected > 0
-    found = potential_size_correction(gas, StructureFactor(q, S, 0.1 * S, {}, {}))
-    assert found.value == pytest.approx(expected, rel=1e-3)
-    assert found.error == pytest.approx(0.1 * expected, rel=1e-3)
-    with pytest.raises(ValueError, match="q != 0"):
-        potential_size_correction(gas, StructureFactor(q[:1], S[:1], S[:1], {}, {}))
 
 
 def test_training_over_twists_goes_on_with_the_same_numbers(tmp_path):

@@ -17,7 +17,7 @@ def test_levels_of_another_mass(twist):
     network = smooth_dispersion(gas)(jax.random.key(0))
     K = np.array([[0, 1, 0], [1, 3, 2], [0, 2, 1]])
     log_prob = jax.jit(
-        lambda c: Occupation(gas, network.__class__(c, network.functions, network.num_orbitals)).log_prob(K)
+        lambda c: Occupation(gas, network.__class__(c, network.functions, network.shell_index)).log_prob(K)
     )
     np.testing.assert_allclose(log_prob(np.zeros(3)), Occupation(gas).log_prob(K), atol=1e-12)
     # m/m* = 1 + theta c_1 = 1/2
