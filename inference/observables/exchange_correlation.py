@@ -12,8 +12,8 @@ a check of F by V alone. Its beginning, r V at r = 0, is known (pnct.systems.fir
 
 To infinite size: the potential energy of N electrons lacks dV(r)/N ~ S_r(q)/(r q^2) of the smallest q of the
 cell (Chiesa, Ceperley, Martin, Holzmann, Phys. Rev. Lett. 97, 076404 (2006); finite_size.py), S_r the
-structure factor at the coupling r. With the pole of Bijl and Feynman, S_r = S_0/(1 + gamma r)^(1/2), S_0 that of the
-ideal gas, the coupling integral of dV is that of
+structure factor at the coupling r. With the pole of Bijl and Feynman, S_r = S_0/(1 + gamma r)^(1/2), S_0 that
+of the ideal gas, the coupling integral of dV is that of
 
     mean of S_r over 0 < r < r_s  =  2 S_0 S/(S_0 + S),      S as drawn at r_s
 

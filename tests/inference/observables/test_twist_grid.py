@@ -60,7 +60,7 @@ def test_twists_are_equal_modulo_whole_numbers_and_the_first_of_equal_ones_stays
 
 def test_three_twists_have_the_averages_of_sixteen():
     """The ideal gas and the first-order bound of three electrons in two dimensions."""
-    gas = ElectronGas((3, 0), 2, 3.0, 0.2, 0.0)
+    gas = ElectronGas((3, 0), 2, 3.0, 0.5, 0.0)
 
     def numbers(twist):
         at = with_twist(gas, twist)

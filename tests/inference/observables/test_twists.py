@@ -1,10 +1,13 @@
-"""Twists: grids, averages, and the size correction against sums done by brute force."""
+"""Averages over twists, one set of parameters for all of them, and p(K) of each at its own optimum."""
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from covered import REPEATS, assert_covered
 from identity_flow import Identity
 from jax import random
+from numpyro.handlers import condition
 from tiny_program import GAS as TINY_GAS
 from tiny_program import digest
 from tiny_program import routine as tiny_routine
@@ -12,28 +15,41 @@ from tiny_program import routine as tiny_routine
 import pnct
 import pnct.distributions as dist
 from pnct import ElectronGas, hamiltonian, ideal_gas
+from pnct.distributions import smooth_dispersion
 from pnct.estimate import Estimate
 from pnct.inference import VariationalFreeEnergy, natural_gradient
+from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, own_shell_energies
 from pnct.inference.diagnostics.arviz_export import twists_to_dataset
+from pnct.inference.observables.entropy import entropy
+from pnct.inference.observables.twist_grid import irreducible_twists, monkhorst_pack, random_twists
 from pnct.inference.observables.twists import (
+    STATES,
     evaluate_over_twists,
-    monkhorst_pack,
+    fit_noise,
     over_twists,
-    random_twists,
     train_over_twists,
     twist_average,
+    visits,
     with_twist,
 )
+from pnct.inference.sampling.sites import init_params
 from pnct.models import twisted_gas
 from pnct.systems.first_order import first_order_bound
+from pnct.systems.ideal_gas import entropy as ideal_entropy
 
 
 def test_average_and_its_errors():
     some = [Estimate(1.0, 0.3, 10.0), Estimate(3.0, 0.4, 20.0)]
     assert twist_average(some) == Estimate(2.0, pytest.approx(0.25), 30.0)
     assert twist_average(some, random=True).error == pytest.approx(np.sqrt(2) / np.sqrt(2))
+    weighted = twist_average(some, [0.25, 0.75])
+    assert weighted == Estimate(2.5, pytest.approx(np.hypot(0.25 * 0.3, 0.75 * 0.4)), 30.0)
+    # as often in the list as the weights say; equal twists are one estimate, and not independent
+    assert weighted.value == twist_average([some[0], *[some[1]] * 3]).value
     with pytest.raises(ValueError, match="Expected at least 2 twists"):
         twist_average(some[:1], random=True)
+    with pytest.raises(ValueError, match="Expected no weights of random twists"):
+        twist_average(some, [0.5, 0.5], random=True)
 
 
 def free_electrons(gas):
@@ -64,8 +80,13 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     )
     assert abs(found.effective_mass.value - 1) < 3 * found.effective_mass.error
     np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
+    np.testing.assert_array_equal(found.weights, [0.5, 0.5])
+    assert found.by_twist[0]["entropy"].ess == STATES * 4096 and found.by_twist[0]["energy"].ess == 4096
     table = twists_to_dataset(found)
-    assert table["mass"].dims == ("twist",) and table["twist_vector"].dims == ("twist", "axis")
+    assert table["mass"].dims == table["weight"].dims == ("twist",) and table["twist_vector"].dims == (
+        "twist",
+        "axis",
+    )
     assert (
         table["energy"].values[1] == found.by_twist[1]["energy"].value
         and table["mass_error"].values[0] == found.effective_mass_by_twist[0].error
@@ -120,8 +141,9 @@ def test_one_set_of_parameters_serves_all_twists():
     gas = ElectronGas((3, 0), 2, 5.0, 0.3, 0.0)
     twists = monkhorst_pack(2, 2)[:2]
     vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), num_walkers=128)
-    _, found = over_twists(random.key(0), vfe, gas, twists, num_steps=60, num_samples=8192)
     gases = [with_twist(gas, t) for t in twists]
+    params = train_over_twists(random.key(0), vfe, gases, num_steps=60)
+    found = evaluate_over_twists(random.key(1), vfe, params, gases, num_samples=8192)
     gains = [
         first_order_bound(g).free_energy / 3 - one["free_energy"].value
         for g, one in zip(gases, found.by_twist, strict=True)
@@ -159,3 +181,195 @@ def test_training_over_twists_goes_on_with_the_same_numbers(tmp_path):
     assert digest(train_over_twists(random.key(0), vfe, gases, 5, **settings)) == digest(state.average)
     with pytest.raises(ValueError, match=r"twists\[1\].rs \(5.0 there, 4.0 here\)"):
         train_over_twists(random.key(0), vfe, [TINY_GAS, TINY_GAS], 5, **settings)
+
+
+@pytest.mark.parametrize(("points", "dim", "period"), [(4, 2, 4), (3, 2, 9), (4, 3, 8)])
+def test_each_twist_is_seen_as_often_as_its_weight_says(points, dim, period):
+    weights = irreducible_twists(monkhorst_pack(points, dim))[1]
+    turn = visits(weights, 5 * period)
+    np.testing.assert_array_equal(np.bincount(turn[:period]), np.round(period * weights))
+    np.testing.assert_array_equal(turn, np.tile(turn[:period], 5))
+    seen = np.cumsum(turn[:, None] == np.arange(len(weights)), axis=0)
+    assert np.all(np.abs(seen - np.arange(1, len(turn) + 1)[:, None] * weights) <= 1)
+    np.testing.assert_array_equal(turn[:7], visits(weights, 7))  # the same in a shorter run
+
+
+@pytest.mark.parametrize("number", [1, 3, 7, 49])
+def test_equal_weights_are_one_twist_after_the_other(number):
+    np.testing.assert_array_equal(visits(np.full(number, 1 / number), 2000), np.arange(2000) % number)
+
+
+def test_training_with_weights_goes_on_with_the_same_numbers(tmp_path):
+    """Weights 1/4 and 3/4: the steps see 1, 0, 1, 1, 1, ... also after an interruption."""
+    vfe = tiny_routine()
+    gases = [TINY_GAS, ElectronGas((2, 0), 2, 5.0, 0.6, 0.1, cutoff=1.3)]
+    settings = {"progress_bar": False, "checkpoint": tmp_path, "weights": [0.25, 0.75]}
+    state = vfe.init(random.key(0), gases[0])
+    for i in (1, 0, 1, 1, 1):
+        state, _ = vfe.update(state, gases[i])
+    train_over_twists(random.key(0), vfe, gases, 2, **settings)
+    assert digest(train_over_twists(random.key(0), vfe, gases, 5, **settings)) == digest(state.average)
+    with pytest.raises(ValueError, match=r"weights\[0\] \(0.25 there, 0.5 here\)"):
+        train_over_twists(random.key(0), vfe, gases, 5, progress_bar=False, checkpoint=tmp_path)
+
+
+def test_training_begins_at_given_parameters():
+    vfe = tiny_routine()
+    gases = [TINY_GAS, ElectronGas((2, 0), 2, 5.0, 0.6, 0.1, cutoff=1.3)]
+    first = train_over_twists(random.key(0), vfe, gases, 2, progress_bar=False)
+    settings = {"progress_bar": False, "init_params": first}
+    assert digest(train_over_twists(random.key(1), vfe, gases, 0, **settings)) == digest(first)
+    state = vfe.init(random.key(1), gases[0])._replace(params=first, average=first)
+    for i in range(2):
+        state, _ = vfe.update(state, gases[i])
+    assert digest(train_over_twists(random.key(1), vfe, gases, 2, **settings)) == digest(state.average)
+    for wrong, message in (
+        ({"levels": first["levels"]}, r"Expected init_params of \['levels', 'shift'\]; got \['levels'\]"),
+        (first | {"levels": first["shift"]}, "as the model makes them; got another 'levels'"),
+        (state, "got TrainState"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train_over_twists(random.key(1), vfe, gases, 2, progress_bar=False, init_params=wrong)
+
+
+def smooth_electrons(gas):
+    """Free electrons whose p(K) has parameters that serve all twists."""
+    levels = pnct.module("levels", smooth_dispersion(gas))
+    K = pnct.sample("K", dist.Occupation(gas, levels))
+    return pnct.sample("R", dist.Born(gas.orbitals, K, Identity()))
+
+
+def wrong_levels(gas):
+    params = init_params(smooth_electrons, random.key(0), (gas,))
+    wrong = jnp.array([-0.5, 0.3, 0.2])
+    return {"levels": eqx.tree_at(lambda module: module.coefficients, params["levels"], wrong)}
+
+
+def exact_entropy(gas, params):
+    """Of p(K) with shell energies alone: that of the ideal gas with these levels."""
+    shifts = np.asarray(params["levels"].shell_shifts())[gas.shell_index]
+    up, down = zip(gas.reduced_energies, gas.num_electrons, strict=True)
+    return sum(ideal_entropy(np.asarray(b) + shifts, n) for b, n in (up, down) if n)
+
+
+def test_own_levels_of_free_electrons_come_back_from_a_wrong_start():
+    """One step in closed form is exact without an interaction: ideal levels, F and S, at every twist of its
+    own table.
+    """
+    gas = ElectronGas((3, 0), 2, 2.0, 0.4, 0.0)
+    twists, weights = irreducible_twists(monkhorst_pack(4, 2)[:6])
+    gases = [with_twist(gas, t) for t in twists]
+    assert len({len(g.orbitals) for g in gases}) > 1
+    params = wrong_levels(gases[0])
+    free = hamiltonian(gas, interaction=None)
+    vfe = VariationalFreeEnergy(smooth_electrons, free, natural_gradient(), 512, chunk_size=64)
+    settings = {"num_samples": 512, "weights": weights}
+    shared = evaluate_over_twists(random.key(1), vfe, params, gases, **settings)
+    found = evaluate_over_twists(random.key(1), vfe, params, gases, fit_samples=1024, **settings)
+
+    assert all(one is params for one in shared.params_by_twist)
+    ideal = [ideal_gas(g) for g in gases]
+    for i, g in enumerate(gases):
+        S = found.by_twist[i]["entropy"].scaled(g.N)
+        own = found.params_by_twist[i]
+        assert shared.by_twist[i]["free_energy"].value > ideal[i].free_energy / g.N + 1e-3
+        assert found.by_twist[i]["free_energy"].value == pytest.approx(ideal[i].free_energy / g.N, rel=1e-9)
+        assert exact_entropy(g, own) == pytest.approx(ideal[i].entropy, abs=1e-9)
+        assert abs(S.value - ideal[i].entropy) < 4 * S.error
+        assert abs(found.effective_mass_by_twist[i].value - 1) < 4 * found.effective_mass_by_twist[i].error
+        shifts = np.asarray(own["levels"].shell_shifts())
+        seen = np.bincount(g.shell_index, ideal[i].occupations[0]) > 0.1  # others are hardly ever occupied
+        assert np.ptp(shifts[seen]) < 1e-6
+    assert abs(found.effective_mass.value - 1) < 4 * found.effective_mass.error
+    mean = weights @ [x.entropy for x in ideal]
+    assert found.effective_mass.value == pytest.approx(found.average["entropy"].value * gas.N / mean)
+    assert abs(shared.effective_mass.value - 1) > 10 * shared.effective_mass.error  # the start was wrong
+
+
+def test_error_of_the_entropy_holds_that_of_the_fit():
+    """Electrons with their repulsion, whose local energy has noise: S of p(K) fitted 40 times, exactly known
+    each time, scatters as is said, and the stated errors are those of states and fit together.
+    """
+    gas = ElectronGas((2, 0), 2, 2.0, 0.5, (0.1, 0.2))
+    params = wrong_levels(gas)
+    vfe = VariationalFreeEnergy(smooth_electrons, hamiltonian(gas), natural_gradient(), 256, chunk_size=64)
+    start = own_shell_energies(vfe, params, gas)
+    near = fit_shell_energies(vfe, random.key(0), start, 4096, gas)
+    fits = [fit_shell_energies(vfe, random.key(i), start, 256, gas) for i in range(1, 41)]
+    scatter = np.std([exact_entropy(gas, fit) for fit in fits], ddof=1)
+    draws = vfe.evaluate(random.key(50), near, 1024, gas)
+    stated = fit_noise(gas, draws, 256)
+    assert stated == pytest.approx(scatter, rel=0.4)
+    assert stated == pytest.approx(fit_noise(gas, draws, 1024) * 2)
+
+    found = evaluate_over_twists(random.key(2), vfe, params, [gas], 1024, fit_samples=256)
+    S, E, F = (found.by_twist[0][name] for name in ("entropy", "energy", "free_energy"))
+    own = found.params_by_twist[0]
+    alone = entropy(smooth_electrons, random.key(3), own, STATES * 1024, gas).error
+    assert abs(S.value * gas.N - exact_entropy(gas, own)) < 4 * alone
+    draws = vfe.evaluate(random.fold_in(random.key(2), 0), own, 1024, gas)
+    noise = fit_noise(gas, draws, 256)
+    assert S.error == pytest.approx(np.hypot(alone, noise) / gas.N, rel=0.03)
+    plain = draws.estimates()
+    assert E.error == pytest.approx(np.hypot(plain["energy"].error, gas.temperature * noise) / gas.N)
+    assert plain["free_energy"].scaled(1 / gas.N) == F
+
+
+def test_states_are_not_drawn_where_they_are_given():
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, (0.1, 0.2))
+    cold = condition(free_electrons, {"K": gas.ground_state})
+    vfe = VariationalFreeEnergy(cold, hamiltonian(gas, interaction=None), natural_gradient(), 32)
+    found = evaluate_over_twists(random.key(0), vfe, {}, [gas], 32)
+    assert found.average["entropy"].value == 0
+
+
+GRID = [[0.1, 0.2], [0.3, 0.4]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"twists": [0.1, 0.2]}, r"Expected twists of shape \(T, 2\), T > 0; got shape \(2,\)"),
+        ({"twists": np.zeros((2, 3))}, r"Expected twists of shape \(T, 2\), T > 0; got shape \(2, 3\)"),
+        ({"twists": [[0.1, np.inf]]}, "Expected finite twists"),
+        ({"twists": [[0.1, 0.2]], "random": True}, "Expected at least 2 twists; got 1"),
+        ({"fit_samples": 39}, "Expected fit_samples = 0, or .* >= 40; got 39 and 100"),
+        ({"fit_samples": 100, "num_samples": 20}, "num_samples >= 40; got 100 and 20"),
+        ({"fit_samples": -1}, "Expected fit_samples to be a whole number >= 0; got -1"),
+        ({"num_samples": 1}, "Expected num_samples to be a whole number >= 2; got 1"),
+        ({"gas": ElectronGas((3, 0), 2, 2.0, 0.0, 0.0), "fit_samples": 40}, "Expected theta > 0"),
+        ({"num_steps": -1}, "Expected num_steps to be a whole number >= 0; got -1"),
+    ],
+)
+def test_what_cannot_be_averaged_is_refused_before_anything_is_traced(unchecked, changes, message):
+    settings = {"gas": ElectronGas((3, 0), 2, 2.0, 0.4, 0.0), "twists": GRID, "num_samples": 100}
+    with pytest.raises(ValueError, match=message):
+        over_twists(**({"key": random.key(0), "vfe": None, "num_steps": 0} | settings | changes))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([0.5, 0.6], r"Expected weights > 0 with a sum of 1; got \[0.5, 0.6\]"),
+        ([1.5, -0.5], "Expected weights > 0"),
+        ([np.nan, 1.0], "Expected weights > 0"),
+        ([1.0], r"Expected one weight for each of 2 twists; got shape \(1,\)"),
+        ("equal", "Expected one weight for each of 2 twists; got 'equal'"),
+    ],
+)
+def test_weights_that_are_none_are_refused(unchecked, weights, message):
+    for use in (
+        lambda: train_over_twists(random.key(0), None, [TINY_GAS] * 2, 2, weights=weights),
+        lambda: evaluate_over_twists(random.key(0), None, {}, [TINY_GAS] * 2, 100, weights=weights),
+        lambda: twist_average([Estimate(1.0, 0.1, 1.0)] * 2, weights),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+def test_a_model_without_levels_has_none_to_fit():
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, (0.1, 0.2))
+    free = hamiltonian(gas, interaction=None)
+    vfe = VariationalFreeEnergy(free_electrons, free, natural_gradient(), 32)
+    with pytest.raises(ValueError, match="Expected a network of p.K. with shell energies .*; got none"):
+        evaluate_over_twists(random.key(0), vfe, {}, [gas], 64, fit_samples=64)
