@@ -65,7 +65,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
         free_electrons, hamiltonian(gas, interaction=None), natural_gradient(), 1024, chunk_size=64
     )
     params, found = over_twists(
-        random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=4096
+        random.key(0), vfe, gas, [g.twist for g in gases], num_steps=0, num_samples=2048
     )
     assert params == {}
     exact = [ideal_gas(g) for g in gases]
@@ -81,7 +81,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
     assert abs(found.effective_mass.value - 1) < 3 * found.effective_mass.error
     np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
     np.testing.assert_array_equal(found.weights, [0.5, 0.5])
-    assert found.by_twist[0]["entropy"].ess == STATES * 4096 and found.by_twist[0]["energy"].ess == 4096
+    assert found.by_twist[0]["entropy"].ess == STATES * 2048 and found.by_twist[0]["energy"].ess == 2048
     table = twists_to_dataset(found)
     assert table["mass"].dims == table["weight"].dims == ("twist",) and table["twist_vector"].dims == (
         "twist",
@@ -241,7 +241,7 @@ def smooth_electrons(gas):
 
 def wrong_levels(gas):
     params = init_params(smooth_electrons, random.key(0), (gas,))
-    wrong = jnp.array([-0.5, 0.3, 0.2])
+    wrong = jnp.array([-1.2, 0.3, 0.2])
     return {"levels": eqx.tree_at(lambda module: module.coefficients, params["levels"], wrong)}
 
 
@@ -253,37 +253,34 @@ def exact_entropy(gas, params):
 
 
 def test_own_levels_of_free_electrons_come_back_from_a_wrong_start():
-    """One step in closed form is exact without an interaction: ideal levels, F and S, at every twist of its
-    own table.
+    """One step in closed form is exact without an interaction: F and S are ideal at both twists, each with
+    its own table, and so is every level that is ever occupied.
     """
-    gas = ElectronGas((3, 0), 2, 2.0, 0.4, 0.0)
-    twists, weights = irreducible_twists(monkhorst_pack(4, 2)[:6])
-    gases = [with_twist(gas, t) for t in twists]
-    assert len({len(g.orbitals) for g in gases}) > 1
+    gas = ElectronGas((2, 0), 2, 2.0, 0.4, 0.0)
+    gases = [with_twist(gas, t) for t in ((-0.25, 0.25), (0.1, 0.4))]
+    assert len(gases[0].orbitals) != len(gases[1].orbitals)
     params = wrong_levels(gases[0])
     free = hamiltonian(gas, interaction=None)
     vfe = VariationalFreeEnergy(smooth_electrons, free, natural_gradient(), 512, chunk_size=64)
-    settings = {"num_samples": 512, "weights": weights}
-    shared = evaluate_over_twists(random.key(1), vfe, params, gases, **settings)
-    found = evaluate_over_twists(random.key(1), vfe, params, gases, fit_samples=1024, **settings)
+    weights = np.array([0.25, 0.75])
+    found = evaluate_over_twists(random.key(1), vfe, params, gases, 512, weights=weights, fit_samples=2048)
 
-    assert all(one is params for one in shared.params_by_twist)
-    ideal = [ideal_gas(g) for g in gases]
+    exact = np.array([ideal_gas(g).entropy for g in gases])
     for i, g in enumerate(gases):
-        S = found.by_twist[i]["entropy"].scaled(g.N)
         own = found.params_by_twist[i]
-        assert shared.by_twist[i]["free_energy"].value > ideal[i].free_energy / g.N + 1e-3
-        assert found.by_twist[i]["free_energy"].value == pytest.approx(ideal[i].free_energy / g.N, rel=1e-9)
-        assert exact_entropy(g, own) == pytest.approx(ideal[i].entropy, abs=1e-9)
-        assert abs(S.value - ideal[i].entropy) < 4 * S.error
-        assert abs(found.effective_mass_by_twist[i].value - 1) < 4 * found.effective_mass_by_twist[i].error
+        assert exact_entropy(g, own_shell_energies(vfe, params, g)) > exact[i] + 0.1  # the start was wrong
+        assert exact_entropy(g, own) == pytest.approx(exact[i], abs=1e-9)
         shifts = np.asarray(own["levels"].shell_shifts())
-        seen = np.bincount(g.shell_index, ideal[i].occupations[0]) > 0.1  # others are hardly ever occupied
-        assert np.ptp(shifts[seen]) < 1e-6
+        np.testing.assert_allclose(shifts, shifts[0], atol=1e-8)
+        F, S = found.by_twist[i]["free_energy"], found.by_twist[i]["entropy"]
+        assert F.value == pytest.approx(ideal_gas(g).free_energy / g.N, rel=1e-9)
+        assert abs(S.value - exact[i] / g.N) < 4 * S.error
+        mass = found.effective_mass_by_twist[i]
+        assert abs(mass.value - 1) < 4 * mass.error
     assert abs(found.effective_mass.value - 1) < 4 * found.effective_mass.error
-    mean = weights @ [x.entropy for x in ideal]
-    assert found.effective_mass.value == pytest.approx(found.average["entropy"].value * gas.N / mean)
-    assert abs(shared.effective_mass.value - 1) > 10 * shared.effective_mass.error  # the start was wrong
+    total = found.average["entropy"].value * gas.N
+    assert total == pytest.approx(gas.N * weights @ [one["entropy"].value for one in found.by_twist])
+    assert found.effective_mass.value == pytest.approx(total / (weights @ exact))
 
 
 def test_error_of_the_entropy_holds_that_of_the_fit():
@@ -291,28 +288,26 @@ def test_error_of_the_entropy_holds_that_of_the_fit():
     each time, scatters as is said, and the stated errors are those of states and fit together.
     """
     gas = ElectronGas((2, 0), 2, 2.0, 0.5, (0.1, 0.2))
-    params = wrong_levels(gas)
-    vfe = VariationalFreeEnergy(smooth_electrons, hamiltonian(gas), natural_gradient(), 256, chunk_size=64)
-    start = own_shell_energies(vfe, params, gas)
-    near = fit_shell_energies(vfe, random.key(0), start, 4096, gas)
-    fits = [fit_shell_energies(vfe, random.key(i), start, 256, gas) for i in range(1, 41)]
-    scatter = np.std([exact_entropy(gas, fit) for fit in fits], ddof=1)
-    draws = vfe.evaluate(random.key(50), near, 1024, gas)
-    stated = fit_noise(gas, draws, 256)
-    assert stated == pytest.approx(scatter, rel=0.4)
-    assert stated == pytest.approx(fit_noise(gas, draws, 1024) * 2)
-
-    found = evaluate_over_twists(random.key(2), vfe, params, [gas], 1024, fit_samples=256)
+    params = init_params(smooth_electrons, random.key(0), (gas,))
+    vfe = VariationalFreeEnergy(smooth_electrons, hamiltonian(gas), natural_gradient(), 512, chunk_size=64)
+    found = evaluate_over_twists(random.key(2), vfe, params, [gas], 1024, fit_samples=512)
     S, E, F = (found.by_twist[0][name] for name in ("entropy", "energy", "free_energy"))
     own = found.params_by_twist[0]
+
     alone = entropy(smooth_electrons, random.key(3), own, STATES * 1024, gas).error
     assert abs(S.value * gas.N - exact_entropy(gas, own)) < 4 * alone
     draws = vfe.evaluate(random.fold_in(random.key(2), 0), own, 1024, gas)
-    noise = fit_noise(gas, draws, 256)
+    noise = fit_noise(gas, draws, 512)
+    assert noise == pytest.approx(fit_noise(gas, draws, 2048) * 2) and noise > 2 * alone
     assert S.error == pytest.approx(np.hypot(alone, noise) / gas.N, rel=0.03)
     plain = draws.estimates()
     assert E.error == pytest.approx(np.hypot(plain["energy"].error, gas.temperature * noise) / gas.N)
     assert plain["free_energy"].scaled(1 / gas.N) == F
+
+    start = own_shell_energies(vfe, params, gas)
+    fits = [fit_shell_energies(vfe, random.key(i), start, 512, gas) for i in range(10, 50)]
+    scatter = np.std([exact_entropy(gas, fit) for fit in fits], ddof=1)
+    assert noise == pytest.approx(scatter, rel=0.35)  # the scatter of 40 is known to 11 %
 
 
 def test_states_are_not_drawn_where_they_are_given():
@@ -371,5 +366,5 @@ def test_a_model_without_levels_has_none_to_fit():
     gas = ElectronGas((2, 0), 2, 2.0, 0.4, (0.1, 0.2))
     free = hamiltonian(gas, interaction=None)
     vfe = VariationalFreeEnergy(free_electrons, free, natural_gradient(), 32)
-    with pytest.raises(ValueError, match="Expected a network of p.K. with shell energies .*; got none"):
+    with pytest.raises(ValueError, match=r"Expected a network of p\(K\) with shell energies .*; got none"):
         evaluate_over_twists(random.key(0), vfe, {}, [gas], 64, fit_samples=64)
