@@ -3,6 +3,7 @@ and `module` for networks.
 """
 
 from collections.abc import Callable
+from inspect import isabstract
 
 import distrax
 import equinox as eqx
@@ -54,7 +55,9 @@ def _check_value(name, fn, value) -> None:
 def module(name: str, make: Callable):
     """A network with trainable parameters at site `name`: `make` is a function key -> eqx.Module.
 
-    The parameters are the module's inexact jax arrays; numpy arrays and everything else stay constant.
+    The parameters are the module's inexact jax arrays; numpy arrays and everything else stay constant. Given
+    in their place may also be another module that stands for itself: one of the same contract, the abstract
+    class that both are of, with no array but parameters. It is returned as it is.
     """
     if isinstance(make, eqx.Module) or not callable(make):
         raise ValueError(f"Expected a function key -> eqx.Module for '{name}'; got {type(make).__name__}.")
@@ -69,6 +72,8 @@ def module(name: str, make: Callable):
 
     made, constants = _made(name, make)
     value = param(name, parameters)
+    if _stands_for_itself(value, made):
+        return value
     different = _difference(value, made)
     if different:
         raise ValueError(
@@ -82,6 +87,15 @@ def module(name: str, make: Callable):
 def is_trained(leaf) -> bool:
     """Whether a leaf of a network is a parameter."""
     return isinstance(leaf, jax.Array) and eqx.is_inexact_array(leaf)
+
+
+def _stands_for_itself(value, made) -> bool:
+    """Whether a value is not the parameters of what is made, but another module that can be in its place."""
+    if type(value) is type(made) or not isinstance(value, eqx.Module):
+        return False
+    contracts = [kind for kind in type(made).__mro__ if issubclass(kind, eqx.Module) and isabstract(kind)]
+    leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)  # None where a constant was
+    return isinstance(value, tuple(contracts)) and all(map(is_trained, leaves))
 
 
 def _made(name, make):

@@ -37,8 +37,9 @@ from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.closed_form.fits import jackknife_error, noise_of_fit, ridge
 from pnct.inference.free_energy import VariationalFreeEnergy
 from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
-from pnct.inference.sampling.sites import Params, module_of_kind, read_sites
+from pnct.inference.sampling.sites import Params, module_of_kind, read_sites, state_at
 from pnct.networks.base import OccupationNetwork
+from pnct.primitives import is_trained
 from pnct.states.configuration_interaction import ConfigurationInteraction
 
 FOLDS = 20  # of the jackknife
@@ -104,15 +105,33 @@ def fit_shell_energies(vfe: VariationalFreeEnergy, key, params: Params, num_samp
     return params | {name: params[name].with_shell_shifts(new)}
 
 
+def own_shell_energies(vfe: VariationalFreeEnergy, params: Params, system) -> Params:
+    """The parameters with a p(K) that has an energy for each shell of this system, at first the same p(K).
+
+    Where few parameters serve many systems, as with a smooth dispersion, these are for this one alone, with
+    which `fit_shell_energies` can move them. Raises ValueError where no network has shell energies.
+    """
+    sites = read_sites(vfe.model, params, (system,))
+    name = module_of_kind(params, OccupationNetwork, sites.classical_params)
+    p_K = state_at(vfe.model, sites, params, (system,))
+    shifts = None if name is None or p_K is None else p_K.network.shell_shifts()
+    if shifts is None:
+        raise _without_shell_energies(params)
+    return params | {name: eqx.filter(p_K.network.with_shell_shifts(shifts), is_trained)}
+
+
 def _network(vfe, params, system) -> str:
     """The name of the network of p(K) with shell energies."""
     sites = read_sites(vfe.model, params, (system,))
     name = module_of_kind(params, OccupationNetwork, sites.classical_params)
     if name is None or params[name].shell_shifts() is None:
-        raise ValueError(
-            f"Expected a network of p(K) with shell energies among the parameters; got {', '.join(params)}."
-        )
+        raise _without_shell_energies(params)
     return name
+
+
+def _without_shell_energies(params):
+    found = ", ".join(params) or "none"
+    return ValueError(f"Expected a network of p(K) with shell energies among the parameters; got {found}.")
 
 
 def reduced_free_energies(

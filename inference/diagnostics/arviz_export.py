@@ -104,8 +104,8 @@ def training_history(idata) -> dict[str, np.ndarray]:
 
 
 def twists_to_dataset(averages):
-    """The estimates of a `TwistAverage` by twist, an xarray.Dataset with dimensions twist and axis; errors as
-    name_error.
+    """The estimates of a `TwistAverage` by twist, and the weights of the twists, an xarray.Dataset with
+    dimensions twist and axis; errors as name_error.
     """
     import xarray
 
@@ -117,6 +117,7 @@ def twists_to_dataset(averages):
         f"{name}_error": ("twist", [e.error for e in estimates]) for name, estimates in columns.items()
     }
     variables["twist_vector"] = (("twist", "axis"), averages.twists)
+    variables["weight"] = ("twist", averages.weights)
     return _with_coordinates(xarray.Dataset(variables), None)
 
 

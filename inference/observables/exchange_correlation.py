@@ -11,9 +11,9 @@ theta, where r_s^2 H = K + r_s V in the units of the cell and r_s^2 T does not c
 a check of F by V alone. Its beginning, r V at r = 0, is known (pnct.systems.first_order).
 
 To infinite size: the potential energy of N electrons lacks dV(r)/N ~ S_r(q)/(r q^2) of the smallest q of the
-cell (Chiesa, Ceperley, Martin, Holzmann, Phys. Rev. Lett. 97, 076404 (2006); twists.py), S_r the structure
-factor at the coupling r. With the pole of Bijl and Feynman, S_r = S_0/(1 + gamma r)^(1/2), S_0 that of the
-ideal gas, the coupling integral of dV is that of
+cell (Chiesa, Ceperley, Martin, Holzmann, Phys. Rev. Lett. 97, 076404 (2006); finite_size.py), S_r the
+structure factor at the coupling r. With the pole of Bijl and Feynman, S_r = S_0/(1 + gamma r)^(1/2), S_0 that
+of the ideal gas, the coupling integral of dV is that of
 
     mean of S_r over 0 < r < r_s  =  2 S_0 S/(S_0 + S),      S as drawn at r_s
 
@@ -30,9 +30,9 @@ from scipy.interpolate import CubicSpline
 
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.observables.correlations import structure_factor
+from pnct.inference.observables.finite_size import potential_size_correction
 from pnct.inference.observables.ideal_correlations import canonical_structure_factor
 from pnct.inference.observables.thermodynamics import StatePoint
-from pnct.inference.observables.twists import potential_size_correction
 from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.systems.first_order import first_order_bound
 from pnct.systems.ideal_gas import ideal_gas

@@ -7,7 +7,8 @@ serves every twist and size:
     shift = sum_j c_j g_j(x),    x = k^2/k_F^2,    g = x - 1,  tanh 2(x - 1),  (x - 1)^2/(1 + (x - 1)^2)
 
 c_1 is another mass, m/m* = 1 + theta c_1, the others bend the dispersion near the Fermi surface. p(K) is the
-exact canonical distribution of these energies in the table of orbitals of each twist.
+exact canonical distribution of these energies in the table of orbitals of each twist. Where one system is to
+have levels beside that curve, its network becomes one of shell energies, which starts on the curve.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pnct.networks.base import OccupationNetwork
 
@@ -46,14 +47,27 @@ class ShellEnergies(_WithoutCorrection):
 
 
 class SmoothDispersion(_WithoutCorrection):
-    """coefficients: c_j.  functions: g_j at each shell of the gas."""
+    """coefficients: c_j.  functions: g_j at each shell of the gas.  shell_index: the shell of each orbital.
+
+    All but the coefficients are arrays, and no static fields, which would bind the parameters to one table.
+    Without a gas the parameters have no shells, and no shifts.
+    """
 
     coefficients: Float[Array, " 3"]
-    functions: Float[np.ndarray, "shells 3"]
-    num_orbitals: int = eqx.field(static=True)
+    functions: Float[np.ndarray, "shells 3"] | None
+    shell_index: Int[np.ndarray, " M"] | None
 
-    def shell_shifts(self) -> Float[Array, " shells"]:
+    @property
+    def num_orbitals(self) -> int:
+        return len(self.shell_index)
+
+    def shell_shifts(self) -> Float[Array, " shells"] | None:
+        if self.functions is None:
+            return None
         return jnp.asarray(self.functions, self.coefficients.dtype) @ self.coefficients
+
+    def with_shell_shifts(self, shifts: Float[Array, " shells"]) -> ShellEnergies:
+        return ShellEnergies(shifts, self.num_orbitals)
 
 
 def shell_energies(system) -> Callable[[Array], ShellEnergies]:
@@ -72,6 +86,6 @@ def smooth_dispersion(gas) -> Callable[[Array], SmoothDispersion]:
     functions = np.stack([d, np.tanh(2 * d), d**2 / (1 + d**2)], axis=-1)
 
     def make(key: Array) -> SmoothDispersion:
-        return SmoothDispersion(jnp.zeros(functions.shape[1]), functions, len(gas.orbitals))
+        return SmoothDispersion(jnp.zeros(functions.shape[1]), functions, gas.shell_index)
 
     return make

@@ -28,5 +28,8 @@ class OccupationNetwork(eqx.Module):
         return None
 
     def with_shell_shifts(self, shifts: Float[Array, " shells"]) -> "OccupationNetwork":
-        """The same network with other shifts. Raises ValueError where each shell has none of its own."""
+        """The same network with other shifts, or one of shell energies where its own have fewer parameters.
+
+        Raises ValueError where there are no shifts.
+        """
         raise ValueError(f"Expected a network with an energy for each shell; got {type(self).__name__}.")

@@ -17,9 +17,9 @@ from pnct.inference.observables.exchange_correlation import (
     exchange_correlation,
     size_correction,
 )
+from pnct.inference.observables.finite_size import potential_size_correction
 from pnct.inference.observables.ideal_correlations import canonical_structure_factor
 from pnct.inference.observables.thermodynamics import StatePoint, state_point
-from pnct.inference.observables.twists import potential_size_correction
 from pnct.inference.workflows.sweep import sweep
 from pnct.models import electron_gas
 from pnct.systems.first_order import first_order_bound
