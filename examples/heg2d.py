@@ -7,6 +7,8 @@ r_s of Xie, Zhang, Wang, SciPost Phys. 14, 154 (2023), for any --num-up (a shell
 told, as it has an entropy of its own):
 
     --paper --num-up 13 29 49 --processes 2
+
+With --twists 4 all is averaged over a grid of twists, s and s_0 each before their ratio (twisted_gas.py).
 """
 
 import argparse
@@ -44,8 +46,10 @@ from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.observables.entropy_error import entropy_error
 from pnct.inference.observables.excitations import excitation_energies
 from pnct.inference.observables.particle_hole import mass_from_excitations, particle_hole_states
+from pnct.inference.observables.twist_grid import monkhorst_pack
+from pnct.inference.observables.twists import over_twists
 from pnct.inference.workflows.sweep import sweep
-from pnct.models import electron_gas, few_electrons
+from pnct.models import electron_gas, few_electrons, twisted_gas
 from pnct.systems.first_order import first_order_bound
 
 PAPER = {
@@ -74,7 +78,10 @@ def arguments() -> argparse.ArgumentParser:
         "--rs", type=float, nargs="+", default=[1.0, 3.0, 10.0], help="density parameters r_s"
     )
     parser.add_argument("--theta", type=float, default=0.15, help="temperature T/T_F")
-    parser.add_argument("--twist", type=float, default=0.25, help="in 2 pi/L, along both axes")
+    boundary = parser.add_mutually_exclusive_group()
+    boundary.add_argument("--twist", type=float, default=0.25, help="in 2 pi/L, along both axes")
+    grid = "average over N x N twists, with one flow for all and p(K) of each at its own optimum; 0: --twist"
+    boundary.add_argument("--twists", type=int, default=0, metavar="N", help=grid)
     parser.add_argument("--steps", type=int, default=100, help="training steps at the first r_s")
     parser.add_argument("--warm-steps", type=int, default=60, help="training steps at each other r_s")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
@@ -114,7 +121,7 @@ def main(argv=None) -> None:
     parser = arguments()
     args = parsed(parser, argv)
     share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
-    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64, holes=0)
+    check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64, holes=0, twists=0)
     try:
         systems = {
             N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)]
@@ -125,41 +132,86 @@ def main(argv=None) -> None:
     out = output_directory(args, parser)
     keep_compiled_programs()
 
-    if jax.process_index() == 0:
-        print(*filter(None, (open_shell(gas) for gas, *_ in systems.values())), sep="\n", flush=True)
     rows = []
-    for N, gases in systems.items():
-        key = jax.random.fold_in(jax.random.key(args.seed), N)
-        settings = {
-            "num_samples": args.samples,
-            "num_walkers": args.walkers,
-            "checkpoint": out / f"training_n{N}",
-            "rounds": 2,
-        }
-        model = few_electrons if N <= 3 else electron_gas
-        steps = {"num_steps": args.steps, "warm_steps": args.warm_steps}
-        kept = []
+    for gases in systems.values():
         with ended_in_one_line(parser, args):
-            for gas, params, history, draws in sweep(
-                key, model, gases, natural_gradient(), **steps, **settings
-            ):
-                S = entropy_of_states(model, args.seed + 1 + len(rows), params, args.samples, gas)
-                row, text = found(model, gas, params, history, draws, S, args)
+            for row, text in (over_twists_of if args.twists else at_one_twist)(gases, out, args):
                 rows.append(row)
-                kept.append(draws)
                 if jax.process_index() == 0:
-                    to_arviz(draws, history, system=gas).to_netcdf(
-                        str(out / f"draws_n{N}_rs{gas.rs:g}.nc"), engine="h5netcdf"
-                    )
                     print(text, flush=True)
-        if jax.process_index() == 0:
-            plot_correlations(out / f"correlations_n{N}.png", gases, kept)
 
     if jax.process_index() > 0:
         return
     write_json(out / "result.json", args, {"runs": rows})
     plot_effective_mass(out / "effective_mass.png", args, rows)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
+
+
+def at_one_twist(gases, out: Path, args):
+    """(row of result.json, what is printed of it) of each r_s, ascending; draws go to files."""
+    N = gases[0].N
+    if jax.process_index() == 0 and (told := open_shell(gases[0])):
+        print(told, flush=True)
+    model = few_electrons if N <= 3 else electron_gas
+    solutions = sweep(
+        jax.random.fold_in(jax.random.key(args.seed), N),
+        model,
+        gases,
+        natural_gradient(),
+        args.steps,
+        args.samples,
+        args.warm_steps,
+        args.walkers,
+        checkpoint=out / f"training_n{N}",
+        rounds=2,
+    )
+    kept = []
+    for i, (gas, params, history, draws) in enumerate(solutions):
+        S = entropy_of_states(model, args.seed + 1 + i, params, args.samples, gas)
+        kept.append(draws)
+        if jax.process_index() == 0:
+            path = out / f"draws_n{N}_rs{gas.rs:g}.nc"
+            to_arviz(draws, history, system=gas).to_netcdf(str(path), engine="h5netcdf")
+        yield found(model, gas, params, history, draws, S, args)
+    if jax.process_index() == 0:
+        plot_correlations(out / f"correlations_n{N}.png", gases, kept)
+
+
+def over_twists_of(gases, out: Path, args):
+    """The same, averaged over twists."""
+    params = None
+    for i, gas in enumerate(gases):
+        vfe = VariationalFreeEnergy(twisted_gas, hamiltonian(gas), natural_gradient(), args.walkers)
+        params, average = over_twists(
+            jax.random.fold_in(jax.random.fold_in(jax.random.key(args.seed), gas.N), i),
+            vfe,
+            gas,
+            monkhorst_pack(args.twists, gas.dim),
+            args.warm_steps if i else args.steps,
+            args.samples,
+            checkpoint=out / f"training_n{gas.N}" / f"{i:03d}",
+            init_params=params,
+            fit_samples=args.samples,
+        )
+        mass = {"entropy": average.effective_mass, "canonical": average.canonical_mass}
+        row = {"num_electrons": gas.N, "rs": gas.rs}
+        row |= {name: x.to_json() for name, x in average.average.items()}
+        row["effective_mass"] = {name: x.to_json() for name, x in mass.items() if np.isfinite(x.value)}
+        row["twists"] = [
+            {"twist": twist.tolist(), "weight": float(weight)}
+            | {name: x.to_json() for name, x in one.items()}
+            for twist, weight, one in zip(average.twists, average.weights, average.by_twist, strict=True)
+        ]
+        F, S = average.average["free_energy"], average.average["entropy"]
+        text = f"N = {gas.N}  rs = {gas.rs:g}  {args.twists} x {args.twists} twists\n"
+        text += f"  F/N {F} hartree  S/N {S} k_B\n  m*/m: "
+        yield (
+            row,
+            text
+            + "   ".join(
+                f"{name} {x}" for name, x in zip(("s/s_0", "canonical"), mass.values(), strict=True)
+            ),
+        )
 
 
 def found(model, gas, params, history, draws, S, args) -> tuple[dict, str]:

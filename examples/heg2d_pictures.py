@@ -8,8 +8,9 @@ import numpy as np
 from figures import errorbar_beside, save
 from shared import exact_rows
 
-from pnct import ElectronGas, ideal_gas
+from pnct import ElectronGas, Estimate, ideal_gas
 from pnct.inference.observables.correlations import pair_correlation, structure_factor
+from pnct.inference.observables.finite_size import against_size
 from pnct.inference.observables.ideal_correlations import (
     canonical_pair_correlation,
     canonical_structure_factor,
@@ -50,10 +51,9 @@ def plot_effective_mass(path: Path, args, rows) -> None:
     axis.set_xticks(apart(np.concatenate([points[0] for _, _, points, _ in curves])))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
-    axis.set_title(
-        rf"2D, polarised, $\theta$ = {args.theta:g}, twist = {args.twist:g} $\times 2\pi/L$",
-        fontsize="medium",
-    )
+    boundary = rf"twist = {args.twist:g} $\times 2\pi/L$"
+    boundary = f"{args.twists} x {args.twists} twists" if args.twists else boundary
+    axis.set_title(rf"2D, polarised, $\theta$ = {args.theta:g}, {boundary}", fontsize="medium")
     caption = f"Points of one $r_s$ stand side by side,\n{APART:g} pt apart, to be seen."
     legend = fig.legend(
         *axis.get_legend_handles_labels(),
@@ -67,19 +67,30 @@ def plot_effective_mass(path: Path, args, rows) -> None:
 
 
 def plot_against_size(axis, rows) -> None:
-    """m*/m from the entropy against 1/N, a curve for each r_s."""
+    """m*/m from the entropy and of ideal electrons with this entropy against 1/N, a colour for each r_s, with
+    a straight line where there are two points or more.
+    """
     for i, rs in enumerate(sorted({row["rs"] for row in rows})):
-        same = [row for row in rows if row["rs"] == rs and "entropy" in row["effective_mass"]]
-        points = np.array([(1 / r["num_electrons"], *r["effective_mass"]["entropy"].values()) for r in same])
-        if len(points):
-            x, mass, error = points[np.argsort(points[:, 0])].T[:3]
+        for route, marker, line in (("entropy", "o", "-"), ("canonical", "P", "--")):
+            same = [row for row in rows if row["rs"] == rs and route in row["effective_mass"]]
+            if not same:
+                continue
+            numbers = np.array([row["num_electrons"] for row in same])
+            masses = [Estimate(**row["effective_mass"][route], ess=np.nan) for row in same]
+            label = rf"$r_s$ = {rs:g}, {ROUTES[route]}"
+            if len(set(numbers)) > 1:
+                limit, slope = against_size(numbers, masses)
+                x = np.linspace(0, 1 / numbers.min(), 2)
+                axis.plot(x, limit.value + slope.value * x, line, color=f"C{i}", lw=0.8)
+                label += f": {limit}"
+            value, error = np.array([(m.value, m.error) for m in masses]).T
             axis.errorbar(
-                x, mass, error, fmt="o-", color=f"C{i}", lw=0.8, ms=5, capsize=2, label=rf"$r_s$ = {rs:g}"
+                1 / numbers, value, error, fmt=marker, color=f"C{i}", lw=0.8, ms=5, capsize=2, label=label
             )
     axis.axhline(1, color="k", lw=0.6)
-    axis.set(xlabel="1/N", ylabel=r"$m^*/m$ from the entropy")
+    axis.set(xlabel="1/N", ylabel=r"$m^*/m$")
     axis.set_xlim(left=0)
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="x-small", title=r"and $N \to \infty$", title_fontsize="x-small")
 
 
 def apart(values, factor: float = 1.15) -> list[float]:
@@ -137,7 +148,7 @@ def reference_points(folder: Path, numbers, args):
         name = f"N = {N}, $s/s_0$, Xie, Zhang, Wang (2023)"
         yield name, 1.5 * i - 1, number(same, "rs", "value", "error"), {"fmt": marker, "color": "k"}
 
-    for color, N in enumerate(numbers):
+    for color, N in enumerate(() if args.twists else numbers):
         same = {"dim": 2, "n_up": N, "n_dn": 0, "theta": args.theta, "twist": args.twist}
         exact = [row for row in exact_rows(folder, **same) if row["S_total"]]
         if exact:

@@ -4,12 +4,8 @@ r"""Averages over twisted boundary conditions, psi(r + L e_a) = exp(2 pi i twist
 
 One set of parameters is trained on all twists (twist_grid.py), each seen in proportion to its weight w_t.
 p(K) can then go to the optimum of each twist by itself, in closed form (boltzmann_weights.py): a smooth
-dispersion cannot follow all levels of one table, and S shows that where F hardly does. From M' samples that
-optimum is known to
-
-    dS = (error of Cov(ln p, y) from M samples) (M/M')^(1/2),        y = ln p(K) + Re E_loc/T,
-
-to lowest order, and E, with T dS, as F is at its minimum.
+dispersion cannot follow all levels of one table, and S shows that where F hardly does. The noise dS of that
+fit (entropy_error.py) is in the error of S, and T dS in that of E, as F is at its minimum.
 """
 
 import math
@@ -26,15 +22,15 @@ from pnct.estimate import Estimate
 from pnct.inference.closed_form.boltzmann_weights import (
     MIN_SAMPLES,
     fit_shell_energies,
-    occupation_optimum,
     own_shell_energies,
 )
 from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.observables.canonical_mass import canonical_mass
 from pnct.inference.observables.effective_mass import mass_from_entropy
 from pnct.inference.observables.entropy import entropy
+from pnct.inference.observables.entropy_error import entropy_error
 from pnct.inference.observables.twist_grid import checked_twists, irreducible_twists
 from pnct.inference.runs.fingerprint import describe
-from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.sites import Params, read_sites
 from pnct.inference.training.loop import Options, Workflow, run_steps
 from pnct.inference.training.step import TrainState
@@ -57,6 +53,7 @@ class TwistAverage(NamedTuple):
     average: dict[str, Estimate]
     effective_mass_by_twist: tuple[Estimate, ...]  # s/s_0
     effective_mass: Estimate  # of the averaged entropies
+    canonical_mass: Estimate  # ideal electrons of this averaged entropy; nan at T = 0
     params_by_twist: tuple[Params, ...]  # others than the shared ones where p(K) is fitted at each
 
 
@@ -190,7 +187,7 @@ def evaluate_over_twists(
             states = STATES * num_samples
             found["entropy"] = entropy(vfe.model, keys[2], params_by_twist[i], states, gas)
         if fit_samples:
-            noise = fit_noise(gas, draws, fit_samples)
+            noise = entropy_error(gas, draws, found["entropy"], fit_samples).closed_form
             found["entropy"] = _with_noise(found["entropy"], noise)
             found["energy"] = _with_noise(found["energy"], draws.temperature * noise)
         by_twist.append({name: x.scaled(1 / gas.N) for name, x in found.items()})
@@ -209,16 +206,15 @@ def evaluate_over_twists(
             for gas, one in zip(gases, by_twist, strict=True)
         ),
         average["entropy"].scaled(1 / ideal),
+        _canonical_mass(gases, average["entropy"], weights),
         tuple(params_by_twist),
     )
 
 
-def fit_noise(gas, draws: Draws, fit_samples: int) -> float:
-    """The error of S, in k_B, that is left where the optimum of p(K) was found from fit_samples draws: from
-    the draws of the evaluation, at that optimum.
-    """
-    change = occupation_optimum(gas, draws).entropy_change
-    return change.error * math.sqrt(change.ess / fit_samples)
+def _canonical_mass(gases, entropy, weights) -> Estimate:
+    if not all(gas.theta > 0 for gas in gases):
+        return Estimate(math.nan, math.nan, entropy.ess)
+    return canonical_mass(list(gases), entropy.scaled(gases[0].N), weights)
 
 
 def _with_noise(x: Estimate, noise: float) -> Estimate:

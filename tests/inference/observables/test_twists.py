@@ -21,11 +21,11 @@ from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.closed_form.boltzmann_weights import fit_shell_energies, own_shell_energies
 from pnct.inference.diagnostics.arviz_export import twists_to_dataset
 from pnct.inference.observables.entropy import entropy
+from pnct.inference.observables.entropy_error import entropy_error
 from pnct.inference.observables.twist_grid import irreducible_twists, monkhorst_pack, random_twists
 from pnct.inference.observables.twists import (
     STATES,
     evaluate_over_twists,
-    fit_noise,
     over_twists,
     train_over_twists,
     twist_average,
@@ -79,6 +79,7 @@ def test_evaluated_over_twists_within_errors_of_the_ideal_gas():
         np.mean([one["energy"].value for one in found.by_twist])
     )
     assert abs(found.effective_mass.value - 1) < 3 * found.effective_mass.error
+    assert abs(found.canonical_mass.value - 1) < 3 * found.canonical_mass.error
     np.testing.assert_array_equal(found.twists, [g.twist for g in gases])
     np.testing.assert_array_equal(found.weights, [0.5, 0.5])
     assert found.by_twist[0]["entropy"].ess == STATES * 2048 and found.by_twist[0]["energy"].ess == 2048
@@ -297,8 +298,8 @@ def test_error_of_the_entropy_holds_that_of_the_fit():
     alone = entropy(smooth_electrons, random.key(3), own, STATES * 1024, gas).error
     assert abs(S.value * gas.N - exact_entropy(gas, own)) < 4 * alone
     draws = vfe.evaluate(random.fold_in(random.key(2), 0), own, 1024, gas)
-    noise = fit_noise(gas, draws, 512)
-    assert noise == pytest.approx(fit_noise(gas, draws, 2048) * 2) and noise > 2 * alone
+    noise = entropy_error(gas, draws, S, 512).closed_form
+    assert noise > 2 * alone
     assert S.error == pytest.approx(np.hypot(alone, noise) / gas.N, rel=0.03)
     plain = draws.estimates()
     assert E.error == pytest.approx(np.hypot(plain["energy"].error, gas.temperature * noise) / gas.N)
