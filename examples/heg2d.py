@@ -42,6 +42,7 @@ from shared import (
 
 from pnct import ElectronGas, hamiltonian
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
+from pnct.inference.closed_form.step import closed_form_step
 from pnct.inference.observables.effective_mass import effective_mass
 from pnct.inference.observables.entropy_error import entropy_error
 from pnct.inference.observables.excitations import excitation_energies
@@ -86,6 +87,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--warm-steps", type=int, default=60, help="training steps at each other r_s")
     parser.add_argument("--walkers", type=int, default=256, help="independent samples per step")
     parser.add_argument("--samples", type=int, default=8192, help="independent samples of each evaluation")
+    share = "fit p(K) again where its noise makes more than this share of m*/m, with more samples; 0: never"
+    parser.add_argument("--mass-error", type=float, default=0.0, metavar="X", help=share)
     holes = "also the slope of the energies of so many particle-hole states, of closed shells; 0: none"
     parser.add_argument("--holes", type=int, default=0, metavar="N", help=holes)
     parser.add_argument(
@@ -122,6 +125,8 @@ def main(argv=None) -> None:
     args = parsed(parser, argv)
     share_the_work(args, parser, [__file__, *(sys.argv[1:] if argv is None else argv)])
     check_whole_numbers(args, parser, steps=0, warm_steps=0, walkers=2, samples=64, holes=0, twists=0)
+    if not (args.theta > 0 and args.mass_error >= 0):
+        parser.error(f"Expected --theta > 0 and --mass-error >= 0; got {args.theta} and {args.mass_error}.")
     try:
         systems = {
             N: [ElectronGas((N, 0), 2, rs, args.theta, args.twist) for rs in sorted(args.rs)]
@@ -168,11 +173,18 @@ def at_one_twist(gases, out: Path, args):
     kept = []
     for i, (gas, params, history, draws) in enumerate(solutions):
         S = entropy_of_states(model, args.seed + 1 + i, params, args.samples, gas)
+        fit_samples = samples_of_fit(gas, draws, S, args)
+        if fit_samples > args.samples:
+            keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed + 1 + i), N))
+            vfe = VariationalFreeEnergy(model, hamiltonian(gas), natural_gradient(), args.walkers)
+            params = closed_form_step(vfe, keys[0], params, fit_samples, gas)
+            draws = vfe.evaluate(keys[1], params, args.samples, gas)
+            S = entropy_of_states(model, args.seed + 1 + i, params, args.samples, gas)
         kept.append(draws)
         if jax.process_index() == 0:
             path = out / f"draws_n{N}_rs{gas.rs:g}.nc"
             to_arviz(draws, history, system=gas).to_netcdf(str(path), engine="h5netcdf")
-        yield found(model, gas, params, history, draws, S, args)
+        yield found(model, gas, params, history, draws, S, fit_samples, args)
     if jax.process_index() == 0:
         plot_correlations(out / f"correlations_n{N}.png", gases, kept)
 
@@ -203,22 +215,28 @@ def over_twists_of(gases, out: Path, args):
             for twist, weight, one in zip(average.twists, average.weights, average.by_twist, strict=True)
         ]
         F, S = average.average["free_energy"], average.average["entropy"]
-        text = f"N = {gas.N}  rs = {gas.rs:g}  {args.twists} x {args.twists} twists\n"
-        text += f"  F/N {F} hartree  S/N {S} k_B\n  m*/m: "
-        yield (
-            row,
-            text
-            + "   ".join(
-                f"{name} {x}" for name, x in zip(("s/s_0", "canonical"), mass.values(), strict=True)
-            ),
+        text = (
+            f"N = {gas.N}  rs = {gas.rs:g}  {args.twists} x {args.twists} twists\n"
+            f"  F/N {F} hartree  S/N {S} k_B\n"
+            f"  m*/m: s/s_0 {mass['entropy']}   canonical {mass['canonical']}"
         )
+        yield row, text
 
 
-def found(model, gas, params, history, draws, S, args) -> tuple[dict, str]:
-    """The row of result.json of one gas, and what is printed of it. S of states alone."""
+def samples_of_fit(gas, draws, S, args) -> int:
+    """How many samples the fit of p(K) takes, so that its noise in S is no more than --mass-error of it."""
+    noise = entropy_error(gas, draws, S, args.samples).closed_form
+    wanted = args.samples * (noise / (args.mass_error * S.value)) ** 2 if args.mass_error else 0
+    return max(math.ceil(wanted), args.samples)
+
+
+def found(model, gas, params, history, draws, S, fit_samples, args) -> tuple[dict, str]:
+    """The row of result.json of one gas, and what is printed of it. S of states alone, p(K) fitted to
+    fit_samples.
+    """
     report = diagnose(to_arviz(draws, history, system=gas), entropy=S)
     drift = report.drifts.get("entropy")
-    error = entropy_error(gas, draws, S, args.samples, drift and drift.scaled(gas.N))
+    error = entropy_error(gas, draws, S, fit_samples, drift and drift.scaled(gas.N))
     mass = effective_mass(gas, draws, params, S._replace(error=error.total))
     references = beside(gas)
     if open_shell(gas) is None:
@@ -229,6 +247,7 @@ def found(model, gas, params, history, draws, S, args) -> tuple[dict, str]:
         name: value.to_json() for name, value in mass._asdict().items() if np.isfinite(value.value)
     }
     row["entropy_error"] = {name: x / gas.N for name, x in error._asdict().items()}
+    row["fit_samples"] = fit_samples
     parts = "  ".join(
         f"{name.replace('_', ' ')} {100 * x / S.value:.1f} %" for name, x in error._asdict().items()
     )
@@ -236,7 +255,7 @@ def found(model, gas, params, history, draws, S, args) -> tuple[dict, str]:
         f"N = {gas.N}  rs = {gas.rs:g}",
         *table_beside(gas, report, "Ha", references),
         f"  m*/m: {mass}",
-        f"  error of S: {parts}",
+        f"  error of S: {parts}  (p(K) fitted to {fit_samples} samples)",
     ]
     if args.holes and open_shell(gas) is None:
         lines.append(particle_holes(model, gas, params, args, row))

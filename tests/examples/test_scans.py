@@ -23,6 +23,9 @@ def run(example, flags, out):
     ("example_name", "flags", "message"),
     [
         ("heg2d", "--rs 0", "Expected rs > 0; got 0.0."),
+        ("heg2d", "--theta 0", "Expected --theta > 0 and --mass-error >= 0; got 0.0 and 0.0."),
+        ("heg2d", "--twists -1", "Expected --twists >= 0; got -1."),
+        ("heg2d", "--twist 0.1 --twists 2", "not allowed with argument"),
         (
             "heg2d",
             "--paper --reference nowhere",
@@ -84,9 +87,29 @@ def test_effective_mass_against_rs(tmp_path):
     for r in runs:
         assert abs(r["effective_mass"]["entropy"]["value"] - 1) < 0.3  # hardly trained: the ideal gas
         assert np.isfinite(r["free_energy"]["error"])
+        assert 0 < r["entropy_error"]["closed_form"] < r["entropy"]["value"] and r["fit_samples"] == 400
     assert (tmp_path / "effective_mass.png").stat().st_size > 10_000 and (
         tmp_path / "draws_n3_rs2.nc"
     ).is_file()
+    assert (tmp_path / "correlations_n2.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_effective_mass_over_twists_with_the_error_that_is_asked_for(tmp_path):
+    flags = f"--num-up 4 --rs 1 --theta 0.5 {SMALL}"
+    done = run("heg2d.py", f"{flags} --twists 2", tmp_path / "twists")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "twists" / "result.json").read_text())["runs"]
+    assert [t["weight"] for t in row["twists"]] == [1.0] and set(row["effective_mass"]) == {
+        "entropy",
+        "canonical",
+    }
+    done = run("heg2d.py", f"{flags} --mass-error 0.01 --holes 2", tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "one" / "result.json").read_text())["runs"]
+    assert row["fit_samples"] > 400 and len(row["particle_holes"]) == 2
+    assert row["entropy_error"]["closed_form"] < 0.02 * row["entropy"]["value"]
+    assert row["effective_mass"]["particle_holes"]["value"] > 0
 
 
 @pytest.mark.slow
