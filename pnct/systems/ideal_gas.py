@@ -42,11 +42,19 @@ def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 {n}+1"]:
 
     def add_orbital(row, b_m):
         occupied = jnp.concatenate([jnp.full(1, UNREACHABLE, b.dtype), row[:-1] - b_m])
-        row = jnp.maximum(jnp.logaddexp(row, occupied), UNREACHABLE)
+        row = jnp.maximum(_log_sum(row, occupied), UNREACHABLE)
         return row, row
 
     _, rows = jax.lax.scan(add_orbital, empty, b, reverse=True)
     return jnp.concatenate([rows, empty[None]])
+
+
+def _log_sum(x, y):
+    """ln(e^x + e^y) of finite numbers, smooth where they are equal: inside a scan jnp.logaddexp loses its rule
+    of differentiation, and with it the second derivative there, which degenerate orbitals need.
+    """
+    largest = jax.lax.stop_gradient(jnp.maximum(x, y))
+    return largest + jnp.log(jnp.exp(x - largest) + jnp.exp(y - largest))
 
 
 @jax.jit(static_argnums=1)

@@ -15,9 +15,11 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_pair_occupations_match_enumeration():
+@pytest.mark.parametrize("equal", [(3, 4), (6, 7), (5, 6, 7)])
+def test_pair_occupations_match_enumeration(equal):
+    """Degenerate orbitals among others, and at the end of the table, where the sums of both are equal."""
     b = np.random.default_rng(0).uniform(0, 4, 8)
-    b[3] = b[4]
+    b[list(equal)] = b[equal[0]]
     expected = np.zeros((8, 8))
     for K in combinations(range(8), 3):
         expected[np.ix_(K, K)] += np.exp(-b[list(K)].sum())
