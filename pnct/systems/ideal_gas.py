@@ -50,8 +50,8 @@ def suffix_table(b: Float[Array, " M"], n: int) -> Float[Array, "M+1 {n}+1"]:
 
 
 def _log_sum(x, y):
-    """ln(e^x + e^y) of finite numbers, smooth where they are equal: inside a scan jnp.logaddexp loses its rule
-    of differentiation, and with it the second derivative there, which degenerate orbitals need.
+    """ln(e^x + e^y) of finite numbers, smooth where they are equal, as degenerate orbitals make them: inside
+    a scan jnp.logaddexp loses its rule of differentiation, and with it the second derivative there.
     """
     largest = jax.lax.stop_gradient(jnp.maximum(x, y))
     return largest + jnp.log(jnp.exp(x - largest) + jnp.exp(y - largest))
