@@ -114,7 +114,7 @@ def own_points(rows, numbers):
             if points:
                 style = {"fmt": marker, "color": f"C{color}", "lw": 1}
                 style |= {"ls": "-"} if route in ("entropy", "canonical") else {"ls": ":", "mfc": "none"}
-                yield f"N = {N}, {label}", 3 * i - 6 + color, np.array(points).T, style
+                yield f"N = {N}, {label}", 2 * i - 3 + color, np.array(points).T, style
 
 
 def reference_points(folder: Path, numbers, args):
