@@ -64,7 +64,7 @@ def test_shell_energies_take_the_place_of_the_curve():
     shifts = jax.numpy.linspace(0.0, 1.0, len(whole.shell_shifts()))
     own = whole.with_shell_shifts(shifts)
     assert traced(GAS, {"levels": own}).network is own
-    K = [1, 2]
+    K = jax.numpy.array([1, 2])
     expected = Occupation(GAS, ShellEnergies(shifts, len(GAS.orbitals))).log_prob(K)
     assert traced(GAS, {"levels": own}).log_prob(K) == expected != Occupation(GAS).log_prob(K)
     flow = Identity()
