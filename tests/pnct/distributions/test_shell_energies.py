@@ -69,10 +69,11 @@ def test_shell_energies_take_the_place_of_the_curve():
     assert traced(GAS, {"levels": own}).log_prob(K) == expected != Occupation(GAS).log_prob(K)
     flow = Identity()
     curve = eqx.tree_at(lambda m: m.functions, whole, whole.functions[:-1])
+    constants = eqx.tree_at(lambda m: m.energy_shifts, own, np.zeros(len(shifts)))
     for wrong, message in (
         (flow, "Expected the parameters of module 'levels'"),  # another contract
         (curve, "Expected the parameters of module 'levels'"),  # whole, and no parameters
-        (ShellEnergies(np.zeros(len(shifts)), 3), "Expected the parameters of module 'levels'"),  # constants
+        (constants, "Expected the parameters of module 'levels'"),
         (ShellEnergies(shifts[:-1], len(GAS.orbitals)), "Expected energy_shifts of shape"),
     ):
         with pytest.raises(ValueError, match=message):
