@@ -266,12 +266,12 @@ def test_two_protons_and_an_electron(rs, T, off, reference):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(14_400)
 @FEW_FAIL
 def test_virial_pressure_is_that_of_the_free_energy():
     """-dF/dV between two densities, against the mean of their virial pressures, to 3 errors."""
     plasmas = [Hydrogen((1, 0), 1, rs=rs, temperature=0.5, cutoff=9.0) for rs in (1.95, 2.05)]
-    draws = [trained(hydrogen, plasma, 100) for plasma in plasmas]
+    draws = [trained(hydrogen, plasma, 100, samples=131_072) for plasma in plasmas]
     F = [x.estimates()["free_energy"] for x in draws]
     V = [float((p.L * p.rs) ** 3) for p in plasmas]
     slope = -(F[1].value - F[0].value) / (V[1] - V[0])
