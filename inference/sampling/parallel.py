@@ -20,10 +20,12 @@ def default_mesh() -> Mesh | None:
 
 
 def default_chunk_size(num_electrons: int) -> int:
-    """Walkers that go through the program together: on a CPU so many electrons that they stay in
-    the cache.
+    """Walkers that go through the program together: on a CPU so many that they stay in the cache, which the
+    electrons of a few walkers do, and of large ones the N^2 numbers of a Hessian along an electron.
     """
-    return max(4, min(64, 128 // num_electrons)) if jax.default_backend() == "cpu" else 512
+    if jax.default_backend() != "cpu":
+        return 512
+    return max(1, min(64, 128 // num_electrons, 4000 // num_electrons**2))
 
 
 def replicated(state, mesh: Mesh | None):

@@ -120,9 +120,9 @@ def log_det_derivatives(
 
 def block_size(N: int, dim: int) -> int:
     """Of the sizes whose D^2 m dim numbers fit into a cache, and no less than half as large, the one that
-    leaves the fewest places empty.
+    leaves the fewest places empty. Two electrons at least: products with the axes of one are hardly any.
     """
-    largest = min(N, max(1, CACHED // (N**2 * dim**3)))
+    largest = min(N, max(2, CACHED // (N**2 * dim**3)))
     return min(range(largest, largest // 2, -1), key=lambda m: -(-N // m) * m)
 
 

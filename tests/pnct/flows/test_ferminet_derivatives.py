@@ -2,6 +2,7 @@
 differentiation.
 """
 
+import importlib
 import itertools
 import math
 import re
@@ -13,7 +14,7 @@ from map_alone import MapAlone
 from small_flow import random_positions
 
 from pnct.flows import Composed, Flow, backflow
-from pnct.flows.ferminet.derivatives import derivatives
+from pnct.flows.ferminet.derivatives import block_size, derivatives
 from pnct.flows.ferminet.network import ferminet
 from pnct.flows.irreducible_wedge import Conjugated
 from pnct.systems.electron_gas import ElectronGas
@@ -40,6 +41,20 @@ def test_equal_to_automatic_differentiation(num_electrons, dim, depth):
         x, y = getattr(found, name), getattr(expected, name)
         assert x.dtype == y.dtype
         np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-11 * np.max(np.abs(y)), err_msg=name)
+
+
+def test_in_blocks_of_any_size(monkeypatch):
+    """Three blocks, the last one of them half empty, and all electrons at once."""
+    space = ElectronGas((3, 2), 2, cutoff=4.0).space
+    flow, R = random_weights(ferminet(space, 2, width=3)(jax.random.key(0))), random_positions(space)
+    flow = jax.tree.map(lambda x: 0.5 * x, flow)
+    assert block_size(space.N, space.dim) == space.N
+    whole = jax.jit(derivatives)(flow, R)
+    monkeypatch.setattr(importlib.import_module(derivatives.__module__), "CACHED", 1)
+    assert block_size(space.N, space.dim) == 2
+    parted = jax.jit(lambda flow, R: derivatives(flow, R))(flow, R)  # another function: traced again
+    for x, y in zip(parted, whole, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-11 * np.max(np.abs(y)))
 
 
 @pytest.mark.parametrize("num_electrons, dim", [((3, 0), 2), pytest.param((1, 2), 3, marks=pytest.mark.slow)])
