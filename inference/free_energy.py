@@ -34,6 +34,7 @@ from pnct.inference.training.failures import warn_of_draws
 from pnct.inference.training.loop import Options, RunResult, in_precision, run_steps
 from pnct.inference.training.memory_estimate import check_step_fits
 from pnct.inference.training.model_checks import (
+    RUN_ONCE,
     check_hamiltonian,
     check_measured,
     check_observed,
@@ -231,6 +232,6 @@ def draws_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Hamiltonian) -> Dr
     )
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=RUN_ONCE)
 def _init_params(model, key, args):
     return init_params(model, key, args)
