@@ -10,9 +10,13 @@ and cost.png.
 
 import argparse
 import json
+import os
 from pathlib import Path
 
-import benchmark  # first: it pins the process to one core before XLA starts
+if __name__ == "__main__" and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before XLA starts its threads
+
+import benchmark  # before pnct: tests/pnct is not to be found in its place
 import jax
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,6 +25,7 @@ import numpy as np
 import pnct.distributions as dist
 from pnct.distributions import transformer
 from pnct.flows import ferminet
+from pnct.inference.sampling.parallel import default_chunk_size
 from pnct.kinetic import local_kinetic
 from pnct.states.slater import as_states
 from pnct.systems.electron_gas import ElectronGas
@@ -106,7 +111,7 @@ def main(argv=None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for cost.json and cost.png")
     parser.add_argument("--num-electrons", type=int, nargs="+", default=[13, 29, 57, 81, 121])
     parser.add_argument("--walkers", type=int, default=16, help="walkers of a phase")
-    parser.add_argument("--chunk-size", type=int, default=2, help="walkers at once")
+    parser.add_argument("--chunk-size", type=int, help="walkers at once, by default those of a training")
     parser.add_argument("--repeats", type=int, default=3, help="runs that a median is taken of")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -114,7 +119,7 @@ def main(argv=None) -> None:
 
     rows = []
     for N in args.num_electrons:
-        rows.append(measure(N, args.walkers, args.chunk_size, args.repeats))
+        rows.append(measure(N, args.walkers, args.chunk_size or default_chunk_size(N), args.repeats))
         print(f"N = {N}, M = {rows[-1]['orbitals']}: ", {k: round(v, 3) for k, v in rows[-1]["ms"].items()})
         found = {"machine": benchmark.machine(), "rows": rows}
         found |= {"exponents": {phase: exponents(rows, phase) for phase in rows[0]["ms"]}}
