@@ -50,10 +50,10 @@ ROOMS = sorted(f"pnct.{path.stem}" for path in (Path(__file__).parents[1] / "pnc
 
 @pytest.fixture(autouse=True, scope="module")
 def few_compiled_programs():
-    """A compiled program keeps some 40 memory maps; Linux allows 65530, fewer than those of all tests."""
+    """A compiled program keeps its memory, and some 40 memory maps, of which Linux allows 65530."""
     yield
-    maps = Path("/proc/self/maps")  # absent elsewhere
-    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+    memory = Path("/proc/self/statm")  # absent elsewhere
+    if memory.exists() and int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MEMORY:
         jax.clear_caches()
         gc.collect()
         # glibc keeps what is freed, two thirds of all memory
@@ -62,7 +62,7 @@ def few_compiled_programs():
             trim(0)
 
 
-MAPS = 6_000  # beyond which a process starts afresh: it keeps to about 4 GB
+MEMORY = 1.5e9  # bytes, beyond which a process starts afresh after a file of tests
 
 
 @pytest.fixture
