@@ -16,6 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from pnct.backend import check_cpu_pool
+from pnct.compilation import RUN_ONCE, compiled
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.launch import connect
@@ -34,7 +35,6 @@ from pnct.inference.training.failures import warn_of_draws
 from pnct.inference.training.loop import Options, RunResult, in_precision, run_steps
 from pnct.inference.training.memory_estimate import check_step_fits
 from pnct.inference.training.model_checks import (
-    RUN_ONCE,
     check_hamiltonian,
     check_measured,
     check_observed,
@@ -129,7 +129,7 @@ class VariationalFreeEnergy(eqx.Module):
         arrays = as_arrays(args)
         return lambda state: self._update(state, *arrays)
 
-    @eqx.filter_jit
+    @compiled
     def _update(self, state, *args):
         sites = read_sites(self.model, state.params, args)
         hamiltonian = self._hamiltonian_of(args)
@@ -181,7 +181,7 @@ class VariationalFreeEnergy(eqx.Module):
         warn_of_draws(sites, walkers)
         return draws_of(walkers, sites, hamiltonian)
 
-    @eqx.filter_jit
+    @compiled
     def _draw(self, params, key, *args):
         sites = read_sites(self.model, params, args)
         hamiltonian = self._hamiltonian_of(args)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from pnct.compilation import computed_once
+
 TAYLOR_TERMS = 12  # (pi/2)^24/24! = 8e-20 of the cosine is left out
 
 
@@ -46,7 +48,7 @@ def half_turn(x: Float[ArrayLike, "*n"]) -> tuple[Float[Array, "*n"], Float[Arra
         c = c * y2 + (-1) ** k / math.factorial(2 * k)
         s = s * y2 + (-1) ** k / math.factorial(2 * k + 1)
     # Otherwise XLA would repeat the series in every loop over features and their derivatives.
-    return jax.lax.optimization_barrier((c, s * y))
+    return computed_once((c, s * y))
 
 
 @half_turn.defjvp

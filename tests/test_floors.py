@@ -22,6 +22,7 @@ ROOMS = (
         "pnct.user_warning",
         "pnct.memory",
         "pnct.backend",
+        "pnct.compilation",
         "pnct.angles",
         "pnct.space",
         "pnct.smooth_space",

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from pnct.compilation import compiled
 from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.closed_form.fits import jackknife_error, ridge
@@ -256,7 +257,7 @@ def thermal_weights(
     return s, shifts - shifts.mean()
 
 
-@eqx.filter_jit
+@compiled
 def _amplitudes(model, sites, hamiltonian, shared, walkers, batching: Batching):
     """Psi_t/rho^(1/2) and H Psi_t/Psi_t of each state of its block at each sample, (B, n); zero beyond the
     block's size.

@@ -27,12 +27,12 @@ and |c_k^+ Psi_K|^2/rho <= 2 m n_s and |Psi_t|^2/rho <= 2n everywhere.
 from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from pnct.compilation import compiled
 from pnct.inference.observables.electron_pair import (
     Pair,
     checked_orbital,
@@ -205,7 +205,7 @@ def _within(x, is_of_sources):
     return x
 
 
-@eqx.filter_jit
+@compiled
 def _sampled(models, sites, spin, shared, keys, batching: Batching):
     one = partial(_sample, models, sites, spin)
     return gathered(map_walkers(one, shared, keys, batching.chunk_size, batching.mesh), batching.mesh)

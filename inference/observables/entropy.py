@@ -7,10 +7,10 @@ of them than F.
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import numpy as np
 
+from pnct.compilation import compiled
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.sampling.inputs import checked_key
 from pnct.inference.sampling.parallel import as_arrays, default_mesh, gathered, map_walkers
@@ -42,7 +42,7 @@ def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Es
     return mean_of_independent(-np.concatenate(found))
 
 
-@eqx.filter_jit
+@compiled
 def _log_prob(model, sites, mesh, params, key, args, number):
     def one(shared, key):
         params, args = shared

@@ -10,12 +10,12 @@ W. L. McMillan, Phys. Rev. 138, A442 (1965), for Bose liquids.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from pnct.compilation import compiled
 from pnct.inference.sampling.saved_draws import DrawsLike, as_draws
 from pnct.inference.sampling.sites import measured_at, read_sites
 
@@ -64,7 +64,7 @@ def momentum_distribution(
     return MomentumDistribution(orbitals.wavevectors, by_name(mean), by_name(error))
 
 
-@eqx.filter_jit
+@compiled
 def _estimates(model, sites, params, args, values, keys, displacements, chunk_size):
     def one(x):
         values, key = x

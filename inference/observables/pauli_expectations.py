@@ -9,11 +9,11 @@ these.
 
 from collections.abc import Callable, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pnct.compilation import compiled
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.sites import measured_at, read_sites
@@ -41,7 +41,7 @@ def pauli_expectations(
     return tuple(mean_of_independent(x) for x in local.T)
 
 
-@eqx.filter_jit
+@compiled
 def _local(model, sites, params, args, values, operators):
     def one(values):
         measured = measured_at(model, sites, params, values, args)

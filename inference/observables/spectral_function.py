@@ -16,12 +16,12 @@ has the noise of mu alone; else E_K and E_K' are means of E_loc. What the states
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from pnct.compilation import compiled
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.observables.electron_addition import (
     BATCH,
@@ -157,7 +157,7 @@ def state_energies(key, trained: TrainedGas, Ks, num_samples: int) -> list[Estim
     return [mean_of_independent(e[np.isfinite(e)]) for e in energies]
 
 
-@eqx.filter_jit
+@compiled
 def _local_energies(model, sites, hamiltonian, shared, walkers, batching: Batching):
     def one(shared, walker):
         params, args = shared

@@ -107,7 +107,8 @@ class NaturalGradientUpdate:
 
     def __call__(self, updates, state, params=None, *, scores: dict[str, Scores], **extra):
         del params, extra
-        steps = jax.tree.map(jnp.zeros_like, updates)
+        flat = {name: ravel_pytree(module) for name, module in updates.items()}
+        steps = {name: jnp.zeros_like(x) for name, (x, _) in flat.items()}
         metrics = state.metric
         count = state.count
         for block_name, block in scores.items():
@@ -132,12 +133,9 @@ class NaturalGradientUpdate:
                 1.0, longest / jnp.maximum(rate * length, jnp.finfo(length.dtype).tiny)
             )
             for name, step in delta.items():
-                steps[name] = jax.tree.map(
-                    lambda old, new: old + (share * new).astype(old.dtype),  # noqa: B023
-                    steps[name],
-                    step,
-                )
-        return jax.tree.map(jnp.negative, steps), NaturalGradientState(count + 1, metrics)
+                steps[name] -= (share * ravel_pytree(step)[0]).astype(steps[name].dtype)
+        made = {name: unravel(steps[name]) for name, (_, unravel) in flat.items()}
+        return made, NaturalGradientState(count + 1, metrics)
 
 
 def _hashable(setting: Setting):

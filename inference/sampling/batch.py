@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from pnct.inference.sampling.local_energy import local_energy
 from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_exact
 from pnct.inference.sampling.parallel import map_walkers
-from pnct.inference.sampling.scores import complex_score, value_and_score
+from pnct.inference.sampling.scores import complex_score, flattened, flattened_rows, value_and_score
 from pnct.inference.sampling.sites import (
     Params,
     Sites,
@@ -52,8 +52,8 @@ class WalkerBatch(NamedTuple):
     kinetic: jax.Array
     potential: jax.Array
     diagnostics: dict[str, jax.Array]  # by the names of the measured distribution; ln p of each site
-    # where asked for: {"classical": d ln p, "measured": d ln Psi} by their parameters; where all x are summed
-    # over "state", the StateEnergy of K
+    # where asked for: {"classical": d ln p, "measured": d ln Psi}, a matrix for each module of parameters;
+    # where all x are summed over, "state", the StateEnergy of K
     scores: dict[str, Any]
     label: jax.Array  # (B, n) which state it is
     closeness: jax.Array  # small where the configuration is dangerous
@@ -132,7 +132,7 @@ def _classical(model, sites, powers, scores, shared, walker):
             f"{LOG_PROB_OF}{name}": log_prob(model, sites, params, values, args, (name,))
             for name in sites.classical
         }
-    return values, value, weight, {"classical": rows} if own else {}, by_site
+    return values, value, weight, {"classical": flattened_rows(rows)} if own else {}, by_site
 
 
 def _log_mixture(model, sites, powers, params, values, args):
@@ -159,11 +159,12 @@ def _measured(model, sites, scores, shared, walker):
     own = {name: params[name] for name in sites.measured_params}
     at_x = values | {sites.measured: x}
     rows = complex_score(lambda p: log_modulus_and_phase(model, sites, params | p, at_x, args), own)
-    found = {"measured": rows}
+    found = {"measured": flattened_rows(rows)}
     if measured.all_values() is not None:
-        found["state"] = state_energy(
+        of_state = state_energy(
             lambda p: measured_at(model, sites, params | p, values, args),
             own,
             lambda x: local_energy(hamiltonian, measured, others | {sites.measured: x}, sites).total,
         )
+        found["state"] = of_state._replace(slope=flattened(of_state.slope))
     return x, numbers, diagnostics, found, *rest

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 
 def value_and_score(f: Callable, params):
@@ -29,3 +31,13 @@ def complex_score(f: Callable, params):
         return jax.linear_transpose(tangent, params)(jnp.ones_like(values[part]))[0]
 
     return jax.tree.map(lambda *rows: jnp.stack(rows), row(0), row(1))
+
+
+def flattened(tree: dict) -> dict[str, Float[Array, " P"]]:
+    """One array for each module, as ravel_pytree has it: a far smaller program than with all of its own."""
+    return {name: ravel_pytree(module)[0] for name, module in tree.items()}
+
+
+def flattened_rows(rows: dict) -> dict[str, Float[Array, "rows P"]]:
+    """The scores of some modules, each a matrix."""
+    return jax.vmap(flattened)(rows)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pnct.compilation import RUN_ONCE
 from pnct.distributions.base import Checked
 from pnct.hamiltonian import Hamiltonian, Values
 from pnct.inference.runs.fingerprint import describe, differences
@@ -29,8 +30,6 @@ from pnct.inference.sampling.unconstrained import to_constrained, to_unconstrain
 from pnct.systems.base import System
 
 SHAKE = 0.1  # standard deviation of the numbers added to the parameters
-# Of programs that run once: LLVM's optimisation takes longer than it saves.
-RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
 def check_observed(model: Callable, args: tuple) -> None:

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
+from pnct.compilation import computed_once
 from pnct.inference.optimisation.gradients import (
     classical_scores,
     gradient,
@@ -119,7 +122,8 @@ def training_step(
     grads = jax.tree.map(jnp.zeros_like, state.params)
     for block in scores.values():
         for name, g in gradient(block).items():
-            grads[name] = jax.tree.map(lambda old, new: old + new.astype(old.dtype), grads[name], g)
+            flat, unravel = ravel_pytree(grads[name])
+            grads[name] = unravel(flat + g.astype(flat.dtype))
     value = weighted_mean(
         (hamiltonian.temperature * walkers.log_prob + walkers.energy.real) / hamiltonian.energy_scale,
         jnp.where(valid, walkers.weight, 0.0),
@@ -127,7 +131,7 @@ def training_step(
     updates, opt_state = optim.update(
         grads, state.opt_state, state.params, scores=scores, value=value, grad=grads
     )
-    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(u)) for u in jax.tree.leaves(updates)])) & jnp.any(valid)
+    finite = jnp.all(jnp.isfinite(ravel_pytree(updates)[0])) & jnp.any(valid)
     movable = {*sites.measured_params, *sites.continuous_params}
     is_folded = folded(sites, walkers, stage)
     state, backtracked = apply_update(state, updates, opt_state, key, movable, finite, is_folded)
@@ -177,27 +181,32 @@ def apply_update(
     movable: the parameters that changes of variables depend on; those of p(K) alone fold nothing.
     """
     backtracked = is_folded & (state.backtracks_left > 0)
+    made = finite & ~backtracked
 
-    def choose(test, a, b):
-        return jax.tree.map(lambda x, y: jnp.where(test, x, y), a, b)
-
-    def keep(new, old):
-        return choose(finite & ~backtracked, new, old)
-
-    half = jax.tree.map(lambda m: 0.5 * m, state.last_update)
-    made = {
-        name: keep(updates[name], old) if name in movable else old for name, old in state.last_update.items()
-    }
-    params = keep(optax.apply_updates(state.params, updates), state.params)
-    params = choose(backtracked, jax.tree.map(jnp.subtract, params, half), params)
-
+    # All parameters in one row: some operations in the place of some for each array.
+    old, unravel = ravel_pytree(state.params)
+    update = ravel_pytree(updates)[0].astype(old.dtype)
+    last, unravel_last = ravel_pytree(state.last_update)
+    moves = [
+        np.full(ravel_pytree(module)[0].size, name in movable) for name, module in sorted(updates.items())
+    ]
+    params = old + jnp.where(made, update, jnp.where(backtracked, -0.5 * last, 0))
+    last = jnp.where(
+        backtracked, 0.5 * last, jnp.where(made & np.concatenate([[], *moves]).astype(bool), update, last)
+    )
+    average = ravel_pytree(state.average)[0]
     share = jnp.minimum(1.0, AVERAGED_SHARE / (state.step + 1.0))
-    average = jax.tree.map(lambda a, p: a + (share * (p - a)).astype(a.dtype), state.average, params)
-    backtracks_left = jnp.where(is_folded, jnp.maximum(state.backtracks_left - 1, 0), MAX_BACKTRACKS)
-    opt_state = keep(opt_state, state.opt_state)
-    last_update = choose(backtracked, half, made)
+    average = average + (share * (params - average)).astype(average.dtype)
+    params, average, last = computed_once((params, average, last))
+
     return TrainState(
-        params, average, opt_state, key, state.step + 1, last_update, backtracks_left
+        unravel(params),
+        unravel(average),
+        jax.tree.map(lambda new, old: jnp.where(made, new, old), opt_state, state.opt_state),
+        key,
+        state.step + 1,
+        unravel_last(last),
+        jnp.where(is_folded, jnp.maximum(state.backtracks_left - 1, 0), MAX_BACKTRACKS),
     ), backtracked
 
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from pnct.compilation import computed_once
+
 ARTANH_TERMS = 16  # 3^-32/33 = 2e-17 of the first is left out
 
 
@@ -24,7 +26,7 @@ def logistic(x: ArrayLike) -> Array:
     """p = 1/(1 + e^-x), with dp/dx = p(x) p(-x)."""
     e = jnp.exp(-jnp.abs(x))
     # Otherwise XLA would take the exponential again for each of the derivatives that p multiplies.
-    return jax.lax.optimization_barrier(jnp.where(x > 0, 1, e) / (1 + e))
+    return computed_once(jnp.where(x > 0, 1, e) / (1 + e))
 
 
 @logistic.defjvp

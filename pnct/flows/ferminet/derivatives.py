@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from pnct.compilation import computed_once
 from pnct.flows.base import FlowDerivatives
 from pnct.flows.ferminet.hessians import (
     Hessians,
@@ -103,7 +104,7 @@ def log_det_derivatives(
 
     def along_some_axes(block):
         X = M @ dense(hess, scaled, block, species).reshape(D, -1)
-        X = jax.lax.optimization_barrier(X.reshape(D, D, -1) + pair_blocks(M, hess.pair, block))
+        X = computed_once(X.reshape(D, D, -1) + pair_blocks(M, hess.pair, block))
         g = jnp.sum(X[jnp.arange(D), jnp.arange(D)], axis=0)
         # Added up for each axis first: one long sum would be taken number by number.
         return g, jnp.sum(X * jnp.swapaxes(X, 0, 1), axis=(0, 1)) if frame is None else X

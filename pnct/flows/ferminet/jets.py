@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from pnct.compilation import computed_once
 from pnct.flows.pairs import displacements
 from pnct.networks.activations import Activation
 from pnct.networks.layers import residual
@@ -132,7 +133,7 @@ def feature_jet(flow, R, metric) -> PairJet:
 
 def stacked(parts: list[Float[Array, "N N F"]]) -> Float[Array, "N N d F"]:
     """Side by side, each computed by itself: XLA would compute a fused stack number by number."""
-    return jnp.stack(jax.lax.optimization_barrier(parts), axis=2)
+    return jnp.stack(computed_once(parts), axis=2)
 
 
 def single_jet(flow, R, frame=None) -> tuple[Jet, Float[Array, "N d d H"]]:
@@ -169,7 +170,7 @@ def pair_elementwise(activation: Activation, z: PairJet, metric) -> PairJet:
     Qv = sum(z.hess[:, :, :, a] * v[:, :, a, None] for a in range(z.grad.shape[2]))
     y = elementwise(activation, Jet(z.value, z.grad, z.lap, z.grad_lap), v, Qv, slopes)
     # Otherwise XLA would take all this into the matrix products that follow, number by number.
-    return jax.lax.optimization_barrier(PairJet(y.value, y.grad, hess, y.lap, y.grad_lap))
+    return computed_once(PairJet(y.value, y.grad, hess, y.lap, y.grad_lap))
 
 
 def elementwise(activation: Activation, z: Jet, v, Qv, slopes) -> Jet:

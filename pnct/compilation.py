@@ -1,0 +1,52 @@
+"""How XLA compiles what is written here: what it computes once, and how hard it optimises.
+
+XLA merges a cheap computation into each loop that reads its result, and then repeats it in all of them. On a
+CPU it forgets `jax.lax.optimization_barrier` before it does so (jax 0.10, 0.11). A call of a function that it
+may not inline stays.
+"""
+
+from collections.abc import Callable
+from functools import cache, wraps
+
+import equinox as eqx
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+# Kernels by way of MLIR take longer to be compiled and are not faster. Later versions know no such flag.
+_KERNELS = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
+# Of programs that run once: LLVM's optimisation takes longer than it saves.
+RUN_ONCE = {"xla_backend_optimization_level": 0} | _KERNELS
+# Of programs that run again and again on a CPU: more makes no step faster.
+RUN_OFTEN = {"xla_backend_optimization_level": 1} | _KERNELS
+
+
+def compiled(function: Callable) -> Callable:
+    """function, compiled as a program that runs again and again. Not for use in jit."""
+
+    @cache
+    def program():  # not before a backend is asked for
+        hurried = jax.config.read("jax_disable_most_optimizations")
+        options = RUN_OFTEN if jax.default_backend() == "cpu" and not hurried else {}
+        return eqx.filter_jit(function, compiler_options=options)
+
+    @wraps(function)
+    def call(*args):
+        return program()(*args)
+
+    call.lower = lambda *args: program().lower(*args)
+    return call
+
+
+def computed_once(x):
+    """The arrays of x, which XLA computes apart from what reads them, and not again for every reader. For use
+    in jit.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.lax.optimization_barrier(x)
+    with set_xla_metadata(inlineable="false"):
+        return _identity(x)
+
+
+@jax.jit
+def _identity(x):
+    return x
