@@ -15,7 +15,6 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 import numpy as np
-from heg3d_pictures import one_draw, plot_occupations, plot_pair_correlation, plot_pipeline, plot_training
 from shared import (
     STATES_PER_SAMPLE,
     UNITS,
@@ -110,11 +109,14 @@ def main(argv=None) -> None:
     print(report.verdict)
     idata.to_netcdf(str(out / "draws.nc"), engine="h5netcdf")
     write_json(out / "result.json", args, everything(gas, report, mass, args))
-    draw = one_draw(vfe.model, result.params, jax.random.key(args.seed + 3), gas)
-    plot_pipeline(out / "pipeline.png", gas, draws, draw)
-    plot_training(out / "free_energy.png", gas, result.history, report, args.units)
-    plot_pair_correlation(out / "pair_correlation.png", gas, draws)
-    plot_occupations(out / "occupations.png", gas, draws)
+
+    import heg3d_pictures as pictures  # not sooner: it takes a second, and the training begins without it
+
+    draw = pictures.one_draw(vfe.model, result.params, jax.random.key(args.seed + 3), gas)
+    pictures.plot_pipeline(out / "pipeline.png", gas, draws, draw)
+    pictures.plot_training(out / "free_energy.png", gas, result.history, report, args.units)
+    pictures.plot_pair_correlation(out / "pair_correlation.png", gas, draws)
+    pictures.plot_occupations(out / "occupations.png", gas, draws)
     print(f"Wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out}")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import gc
 import json
 import math
 import os
@@ -87,7 +88,9 @@ def keep_compiled_programs() -> None:
     """Compiled programs are kept in the user's cache folder, so that the next start finds them there.
 
     A place that the user has named is left alone. They hold for one kind of processor: one folder a machine.
+    Modules are left out of collections of garbage, which would walk over all of them again at every trace.
     """
+    gc.freeze()
     if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

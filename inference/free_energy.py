@@ -36,10 +36,10 @@ from pnct.inference.training.loop import Options, RunResult, in_precision, run_s
 from pnct.inference.training.memory_estimate import check_step_fits
 from pnct.inference.training.model_checks import (
     check_hamiltonian,
-    check_measured,
     check_observed,
-    check_potential,
     check_that_sites_matter,
+    measured_check,
+    potential_check,
     system_among,
     unconstrained_params,
 )
@@ -98,6 +98,14 @@ class VariationalFreeEnergy(eqx.Module):
         """The state before the first step. Raises ValueError where the model or the Hamiltonian cannot be
         right.
         """
+        state, checks = self._unchecked_init(key, *args)
+        checks()
+        return state
+
+    def _unchecked_init(self, key, *args) -> tuple[TrainState, Callable[[], None]]:
+        """The state before the first step, and what raises ValueError where there can be none. The latter is
+        compiled in the background.
+        """
         init_key, key = jax.random.split(checked_key(key))
         hamiltonian = self.hamiltonian_for(args)
         check_observed(self.model, args)
@@ -106,14 +114,19 @@ class VariationalFreeEnergy(eqx.Module):
         check_step_fits(sites, params, self.batching(sites), args)
         free = unconstrained_params(self.model, sites, params, as_arrays(args))
         check_that_sites_matter(self.model, sites, hamiltonian, params, as_arrays(args))
-        check_measured(self.model, sites, params, as_arrays(args))
-        check_potential(self.model, sites, hamiltonian, params, as_arrays(args))
+        measured = measured_check(self.model, sites, params, as_arrays(args))
+        potential = potential_check(self.model, sites, hamiltonian, params, as_arrays(args))
         connect(self.sharding)
         none = jnp.zeros((), jnp.int32)
         still = jax.tree.map(jnp.zeros_like, free)
         state = TrainState(params, params, self.optim.init(free), key, none, still, none)
         state = state if self.precision is None else in_precision(state, self.precision)
-        return replicated(state, self.sharding)
+
+        def checks():
+            measured()
+            potential()
+
+        return replicated(state, self.sharding), checks
 
     def update(self, state: TrainState, *args) -> tuple[TrainState, Info]:
         """One step: draws num_walkers samples, estimates F and its gradient, and moves the parameters.
@@ -160,9 +173,18 @@ class VariationalFreeEnergy(eqx.Module):
         after a few updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
-        start = self.init(key, *args) if init_state is None else checked_state(init_state)
+        start = self._start(key, *args) if init_state is None else checked_state(init_state)
         update = self.updates(*args)
         return run_steps(self, update, start, num_steps, args, Options(progress_bar, checkpoint, callback))
+
+    def _start(self, key, *args) -> TrainState:
+        """`init`, with the step traced while its checks are compiled."""
+        state, checks = self._unchecked_init(key, *args)
+        try:
+            VariationalFreeEnergy._update.lower(self, state, *as_arrays(args))
+        finally:  # what they say of a wrong model comes before what its trace does
+            checks()
+        return state
 
     def evaluate(self, key, params: Params, num_samples: int, *args) -> Draws:
         """num_samples fresh independent samples at frozen parameters, as host arrays."""
@@ -171,7 +193,7 @@ class VariationalFreeEnergy(eqx.Module):
         key = checked_key(key)
         params = params if self.precision is None else in_precision(params, jnp.result_type(float))
         sites = read_sites(self.model, params, args)
-        check_potential(self.model, sites, hamiltonian, params, as_arrays(args))
+        potential_check(self.model, sites, hamiltonian, params, as_arrays(args))()
         connect(self.sharding)
         batches = []
         for i in range(-(-num_samples // self.num_walkers)):

@@ -6,10 +6,13 @@ may not inline stays.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, wraps
+from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
 # Kernels by way of MLIR take longer to be compiled and are not faster. Later versions know no such flag.
@@ -21,7 +24,7 @@ RUN_OFTEN = {"xla_backend_optimization_level": 1} | _KERNELS
 
 
 def compiled(function: Callable) -> Callable:
-    """function, compiled as a program that runs again and again. Not for use in jit."""
+    """function, compiled as a program that runs again and again; inside of jit it is a part of that one."""
 
     @cache
     def program():  # not before a backend is asked for
@@ -31,10 +34,29 @@ def compiled(function: Callable) -> Callable:
 
     @wraps(function)
     def call(*args):
-        return program()(*args)
+        return function(*args) if is_traced(args) else program()(*args)
 
     call.lower = lambda *args: program().lower(*args)
     return call
+
+
+def is_traced(*trees) -> bool:
+    """Whether this is inside of a transformation of jax, where numbers have no values."""
+    # Of a function under jit every new array is traced; under grad and vmap only what comes from its inputs.
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in (jnp.zeros(()), *jax.tree.leaves(trees)))
+
+
+def in_background(program: Callable, *args) -> Callable[[], Any]:
+    """Compiles a filter_jit program for these arguments in a thread. What is returned waits, and calls it.
+
+    It is traced before that: of numpyro's handlers there is one stack for all threads.
+    """
+    lowered = program.lower(*args)
+    executable = _THREAD.submit(lowered.compile)
+    return lambda: executable.result()(*args)
+
+
+_THREAD = ThreadPoolExecutor(1)
 
 
 def computed_once(x):

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from numpyro.primitives import Messenger
 
+from pnct.compilation import is_traced
+
 
 class unseeded(Messenger):
     """A handler: refuses a sample site that has a random key before the one of its walker reaches it.
@@ -39,8 +41,7 @@ def checked_key(key):
 
 def check_outside_of_jit(*trees) -> None:
     """Raises ValueError inside of a transformation of jax, where numbers have no values."""
-    # Of a function under jit every new array is traced; under grad and vmap only what comes from its inputs.
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in (jnp.zeros(()), *jax.tree.leaves(trees))):
+    if is_traced(*trees):
         raise ValueError(
             "Expected a call outside of jit, grad, vmap and scan; got traced values. This routine compiles "
             "what it needs itself; inside of jit or scan, use `update`."

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.compilation import RUN_ONCE
+from pnct.compilation import RUN_ONCE, in_background
 from pnct.distributions.base import Checked
 from pnct.hamiltonian import Hamiltonian, Values
 from pnct.inference.runs.fingerprint import describe, differences
@@ -93,18 +93,23 @@ def check_that_sites_matter(
         )
 
 
-def check_measured(model, sites: Sites, params, args: tuple) -> None:
-    """Raises ValueError where the measured distribution breaks one of its own requirements,
-    naming the site.
+def measured_check(model, sites: Sites, params, args: tuple) -> Callable[[], None]:
+    """A check, compiled in the background. Called, it raises ValueError where the measured distribution
+    breaks one of its own requirements, naming the site.
     """
     rng = np.random.default_rng(0)  # on the host, where nothing has to be compiled for it
     free = unconstrained_params(model, sites, params, args)
     free = jax.tree.map(lambda x: x + (SHAKE * rng.normal(size=x.shape)).astype(x.dtype), free)
     moved = _constrained(model, sites, params, free, args) if sites.constrained else free
-    for requirement in _requirements(model, sites, params, moved, args):
-        if requirement.violation > 0:
-            got = requirement.got.format(float(requirement.violation))
-            raise ValueError(f"At site '{sites.measured}': Expected {requirement.expected}; {got}.")
+    requirements = in_background(_requirements, model, sites, params, moved, args)
+
+    def check():
+        for requirement in requirements():
+            if requirement.violation > 0:
+                got = requirement.got.format(float(requirement.violation))
+                raise ValueError(f"At site '{sites.measured}': Expected {requirement.expected}; {got}.")
+
+    return check
 
 
 def unconstrained_params(model: Callable, sites: Sites, params: Params, args: tuple) -> Params:
@@ -150,24 +155,30 @@ def _requirements(model, sites, params, moved, args):
     return measured_at(model, sites, params, values, args, jax.random.key(0)).check(in_another_state)
 
 
-def check_potential(
+def potential_check(
     model: Callable, sites: Sites, hamiltonian: Hamiltonian, params: Params, args: tuple
-) -> None:
-    """Raises ValueError where the potential energy is no real number, or not the same for values that are
-    physically the same, such as electrons exchanged or moved by a lattice vector, naming the site.
+) -> Callable[[], None]:
+    """A check, compiled in the background. Called, it raises ValueError where the potential energy is no real
+    number, or not the same for values that are physically the same, such as electrons exchanged or moved by a
+    lattice vector, naming the site.
     """
-    for change, (one, other) in _potentials(model, sites, hamiltonian, params, args).items():
-        one, other = np.asarray(one), np.asarray(other)
-        finite = np.isfinite(one) & np.isfinite(other)
-        size = np.max(np.abs(one), where=finite, initial=0.0)
-        apart = np.zeros(one.shape)  # what is no number is reported of the walkers that meet it
-        apart[finite] = np.abs(one[finite] - other[finite])
-        i = np.argmax(apart)
-        if apart[i] > np.sqrt(np.finfo(one.dtype).eps) * size:
-            raise ValueError(
-                f"At site '{sites.measured}': Expected a potential energy that does not change under "
-                f"{change}; got {one[i]:.6g} and {other[i]:.6g} at a random place."
-            )
+    potentials = in_background(_potentials, model, sites, hamiltonian, params, args)
+
+    def check():
+        for change, (one, other) in potentials().items():
+            one, other = np.asarray(one), np.asarray(other)
+            finite = np.isfinite(one) & np.isfinite(other)
+            size = np.max(np.abs(one), where=finite, initial=0.0)
+            apart = np.zeros(one.shape)  # what is no number is reported of the walkers that meet it
+            apart[finite] = np.abs(one[finite] - other[finite])
+            i = np.argmax(apart)
+            if apart[i] > np.sqrt(np.finfo(one.dtype).eps) * size:
+                raise ValueError(
+                    f"At site '{sites.measured}': Expected a potential energy that does not change under "
+                    f"{change}; got {one[i]:.6g} and {other[i]:.6g} at a random place."
+                )
+
+    return check
 
 
 @eqx.filter_jit(compiler_options=RUN_ONCE)

@@ -1,11 +1,12 @@
 """What is computed once is not repeated where it is read, under any transformation; numbers stay the same."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pnct.compilation import compiled, computed_once
+from pnct.compilation import compiled, computed_once, in_background
 
 X = jnp.linspace(0.1, 0.9, 36).reshape(3, 4, 3)
 COEFFICIENT = 0.123456789  # found in a program's text wherever the series is
@@ -46,3 +47,21 @@ def test_a_compiled_method_is_the_function():
     assert Scaled.times.__name__ == "times"
     np.testing.assert_allclose(Scaled().times(X), jnp.sin(X), rtol=1e-15)
     assert "sine" in Scaled.times.lower(Scaled(), X).as_text()
+    for transform in (jax.jit, jax.vmap, lambda f: jax.jit(lambda x: f(X))):
+        np.testing.assert_allclose(transform(Scaled().times)(X), jnp.sin(X), rtol=1e-15)
+
+
+def test_options_are_for_programs_of_their_own(monkeypatch):
+    """XLA refuses those of a part of a program, which quick tests compile without any."""
+    monkeypatch.setattr(jax.config, "read", lambda name: False)
+    times = compiled(lambda x: jnp.sin(x))
+    np.testing.assert_allclose(times(X), jnp.sin(X), rtol=1e-15)
+    np.testing.assert_allclose(jax.jit(lambda x: times(2 * x))(X), jnp.sin(2 * X), rtol=1e-15)
+
+
+def test_a_program_from_the_background():
+    program = eqx.filter_jit(lambda x, name: (jnp.cos(x), name))
+    waiting = in_background(program, X, "phase")
+    found, name = waiting()
+    np.testing.assert_allclose(found, jnp.cos(X), rtol=1e-15)
+    assert name == "phase"

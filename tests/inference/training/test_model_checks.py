@@ -14,7 +14,7 @@ from pnct.flows import Flow, backflow, continuous, ferminet
 from pnct.hamiltonian import ElectronHamiltonian
 from pnct.inference import VariationalFreeEnergy, natural_gradient
 from pnct.inference.sampling.sites import init_params, read_sites
-from pnct.inference.training.model_checks import check_hamiltonian, check_measured, check_potential
+from pnct.inference.training.model_checks import check_hamiltonian, measured_check, potential_check
 from pnct.states.spin_adapted import spin_adapted
 
 KEY = jax.random.key(0)
@@ -193,10 +193,10 @@ def test_a_potential_that_cannot_be_right_is_refused_before_the_first_step(syste
         with jax.enable_x64(x64):
             sites = read_sites(program, {}, (system,))
             if message is None:
-                check_potential(program, sites, energy, {}, (system,))
+                potential_check(program, sites, energy, {}, (system,))()
                 continue
             with pytest.raises(ValueError, match=f"^At site 'electrons': Expected .*{message}"):
-                check_potential(program, sites, energy, {}, (system,))
+                potential_check(program, sites, energy, {}, (system,))()
 
 
 def test_the_potential_of_ones_own_hamiltonian_is_looked_at_wherever_one_is_met():
@@ -277,7 +277,7 @@ def test_flows_that_are_right_pass(system, make, dtype):
         return pnct.sample("R", dist.Born(gas.orbitals, jnp.asarray(gas.ground_state), flow))
 
     params = jax.tree.map(lambda x: x.astype(dtype), init_params(program, KEY, (system,)))
-    check_measured(program, read_sites(program, params, (system,)), params, (system,))
+    measured_check(program, read_sites(program, params, (system,)), params, (system,))()
 
 
 class OfUp(Flow):
