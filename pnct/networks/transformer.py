@@ -27,9 +27,7 @@ from pnct.validation import checked_integer
 
 
 class Cache(NamedTuple):
-    """Keys and values of the electrons seen so far, one pair per layer; zero beyond. No sum runs over the
-    last axes.
-    """
+    """Keys and values of the electrons seen so far, one pair per layer; zero beyond."""
 
     keys: Float[Array, "heads d N"]
     values: Float[Array, "N heads d"]
@@ -108,13 +106,11 @@ def place(cache: Cache, k: Float[Array, "T heads d"], v: Float[Array, "T heads d
 def attend(
     q: Float[Array, "T heads d"], cache: Cache, electrons: Int[ArrayLike, " T"]
 ) -> Float[Array, "T heads d"]:
-    """Each electron looks at itself and at those before it. Products and sums, because XLA is slow with such
-    small matrices.
-    """
+    """Each electron looks at itself and at those before it."""
     seen = jnp.arange(len(cache.values)) <= electrons[:, None]
-    scores = jnp.sum(q[..., None] * cache.keys, axis=2) / q.shape[-1] ** 0.5
+    scores = jnp.einsum("thd,hds->ths", q, cache.keys) / q.shape[-1] ** 0.5
     weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -jnp.inf), axis=-1)
-    return jnp.sum(jnp.swapaxes(weights, 1, 2)[..., None] * cache.values, axis=1)
+    return jnp.einsum("ths,shd->thd", weights, cache.values)
 
 
 def transformer(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pnct.compilation import computed_once
 from pnct.flows.pairs import scatter, spin_channels
 from pnct.networks.layers import residual
 
@@ -96,7 +97,9 @@ def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
 def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N D H"]:
     """(Hess h_ik) w_ik."""
     N, _, dim, _, H = hess.pair.shape
-    rank = jnp.einsum("iDn,ink->iDk", hess.u, hess.rank * jnp.einsum("iDn,iDk->ink", hess.u, w))
+    # Of small matrices XLA multiplies only rows by columns fast.
+    ut = computed_once(jnp.swapaxes(hess.u, 1, 2))
+    rank = jnp.einsum("iDn,ink->iDk", hess.u, hess.rank * (ut @ w))
 
     w_ij = w.reshape(N, N, dim, H)
     w_ii = w_ij[jnp.arange(N), jnp.arange(N)][:, None]
