@@ -1,7 +1,7 @@
 """How XLA compiles what is written here: what it computes once, and how hard it optimises.
 
 XLA merges a cheap computation into each loop that reads its result, and then repeats it in all of them. On a
-CPU it forgets `jax.lax.optimization_barrier` before it does so (jax 0.10, 0.11). A call of a function that it
+CPU it forgets `jax.lax.optimization_barrier` before it does so (jax 0.10). A call of a function that it
 may not inline stays.
 """
 
