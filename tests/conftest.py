@@ -41,7 +41,11 @@ def pytest_configure(config):
     gc.set_threshold(50_000, 20, 50)  # a collection walks over every trace that is kept; there are many
 
 
-HURRY = ["--xla_cpu_parallel_codegen_split_count=1"]  # of whole tests a third less time
+LOOPS = "simplify-while-loops,while-loop-invariant-code-motion,while-loop-constant-sinking"
+HURRY = [
+    "--xla_cpu_parallel_codegen_split_count=1",  # of whole tests a third less time
+    f"--xla_disable_hlo_passes={LOOPS}",  # of a compilation a tenth
+]
 if jax.__version_info__ < (0, 11):
     HURRY.append("--xla_cpu_use_fusion_emitters=false")  # later ones know no such flag and would end at once
 BEARTYPE = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # an int is a float, too
