@@ -108,9 +108,14 @@ def attend(
 ) -> Float[Array, "T heads d"]:
     """Each electron looks at itself and at those before it."""
     seen = jnp.arange(len(cache.values)) <= electrons[:, None]
-    scores = jnp.einsum("thd,hds->ths", q, cache.keys) / q.shape[-1] ** 0.5
-    weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -jnp.inf), axis=-1)
-    return jnp.einsum("ths,shd->thd", weights, cache.values)
+    if len(q) > 1:
+        scores = jnp.einsum("thd,hds->ths", q, cache.keys)
+    else:  # XLA is slow with such small matrices
+        scores = jnp.sum(q[..., None] * cache.keys, axis=2)
+    weights = jax.nn.softmax(jnp.where(seen[:, None], scores / q.shape[-1] ** 0.5, -jnp.inf), axis=-1)
+    if len(q) > 1:
+        return jnp.einsum("ths,shd->thd", weights, cache.values)
+    return jnp.sum(jnp.swapaxes(weights, 1, 2)[..., None] * cache.values, axis=1)
 
 
 def transformer(
