@@ -66,7 +66,7 @@ def few_compiled_programs():
             trim(0)
 
 
-MEMORY = 1.5e9  # bytes, beyond which a process starts afresh after a file of tests
+MEMORY = 1.2e9  # bytes, beyond which a process starts afresh after a file of tests
 
 
 @pytest.fixture
