@@ -28,7 +28,7 @@ MIN_CLIP_TEMPERATURES = (
 class Scores(NamedTuple):
     """Rows and residuals of one distribution, B walkers: its gradient is tensordot(residual, rows)/B.
 
-    rows: of each module of parameters a matrix (rows, P), as ravel_pytree orders its numbers, or a pytree like
+    rows: of each module of parameters a matrix (rows, P), as ravel_pytree has it, or a pytree like
     it with a leading axis of rows; residual: (rows,).
     curvature: the second derivative of the objective at its minimum, in units of the metric, where it is
     known. For p(K) it is T: the free energy above its minimum is T times a relative entropy, whose second
