@@ -88,9 +88,11 @@ def keep_compiled_programs() -> None:
     """Compiled programs are kept in the user's cache folder, so that the next start finds them there.
 
     A place that the user has named is left alone. They hold for one kind of processor: one folder a machine.
-    Modules are left out of collections of garbage, which would walk over all of them again at every trace.
+    Modules are left out of collections of garbage, which would walk over all of them again at every trace,
+    and what a trace makes is kept by it.
     """
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

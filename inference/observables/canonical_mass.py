@@ -11,8 +11,8 @@ its states at any mass.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 from pnct.estimate import Estimate
 from pnct.systems.electron_gas import ElectronGas
@@ -42,7 +42,7 @@ def canonical_mass(
 
     if not ideal(LIGHTEST) < entropy.value < ideal(HEAVIEST):
         return Estimate(float("nan"), float("nan"), entropy.ess)
-    mass = brentq(lambda m: ideal(m) - entropy.value, LIGHTEST, HEAVIEST, xtol=1e-9)
+    mass = scipy.optimize.brentq(lambda m: ideal(m) - entropy.value, LIGHTEST, HEAVIEST, xtol=1e-9)
     slope = (ideal(mass * (1 + STEP)) - ideal(mass * (1 - STEP))) / (2 * STEP * mass)
     return Estimate(mass, entropy.error / slope, entropy.ess)
 

@@ -20,6 +20,7 @@ from pnct.distributions.base import Measured, StateDistribution
 from pnct.distributions.bridge import DistraxSite
 from pnct.inference.sampling.dependencies import dependencies
 from pnct.inference.sampling.inputs import check_params, unseeded
+from pnct.inference.sampling.parallel import as_arrays
 from pnct.inference.sampling.unconstrained import Transforms, is_constrained, transform
 
 Params = dict[str, Any]
@@ -167,7 +168,7 @@ def read_sites(model: Callable, params: Params, args: tuple) -> Sites:
     ValueError where it is not a density matrix.
     """
     check_params(params)
-    return _read_sites(model, params, args)
+    return _read_sites(model, params, as_arrays(args))
 
 
 @eqx.filter_jit

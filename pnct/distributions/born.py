@@ -9,6 +9,7 @@ zeta ~ |Phi_K|^2 is an independent sample: no Markov chain.
 from collections.abc import Callable
 
 import distrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,10 +117,7 @@ class Born(distrax.Transformed, Measured):
         self, R: Float[ArrayLike, "N dim"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Re ln Psi_K(R), and Im ln Psi_K(R), which does not depend on the Jacobian."""
-        with jax.default_matmul_precision("highest"):
-            zeta, log_det = self.flow.forward_and_log_det(self._checked(R))
-            log_phi = self.states.log_amplitude(self.K, zeta)
-            return jnp.real(log_phi) + 0.5 * log_det, jnp.imag(log_phi)
+        return _log_modulus_and_phase(self.states, self.K, self.flow, self._checked(R))
 
     def log_prob(self, value: Float[ArrayLike, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""
@@ -144,3 +142,11 @@ class Born(distrax.Transformed, Measured):
                 f"Expected finite coordinates R; got {np.sum(~np.isfinite(R))} entries that are not."
             )
         return jnp.asarray(R)
+
+
+@eqx.filter_jit
+def _log_modulus_and_phase(states, K, flow, R):
+    with jax.default_matmul_precision("highest"):
+        zeta, log_det = flow.forward_and_log_det(R)
+        log_phi = states.log_amplitude(K, zeta)
+        return jnp.real(log_phi) + 0.5 * log_det, jnp.imag(log_phi)

@@ -14,6 +14,7 @@ one uniform number per electron.
 from collections.abc import Sequence
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,15 +63,7 @@ class Occupation(StateDistribution):
 
     def log_prob(self, value: Int[ArrayLike, "*batch N"]) -> Float[Array, "*batch"]:
         """ln p(K); -inf where K is not an ascending list of orbitals of the table for each species."""
-        value = _checked(self.system, jnp.asarray(value)).astype(jnp.int32)
-        table = self._table()
-
-        def log_prob(K):
-            return self._log_prob_one(table, K)
-
-        for _ in range(value.ndim - 1):
-            log_prob = jax.vmap(log_prob)
-        return log_prob(value)
+        return self._log_prob(_checked(self.system, jnp.asarray(value)).astype(jnp.int32))
 
     def tempered(self, power) -> "Occupation":
         """The same distribution with every conditional raised to this power, and normalised again."""
@@ -80,6 +73,18 @@ class Occupation(StateDistribution):
         """Raises ValueError unless K is a state of this gas."""
         validate_occupation(self.system, K)
 
+    @eqx.filter_jit
+    def _log_prob(self, value):
+        table = self._table()
+
+        def log_prob(K):
+            return self._log_prob_one(table, K)
+
+        for _ in range(value.ndim - 1):
+            log_prob = jax.vmap(log_prob)
+        return log_prob(value)
+
+    @eqx.filter_jit
     def _sample_n(self, key, n):
         table = self._table()
         return jax.vmap(lambda key: self._sample_one(table, key))(jax.random.split(key, n))

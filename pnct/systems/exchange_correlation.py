@@ -20,9 +20,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import ArrayLike, Float
-from scipy.integrate import quad
-from scipy.optimize import brentq
 from scipy.special import expit
 
 from pnct.systems.electron_gas import ElectronGas
@@ -108,7 +107,7 @@ def ideal_entropy(theta: float, dim: int) -> float:
         def density(t):
             return 2 * t ** (2 * power + 1) * expit(eta - t**2)
 
-        return sum(quad(density, *piece)[0] for piece in pairwise(edges))
+        return sum(scipy.integrate.quad(density, *piece)[0] for piece in pairwise(edges))
 
-    eta = brentq(lambda eta: np.log(moment(dim / 2 - 1, eta) / filled), np.log(filled) - 5, 2 / theta + 40)
+    eta = scipy.optimize.brentq(lambda eta: np.log(moment(dim / 2 - 1, eta) / filled), np.log(filled) - 5, 2 / theta + 40)
     return (1 + 2 / dim) * moment(dim / 2, eta) / filled - eta

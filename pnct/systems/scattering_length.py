@@ -14,9 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import solve_ivp
-from scipy.optimize import brentq
-from scipy.special import digamma
+import scipy  # its parts when they are used: they take a third of a second
 
 from pnct.systems.interactions import ShortRange
 from pnct.systems.short_range import PoschlTeller
@@ -67,7 +65,7 @@ def zero_energy(interaction: ShortRange) -> ZeroEnergy:
         return state[0]
 
     start = 1e-9 * edge
-    path = solve_ivp(
+    path = scipy.integrate.solve_ivp(
         derivatives, (start, edge), (start, 1.0, 0.0), "DOP853", events=node, rtol=1e-11, atol=1e-13
     )
     u, du, integral = path.y[:, -1]
@@ -92,10 +90,10 @@ def poschl_teller(inverse_scattering_length: float, mu: float) -> PoschlTeller:
     def miss(v0):  # (1 - a/a(v0)) sin, finite for every a and v0
         half = math.pi * (1 + math.sqrt(1 + 8 * v0)) / 4
         sine = math.sin(half)
-        g = np.euler_gamma + float(digamma(2 * half / math.pi))
+        g = np.euler_gamma + float(scipy.special.digamma(2 * half / math.pi))
         return sine - inverse / mu * (math.pi / 2 * math.cos(half) + g * sine)
 
     if inverse == 0:
         return PoschlTeller(1.0, mu)
     shallow, deep = (0.0, 1.0) if inverse < 0 else (1.0, DEEPEST)
-    return PoschlTeller(brentq(miss, shallow, deep, xtol=1e-13), mu)
+    return PoschlTeller(scipy.optimize.brentq(miss, shallow, deep, xtol=1e-13), mu)

@@ -1,4 +1,4 @@
-"""Dependencies read off a program are those of its derivatives, and whole programs count as one equation."""
+"""Dependencies read off a program are those of its derivatives, and whole loops count as one equation."""
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +39,18 @@ def test_an_index_is_a_dependence_too():
     assert dependencies(f, INPUTS) == ("a",)
 
 
-def test_a_compiled_program_counts_as_a_whole():
+def test_a_compiled_program_is_read_too():
     @jax.jit
     def both(a, e):
-        return 2 * a, 3 * e
+        return 2 * jax.lax.stop_gradient(a), jax.jit(jnp.sin)(3 * e)
 
-    assert dependencies(lambda x: both(x["a"], x["e"])[1], INPUTS) == ("a", "e")
+    assert dependencies(lambda x: both(x["a"], x["e"])[1], INPUTS) == ("e",)
+    assert dependencies(lambda x: both(x["a"], x["e"]), INPUTS) == ("a", "e")
+    assert dependencies(lambda x: both(x["a"], x["e"]), INPUTS, gradients=True) == ("e",)
+
+
+def test_a_loop_counts_as_a_whole():
+    def both(x):
+        return jax.lax.fori_loop(0, 3, lambda i, carry: (2 * carry[0], 3 * carry[1]), (x["a"], x["e"]))
+
+    assert dependencies(lambda x: both(x)[1], INPUTS) == ("a", "e")
