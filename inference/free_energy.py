@@ -16,13 +16,14 @@ import optax
 from jax.sharding import Mesh
 
 from pnct.backend import check_cpu_pool
-from pnct.compilation import RUN_ONCE, compiled
+from pnct.compilation import RUN_ONCE, compile_ahead
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.launch import connect
 from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.inputs import checked_key
+from pnct.inference.sampling.local_energy import hamiltonian_of
 from pnct.inference.sampling.parallel import (
     as_arrays,
     default_chunk_size,
@@ -40,7 +41,6 @@ from pnct.inference.training.model_checks import (
     check_that_sites_matter,
     measured_check,
     potential_check,
-    system_among,
     unconstrained_params,
 )
 from pnct.inference.training.step import Info, TrainState, checked_state, training_step
@@ -140,15 +140,26 @@ class VariationalFreeEnergy(eqx.Module):
         """`update` at these arguments, which are looked at once."""
         self.hamiltonian_for(args)
         arrays = as_arrays(args)
-        return lambda state: self._update(state, *arrays)
 
-    @compiled
+        def update(state):
+            nonlocal begun
+            if not begun:
+                self._compile_step(state, *arrays)
+            begun = True
+            return self._update(state, *arrays)
+
+        begun = False
+        return update
+
+    def _compile_step(self, state, *args):
+        if self.sharding is None:  # else the shapes of results do not say where they lie
+            compile_ahead(self._update, state, *args)
+
     def _update(self, state, *args):
         sites = read_sites(self.model, state.params, args)
-        hamiltonian = self._hamiltonian_of(args)
-        batching = self.batching(sites)
-        stepped = training_step(self.model, sites, hamiltonian, self.optim, batching, state, args)
-        return gathered(stepped, self.sharding)
+        return training_step(
+            self.model, sites, self.hamiltonian, self.optim, self.batching(sites), state, args
+        )
 
     def run(
         self,
@@ -181,7 +192,7 @@ class VariationalFreeEnergy(eqx.Module):
         """`init`, with the step traced while its checks are compiled."""
         state, checks = self._unchecked_init(key, *args)
         try:
-            VariationalFreeEnergy._update.lower(self, state, *as_arrays(args))
+            self._compile_step(state, *as_arrays(args))
         finally:  # what they say of a wrong model comes before what its trace does
             checks()
         return state
@@ -198,37 +209,23 @@ class VariationalFreeEnergy(eqx.Module):
         batches = []
         for i in range(-(-num_samples // self.num_walkers)):
             batch_key = jax.random.fold_in(key, i)
-            batches.append(jax.device_get(self._draw(params, batch_key, *as_arrays(args))))
+            batches.append(jax.device_get(self._draw(params, batch_key, sites, *as_arrays(args))))
         walkers = jax.tree.map(lambda *x: np.concatenate(x)[:num_samples], *batches)
         warn_of_draws(sites, walkers)
         return draws_of(walkers, sites, hamiltonian)
 
-    @compiled
-    def _draw(self, params, key, *args):
-        sites = read_sites(self.model, params, args)
-        hamiltonian = self._hamiltonian_of(args)
-        walkers = draw_batch(self.model, sites, hamiltonian, params, args, key, self.batching(sites))
-        return gathered(walkers, self.sharding)
+    def _draw(self, params, key, sites, *args):
+        batching = self.batching(sites)
+        walkers = draw_batch(self.model, sites, self.hamiltonian, params, args, key, batching)
+        return walkers if self.sharding is None else _gathered(walkers, self.sharding)
 
     def hamiltonian_for(self, args: tuple) -> Hamiltonian:
         """The Hamiltonian for these arguments of the model. Raises ValueError where it is that of another
         system.
         """
-        hamiltonian = self._hamiltonian_of(args)
+        hamiltonian = hamiltonian_of(self.hamiltonian, args)
         check_hamiltonian(hamiltonian, args)
         return hamiltonian
-
-    def _hamiltonian_of(self, args):
-        if isinstance(self.hamiltonian, Hamiltonian):
-            return self.hamiltonian
-        made = self.hamiltonian(system_among(args))
-        if not isinstance(made, Hamiltonian):
-            raise ValueError(
-                "Expected a pnct.hamiltonian.Hamiltonian, or a function system -> Hamiltonian; got one "
-                "that returned "
-                f"{type(made).__name__}."
-            )
-        return as_arrays(made)
 
     def batching(self, sites: Sites) -> Batching:
         """How the walkers go through the program."""
@@ -252,6 +249,9 @@ def draws_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Hamiltonian) -> Dr
         unit=hamiltonian.unit,
         parts=hamiltonian.parts,
     )
+
+
+_gathered = eqx.filter_jit(gathered)
 
 
 @eqx.filter_jit(compiler_options=RUN_ONCE)

@@ -5,6 +5,7 @@ CPU it forgets `jax.lax.optimization_barrier` before it does so (jax 0.10). A ca
 may not inline stays.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, wraps
@@ -13,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
 # Kernels by way of MLIR take longer to be compiled and are not faster. Later versions know no such flag.
@@ -26,18 +28,71 @@ RUN_OFTEN = {"xla_backend_optimization_level": 1} | _KERNELS
 def compiled(function: Callable) -> Callable:
     """function, compiled as a program that runs again and again; inside of jit it is a part of that one."""
 
+    traced = eqx.filter_jit(function)  # once for its shapes and for its program
+
     @cache
     def program():  # not before a backend is asked for
         hurried = jax.config.read("jax_disable_most_optimizations")
         options = RUN_OFTEN if jax.default_backend() == "cpu" and not hurried else {}
-        return eqx.filter_jit(function, compiler_options=options)
+        return eqx.filter_jit(traced, compiler_options=options)
 
     @wraps(function)
     def call(*args):
-        return function(*args) if is_traced(args) else program()(*args)
+        if is_traced(args):
+            return function(*args)
+        if _ahead.submit is not None:
+            return _ahead.submit(traced, program(), args)
+        _ahead.wait()
+        return program()(*args)
 
     call.lower = lambda *args: program().lower(*args)
     return call
+
+
+class _Ahead(threading.local):
+    """The programs of this thread that are being compiled, and what takes more of them."""
+
+    def __init__(self):
+        self.submit = None
+        self.pending = []
+
+    def wait(self):
+        """Until all are compiled: a program that is called before is compiled once more."""
+        try:
+            for program in self.pending:
+                program.result()
+        finally:
+            for program in self.pending:
+                program.cancel()  # if it was not waited for
+            self.pending = []
+
+
+_ahead = _Ahead()
+
+
+def compile_ahead(function: Callable, *args) -> None:
+    """Traces a function whose parts are `compiled`, without running it, and has them compiled in the
+    background, one while the next is traced. Called later, they wait for that.
+
+    function: may look at the shapes of what its parts return, not at the numbers, which are zeros here.
+    """
+
+    def submit(traced, program, args):
+        shapes = eqx.filter_eval_shape(traced, *args)
+        _ahead.pending.append(_THREADS.submit(program.lower(*args).compile))
+        return jax.tree.map(_blank, shapes)
+
+    _ahead.submit = submit
+    try:
+        function(*args)
+    finally:
+        _ahead.submit = None
+
+
+def _blank(x):
+    if not isinstance(x, jax.ShapeDtypeStruct) or jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+        return x  # no array; or one of keys, of which only the shape is known
+    return np.zeros(x.shape, x.dtype)  # of no memory until somebody writes to it
 
 
 def is_traced(*trees) -> bool:
@@ -52,11 +107,11 @@ def in_background(program: Callable, *args) -> Callable[[], Any]:
     It is traced before that: of numpyro's handlers there is one stack for all threads.
     """
     lowered = program.lower(*args)
-    executable = _THREAD.submit(lowered.compile)
+    executable = _THREADS.submit(lowered.compile)
     return lambda: executable.result()(*args)
 
 
-_THREAD = ThreadPoolExecutor(1)
+_THREADS = ThreadPoolExecutor(2)
 
 
 def computed_once(x):

@@ -12,7 +12,6 @@ low. The flow may be trained on q: any weights that fall with the energy have th
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,17 +19,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from pnct.inference.sampling.local_energy import local_energy
+from pnct.compilation import compiled
+from pnct.inference.sampling.local_energy import hamiltonian_of, local_energy
 from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_exact
 from pnct.inference.sampling.parallel import map_walkers
 from pnct.inference.sampling.scores import complex_score, flattened, flattened_rows, value_and_score
 from pnct.inference.sampling.sites import (
     Params,
     Sites,
+    as_unconstrained,
     draw_classical,
     draw_measured,
     log_modulus_and_phase,
     log_prob,
+    measured_and_others,
     measured_at,
     tempered,
 )
@@ -90,22 +92,19 @@ def draw_batch(
 ) -> WalkerBatch:
     """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a
     training step.
+
+    Each part is a program of its own: XLA compiles one while the next is traced, and a training shares those
+    of what is measured and of its energy with the evaluation of its result.
     """
-    keys = jax.random.split(key, (3, batching.num_walkers))
-    shared = (hamiltonian, params, args)
-    powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
-    one = partial(_classical, model, sites, powers, scores)
-    chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
-    values, log_p, weight, classical, by_site = map_walkers(
-        one, shared, (keys[0], jnp.asarray(powers)), chunk_size, batching.mesh
-    )
-    one = partial(_measured, model, sites, scores)
-    x, energy, diagnostics, measured, *rest = map_walkers(
-        one, shared, (keys[1], keys[2], values), batching.chunk_size, batching.mesh
-    )
+    of = (model, sites, batching, params, args)
+    values, log_p, weight, classical, by_site = _classical_sites(*of, key, scores)
+    x, label, closeness, is_exact = _measured_site(*of, key, values)
+    kinetic, potential, diagnostics = _energies(*of, hamiltonian, values, x)
+    measured = _measured_scores(*of, hamiltonian, values, x) if scores else {}
     diagnostics = diagnostics | by_site
+    values, found = values | {sites.measured: x}, classical | measured
     return WalkerBatch(
-        values | {sites.measured: x}, log_p, weight, *energy, diagnostics, classical | measured, *rest
+        values, log_p, weight, kinetic, potential, diagnostics, found, label, closeness, is_exact
     )
 
 
@@ -115,24 +114,34 @@ def ladder(num_walkers: int) -> np.ndarray:
     return np.concatenate([np.ones(num_walkers - broadened), np.resize(BROADENING_POWERS, broadened)])
 
 
-def _classical(model, sites, powers, scores, shared, walker):
-    _, params, args = shared
-    key, power = walker
-    values = draw_classical(tempered(model, power), sites, params, key, args)
-    own = {name: params[name] for name in sites.classical_params} if scores else {}
+@compiled
+def _classical_sites(model, sites, batching, params, args, key, scores):
+    """The values, ln p, the weight, the scores, and the part of each site in ln p."""
+    powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
+    free_model, free = as_unconstrained(model, sites, params, args)
 
-    def log_p(p):
-        return log_prob(model, sites, params | p, values, args)
+    def one(shared, walker):
+        params, free, args = shared
+        key, power = walker
+        values = draw_classical(tempered(model, power), sites, params, key, args)
+        own = {name: free[name] for name in sites.classical_params} if scores else {}
 
-    value, rows = value_and_score(log_p, own) if own else (log_p({}), {})
-    weight = jnp.exp(value - _log_mixture(model, sites, powers, params, values, args))
-    by_site = {}
-    if len(sites.classical) > 1 and not scores:  # which part of the entropy is whose
-        by_site = {
-            f"{LOG_PROB_OF}{name}": log_prob(model, sites, params, values, args, (name,))
-            for name in sites.classical
-        }
-    return values, value, weight, {"classical": flattened_rows(rows)} if own else {}, by_site
+        def log_p(p):
+            return log_prob(free_model, sites, free | p, values, args)
+
+        value, rows = value_and_score(log_p, own) if own else (log_p({}), {})
+        weight = jnp.exp(value - _log_mixture(model, sites, powers, params, values, args))
+        by_site = {}
+        if len(sites.classical) > 1 and not scores:  # which part of the entropy is whose
+            by_site = {
+                f"{LOG_PROB_OF}{name}": log_prob(model, sites, params, values, args, (name,))
+                for name in sites.classical
+            }
+        return values, value, weight, {"classical": flattened_rows(rows)} if own else {}, by_site
+
+    each = keys_of_walkers(key, 0, batching), jnp.asarray(powers)
+    chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
+    return map_walkers(one, (params, free, args), each, chunk_size, batching.mesh)
 
 
 def _log_mixture(model, sites, powers, params, values, args):
@@ -145,26 +154,67 @@ def _log_mixture(model, sites, powers, params, values, args):
     return jax.nn.logsumexp(jax.vmap(at)(jnp.asarray(rungs)), b=counts / len(powers))
 
 
-def _measured(model, sites, scores, shared, walker):
-    hamiltonian, params, args = shared
-    key, fallback_key, values = walker
-    measured, x, is_exact, others = draw_measured(model, sites, params, values, key, args)
-    x = metropolis_if_not_exact(fallback_key, measured, x, is_exact)
-    energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
-    diagnostics = dict(energy.diagnostics) or measured.diagnostics(x)
-    numbers = (energy.kinetic, energy.potential)
-    rest = (measured.label, measured.closeness(x), jnp.asarray(is_exact))
-    if not (scores and sites.measured_params):
-        return x, numbers, diagnostics, {}, *rest
-    own = {name: params[name] for name in sites.measured_params}
-    at_x = values | {sites.measured: x}
-    rows = complex_score(lambda p: log_modulus_and_phase(model, sites, params | p, at_x, args), own)
-    found = {"measured": flattened_rows(rows)}
-    if measured.all_values() is not None:
-        of_state = state_energy(
-            lambda p: measured_at(model, sites, params | p, values, args),
-            own,
-            lambda x: local_energy(hamiltonian, measured, others | {sites.measured: x}, sites).total,
-        )
-        found["state"] = of_state._replace(slope=flattened(of_state.slope))
-    return x, numbers, diagnostics, found, *rest
+@compiled
+def _measured_site(model, sites, batching, params, args, key, values):
+    """x, which state it is in, how close it is to danger, and whether its draw was exact."""
+
+    def one(shared, walker):
+        params, args = shared
+        key, fallback_key, values = walker
+        measured, x, is_exact = draw_measured(model, sites, params, values, key, args)
+        x = metropolis_if_not_exact(fallback_key, measured, x, is_exact)
+        return x, measured.label, measured.closeness(x), jnp.asarray(is_exact)
+
+    each = keys_of_walkers(key, 1, batching), keys_of_walkers(key, 2, batching), values
+    return map_walkers(one, (params, args), each, batching.chunk_size, batching.mesh)
+
+
+@compiled
+def _energies(model, sites, batching, params, args, hamiltonian, values, x):
+    """Kinetic and potential energies, and the diagnostics."""
+
+    def one(shared, walker):
+        hamiltonian, params, args = shared
+        values, x = walker
+        measured, others = measured_and_others(model, sites, params, values, args)
+        energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
+        return energy.kinetic, energy.potential, dict(energy.diagnostics) or measured.diagnostics(x)
+
+    shared = hamiltonian_of(hamiltonian, args), params, args
+    return map_walkers(one, shared, (values, x), batching.chunk_size, batching.mesh)
+
+
+@compiled
+def _measured_scores(model, sites, batching, params, args, hamiltonian, values, x):
+    """The scores of what is measured; where all x are summed over, the energy of the state, too."""
+    if not sites.measured_params:
+        return {}
+    free_model, free = as_unconstrained(model, sites, params, args)
+
+    def one(shared, walker):
+        hamiltonian, free, args = shared
+        values, x = walker
+        own = {name: free[name] for name in sites.measured_params}
+        at_x = values | {sites.measured: x}
+
+        def log_psi(p):
+            return log_modulus_and_phase(free_model, sites, free | p, at_x, args)
+
+        found = {"measured": flattened_rows(complex_score(log_psi, own))}
+        measured, others = measured_and_others(free_model, sites, free, values, args)
+        if measured.all_values() is not None:
+            of_state = state_energy(
+                lambda p: measured_at(free_model, sites, free | p, values, args),
+                own,
+                lambda x: local_energy(hamiltonian, measured, others | {sites.measured: x}, sites).total,
+            )
+            found["state"] = of_state._replace(slope=flattened(of_state.slope))
+        return found
+
+    shared = hamiltonian_of(hamiltonian, args), free, args
+    return map_walkers(one, shared, (values, x), batching.chunk_size, batching.mesh)
+
+
+def keys_of_walkers(key, stream: int, batching: Batching):
+    """The keys of all walkers in one of three streams."""
+    return jax.random.split(key, (3, batching.num_walkers))[stream]

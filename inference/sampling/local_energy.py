@@ -1,5 +1,5 @@
-"""The local energy of one walker, from whatever Hamiltonian the user has, with an error that
-names the site.
+"""The Hamiltonian of a model, and the local energy of one walker from whatever the user has, with an error
+that names the site.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,26 @@ from jaxtyping import Array, Float
 
 from pnct.distributions.base import Measured
 from pnct.hamiltonian import Hamiltonian, LocalEnergy, Values
+from pnct.inference.sampling.parallel import as_arrays
 from pnct.inference.sampling.sites import Sites
+from pnct.systems.base import System
+
+
+def hamiltonian_of(made: Callable, args: tuple) -> Hamiltonian:
+    """A Hamiltonian, or what a function system -> Hamiltonian makes of the system among the arguments of a
+    model: the first one that is of that kind, or else the first one.
+    """
+    if isinstance(made, Hamiltonian):
+        return made
+    if not args:
+        raise ValueError("Expected the model to have arguments, the system first; got none.")
+    found = made(next((arg for arg in args if isinstance(arg, System)), args[0]))
+    if not isinstance(found, Hamiltonian):
+        raise ValueError(
+            "Expected a pnct.hamiltonian.Hamiltonian, or a function system -> Hamiltonian; got one that "
+            f"returned {type(found).__name__}."
+        )
+    return as_arrays(found)
 
 
 def local_energy(

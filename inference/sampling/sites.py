@@ -21,7 +21,13 @@ from pnct.distributions.bridge import DistraxSite
 from pnct.inference.sampling.dependencies import dependencies
 from pnct.inference.sampling.inputs import check_params, unseeded
 from pnct.inference.sampling.parallel import as_arrays
-from pnct.inference.sampling.unconstrained import Transforms, is_constrained, transform
+from pnct.inference.sampling.unconstrained import (
+    Transforms,
+    given_unconstrained,
+    is_constrained,
+    to_unconstrained,
+    transform,
+)
 
 Params = dict[str, Any]
 
@@ -106,14 +112,21 @@ def draw_measured(model: Callable, sites: Sites, params: Params, values: dict, k
     """The measured distribution at these classical values, one independent sample of it, and whether that is
     exact.
 
-    The key is not that of the values. Returns (distribution, sample, is_exact, values of all other sites).
+    The key is not that of the values.
     """
-    traced = trace_sites(model, params, values, args, key)
-    site = traced[sites.measured]
+    site = trace_sites(model, params, values, args, key)[sites.measured]
     measured = distribution(site)
-    x, is_exact = measured.draw(site["kwargs"]["rng_key"])
-    others = {name: traced[name]["value"] for name in (*sites.observed, *sites.classical)}
-    return measured, x, is_exact, others
+    return measured, *measured.draw(site["kwargs"]["rng_key"])
+
+
+def measured_and_others(
+    model: Callable, sites: Sites, params: Params, values: dict, args: tuple
+) -> tuple[Measured, dict]:
+    """The measured distribution at these classical values, and the values of all other sites."""
+    traced = trace_sites(model, params, values, args)
+    return distribution(traced[sites.measured]), {
+        name: traced[name]["value"] for name in (*sites.observed, *sites.classical)
+    }
 
 
 def measured_at(
@@ -240,6 +253,12 @@ def transforms(model: Callable, sites: Sites, params: Params, args: tuple) -> Tr
         return {}
     traced = trace_sites(model, params, {}, args, jax.random.key(0))
     return {name: transform(traced[name]) for name in sites.constrained}
+
+
+def as_unconstrained(model: Callable, sites: Sites, params: Params, args: tuple) -> tuple[Callable, Params]:
+    """The model as one of u, see `unconstrained`, and u. For use in jit."""
+    maps = transforms(model, sites, params, args)
+    return (given_unconstrained(model), to_unconstrained(maps, params)) if maps else (model, params)
 
 
 def sample_values(model: Callable, params: Params, args: tuple, key) -> dict[str, Any]:

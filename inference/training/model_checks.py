@@ -20,6 +20,7 @@ from pnct.inference.sampling.sites import (
     Sites,
     distribution,
     draw_classical,
+    measured_and_others,
     measured_at,
     sample_values,
     tempered,
@@ -184,11 +185,8 @@ def potential_check(
 @eqx.filter_jit(compiler_options=RUN_ONCE)
 def _potentials(model, sites, hamiltonian, params, args):
     """Those of the equivalent values of what is measured, at one sample of all sites before it."""
-    key = jax.random.key(0)
-    values = draw_classical(model, sites, params, key, args)
-    traced = trace_sites(model, params, values, args, key)
-    others = {name: traced[name]["value"] for name in (*sites.observed, *sites.classical)}
-    measured = distribution(traced[sites.measured])
+    values = draw_classical(model, sites, params, jax.random.key(0), args)
+    measured, others = measured_and_others(model, sites, params, values, args)
 
     def potential(x):
         return potential_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
@@ -197,15 +195,6 @@ def _potentials(model, sites, hamiltonian, params, args):
         change: tuple(jax.lax.map(potential, x) for x in pair)
         for change, pair in measured.equivalent_values().items()
     }
-
-
-def system_among(args: tuple):
-    """The system among the arguments of a model: the first one that is of that kind, or else the
-    first one.
-    """
-    if not args:
-        raise ValueError("Expected the model to have arguments, the system first; got none.")
-    return next((arg for arg in args if isinstance(arg, System)), args[0])
 
 
 def check_hamiltonian(hamiltonian: Hamiltonian, args: tuple) -> None:

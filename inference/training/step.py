@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from pnct.compilation import computed_once
+from pnct.compilation import compiled, computed_once
 from pnct.inference.optimisation.gradients import (
     classical_scores,
     gradient,
@@ -26,8 +26,10 @@ from pnct.inference.optimisation.gradients import (
     weighted_mean,
 )
 from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
+from pnct.inference.sampling.local_energy import hamiltonian_of
+from pnct.inference.sampling.parallel import gathered
 from pnct.inference.sampling.sites import Params, Sites, transforms
-from pnct.inference.sampling.unconstrained import given_unconstrained, to_constrained, to_unconstrained
+from pnct.inference.sampling.unconstrained import to_constrained, to_unconstrained
 from pnct.inference.training.failures import (
     FINITE,
     first_failures,
@@ -104,17 +106,33 @@ def training_step(
     state: TrainState,
     args: tuple,
 ) -> tuple[TrainState, Info]:
-    """One step: draws the walkers, estimates F and its gradient, and moves the parameters. For use in jit.
+    """One step: draws the walkers, estimates F and its gradient, and moves the parameters.
+
+    Its parts are programs of their own, see draw_batch.
+    """
+    key = walkers_key(state.key)
+    walkers = draw_batch(model, sites, hamiltonian, state.params, args, key, batching, scores=True)
+    return moved(model, sites, hamiltonian, optim, batching.mesh, state, args, walkers)
+
+
+@jax.jit
+def walkers_key(key):
+    """The key of the walkers of a step, from that of its state."""
+    return jax.random.split(key)[1]
+
+
+@compiled
+def moved(model, sites, made, optim, mesh, state: TrainState, args, walkers: WalkerBatch):
+    """The next state, and what its walkers told. Every device has all of both.
 
     Parameters with a constraint are moved in the unconstrained space, where the model is one of u.
     """
+    hamiltonian = hamiltonian_of(made, args)
     maps = transforms(model, sites, state.params, args)
     state = state._replace(
         params=to_unconstrained(maps, state.params), average=to_unconstrained(maps, state.average)
     )
-    model = given_unconstrained(model) if maps else model
-    key, subkey = jax.random.split(state.key)
-    walkers = draw_batch(model, sites, hamiltonian, state.params, args, subkey, batching, scores=True)
+    key = jax.random.split(state.key)[0]
     stage = first_failures(sites, walkers)
     valid = stage == FINITE
     scores = scores_of(walkers, sites, hamiltonian, valid)
@@ -139,7 +157,7 @@ def training_step(
     state = state._replace(
         params=to_constrained(maps, state.params), average=to_constrained(maps, state.average)
     )
-    return state, info
+    return gathered((state, info), mesh)
 
 
 def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) -> dict:

@@ -109,5 +109,8 @@ def ideal_entropy(theta: float, dim: int) -> float:
 
         return sum(scipy.integrate.quad(density, *piece)[0] for piece in pairwise(edges))
 
-    eta = scipy.optimize.brentq(lambda eta: np.log(moment(dim / 2 - 1, eta) / filled), np.log(filled) - 5, 2 / theta + 40)
+    def miss(eta):
+        return np.log(moment(dim / 2 - 1, eta) / filled)
+
+    eta = scipy.optimize.brentq(miss, np.log(filled) - 5, 2 / theta + 40)
     return (1 + 2 / dim) * moment(dim / 2, eta) / filled - eta

@@ -3,7 +3,7 @@ draws.
 
     python tests/benchmarks/memory.py --out DIR [--num-up 13] [--walkers 256] [--chunk-sizes 1 4 16 64 256]
 
-For each program, in MiB: `XLA`, the temporary memory that the compiled program asks for, and `measured`, how
+For each, in MiB: `XLA`, the temporary memory that it asks for, compiled as one program, and `measured`, how
 far the resident memory of the process rises above where it stood while the program runs (Linux and glibc:
 VmHWM after a write to clear_refs; results included). The walkers of a chunk are alive together; the scores of
 all walkers, which the natural gradient needs, whatever the chunk: rows of scores x parameters x 8 bytes, the
@@ -16,6 +16,7 @@ import ctypes
 import json
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -31,17 +32,17 @@ PROGRAMS = ("step", "evaluate", "momentum")
 MIB = 2**20
 
 
-def memory_of(program, *args) -> dict:
-    """Bytes that a jitted function asks for, and how far the process grows while it runs."""
-    compiled = program.lower(*args).compile()
+def memory_of(function, *args) -> dict:
+    """Bytes that a function asks for as one program, and how far the process grows while it runs."""
+    compiled = eqx.filter_jit(function).lower(*args).compile()
     temporary = compiled.compiled.memory_analysis().temp_size_in_bytes
-    jax.block_until_ready(compiled(*args))  # what is allocated once
+    jax.block_until_ready(function(*args))  # what is allocated once
     ctypes.CDLL(None).malloc_trim(
         0
     )  # or what it has freed would still be resident, and hide what it takes again
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    jax.block_until_ready(compiled(*args))
+    jax.block_until_ready(function(*args))
     return {"xla": temporary, "measured": _resident("VmHWM") - before}
 
 
@@ -54,11 +55,12 @@ def measure(gas, walkers: int, chunk_size: int) -> dict:
     """{program: bytes} at one chunk size."""
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), walkers, chunk_size)
     state, args = vfe.init(jax.random.key(0), gas), as_arrays((gas,))
-    step = memory_of(VariationalFreeEnergy._update, vfe, state, *args)
-    evaluate = memory_of(VariationalFreeEnergy._draw, vfe, state.params, jax.random.key(1), *args)
+    step = memory_of(vfe._update, state, *args)
+    sites = read_sites(electron_gas, state.params, args)
+    evaluate = memory_of(vfe._draw, state.params, jax.random.key(1), sites, *args)
     draws = vfe.evaluate(jax.random.key(1), state.params, walkers, gas)
     values = {name: jax.numpy.asarray(x) for name, x in draws.samples.items()}
-    sites, keys = read_sites(electron_gas, state.params, args), jax.random.split(jax.random.key(2), walkers)
+    keys = jax.random.split(jax.random.key(2), walkers)
     inputs = (electron_gas, sites, state.params, args, values, keys, 1, chunk_size)
     return dict(zip(PROGRAMS, (step, evaluate, memory_of(momentum, *inputs)), strict=True))
 

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -54,7 +55,7 @@ def measure(gas, devices: int, walkers: int, repeats: int) -> dict:
     mesh = Mesh(np.array(jax.devices()[:devices]), ("walkers",))
     vfe = VariationalFreeEnergy(electron_gas, hamiltonian(gas), natural_gradient(), walkers, sharding=mesh)
     state, args = vfe.init(jax.random.key(0), gas), as_arrays((gas,))
-    step = VariationalFreeEnergy._update.lower(vfe, state, *args).compile()
+    step = eqx.filter_jit(VariationalFreeEnergy._update).lower(vfe, state, *args).compile()
     jax.block_until_ready(step(vfe, state, *args))
     times = []
     for _ in range(repeats):

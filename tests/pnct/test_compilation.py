@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pnct.compilation import compiled, computed_once, in_background
+from pnct.compilation import compile_ahead, compiled, computed_once, in_background
 
 X = jnp.linspace(0.1, 0.9, 36).reshape(3, 4, 3)
+KEY = jax.random.key(1)
 COEFFICIENT = 0.123456789  # found in a program's text wherever the series is
 
 
@@ -65,3 +66,43 @@ def test_a_program_from_the_background():
     found, name = waiting()
     np.testing.assert_allclose(found, jnp.cos(X), rtol=1e-15)
     assert name == "phase"
+
+
+def test_programs_compiled_ahead_are_those_that_run(caplog):
+    """None is run before, and none is compiled again; what they return is followed by its shapes."""
+    traces = []
+
+    @compiled
+    def doubled(x, name):
+        traces.append(name)
+        return 2 * x, jax.random.key(3), name
+
+    @compiled
+    def summed(x, key):
+        traces.append("sum")
+        return jnp.sum(x) + jax.random.uniform(key)
+
+    def both(x):
+        y, _, name = doubled(x, "name")
+        assert name == "name"
+        return summed(y, KEY)
+
+    compile_ahead(both, X)
+    assert traces == ["name", "sum"]
+    with jax.log_compiles():
+        found = both(X)
+        assert traces == ["name", "sum"] and "XLA" not in caplog.text
+        both(X[0])
+        assert len(traces) == 4 and "XLA" in caplog.text
+    np.testing.assert_allclose(found, 2 * jnp.sum(X) + jax.random.uniform(KEY), rtol=1e-14)
+
+
+def test_what_fails_ahead_fails_again_where_it_is_called():
+    @compiled
+    def wrong(x):
+        raise ValueError("Expected another x.")
+
+    for call in (lambda: compile_ahead(wrong, X), lambda: wrong(X)):
+        with pytest.raises(ValueError, match="another x"):
+            call()
+    np.testing.assert_allclose(Scaled().times(X), jnp.sin(X), rtol=1e-15)
