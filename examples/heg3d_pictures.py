@@ -11,6 +11,7 @@ from numpyro.handlers import seed, substitute, trace
 from shared import UNITS
 
 from pnct import ideal_gas
+from pnct.compilation import RUN_ONCE
 from pnct.inference.observables.correlations import named_species, occupations, pair_correlation
 from pnct.inference.observables.ideal_correlations import canonical_pair_correlation
 from pnct.systems.first_order import first_order_bound
@@ -29,7 +30,7 @@ def title(gas) -> str:
 def one_draw(model, params, key, gas):
     """(K, zeta, R) of one walker: the sites of the program, and the flow that its law of R carries."""
 
-    @jax.jit
+    @jax.jit(compiler_options=RUN_ONCE)
     def draw(params, key):
         sites = trace(seed(substitute(model, params), key)).get_trace(gas)
         born, R = sites["R"]["fn"].distribution, sites["R"]["value"]

@@ -70,7 +70,8 @@ def map_walkers(f: Callable, shared, each, chunk_size: int, mesh: Mesh | None):
     each = jax.tree.map(lambda leaf: leaf[jnp.arange(padded) % num_walkers], each)
 
     def mapped(shared, each):
-        chunks = jax.tree.map(lambda leaf: leaf.reshape(-1, chunk_size, *leaf.shape[1:]), each)
+        num_chunks = len(jax.tree.leaves(each)[0]) // chunk_size
+        chunks = jax.tree.map(lambda leaf: leaf.reshape(num_chunks, chunk_size, *leaf.shape[1:]), each)
         results = jax.lax.map(jax.vmap(lambda x: f(shared, x)), chunks)
         return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * chunk_size, *leaf.shape[2:]), results)
 

@@ -117,7 +117,10 @@ class Born(distrax.Transformed, Measured):
         self, R: Float[ArrayLike, "N dim"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Re ln Psi_K(R), and Im ln Psi_K(R), which does not depend on the Jacobian."""
-        return _log_modulus_and_phase(self.states, self.K, self.flow, self._checked(R))
+        with jax.default_matmul_precision("highest"):
+            zeta, log_det = _forward_and_log_det(self.flow, self._checked(R))
+            log_phi = self.states.log_amplitude(self.K, zeta)
+            return jnp.real(log_phi) + 0.5 * log_det, jnp.imag(log_phi)
 
     def log_prob(self, value: Float[ArrayLike, "*batch N dim"]) -> Float[Array, "*batch"]:
         """2 Re ln Psi_K(R)."""
@@ -145,8 +148,6 @@ class Born(distrax.Transformed, Measured):
 
 
 @eqx.filter_jit
-def _log_modulus_and_phase(states, K, flow, R):
-    with jax.default_matmul_precision("highest"):
-        zeta, log_det = flow.forward_and_log_det(R)
-        log_phi = states.log_amplitude(K, zeta)
-        return jnp.real(log_phi) + 0.5 * log_det, jnp.imag(log_phi)
+def _forward_and_log_det(flow, R):
+    """flow.forward_and_log_det(R), traced once however often a program asks for ln Psi."""
+    return flow.forward_and_log_det(R)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
+from pnct.compilation import compiled
 from pnct.memory import check_memory
 from pnct.systems.base import System
 
@@ -69,7 +70,7 @@ def log_partition(b: Float[Array, " M"], n: int) -> Float[Array, ""]:
     return suffix_table(b, n)[0, n]
 
 
-@jax.jit(static_argnums=1)
+@compiled
 def _thermodynamics(b, n):
     log_z, slope = jax.value_and_grad(log_partition)(b, n)
     return log_z, -slope
@@ -87,7 +88,7 @@ def canonical(b: Float[np.ndarray, " M"], n: int) -> tuple[float, Float[np.ndarr
         "Lower theta, `cutoff` or the number of electrons.",
     )
     with jax.enable_x64(True):
-        log_z, occupations = _thermodynamics(jnp.asarray(b, jnp.float64), n)
+        log_z, occupations = _thermodynamics(jnp.asarray(b, jnp.float64), int(n))
         return float(log_z), np.asarray(occupations)
 
 

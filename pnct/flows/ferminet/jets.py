@@ -109,7 +109,9 @@ def feature_jet(flow, R, metric) -> PairJet:
     axes = range(len(r))
     value = of_coordinates(flow.features, flow.space.L)
     pairs = [(b, c) for b in axes for c in axes if b == c or (metric is not None and b < c)]
-    third = {(a, b, c): with_slope(with_slope(with_slope(value, c), b), a)(r) for a in axes for b, c in pairs}
+    # Under jit so that each is traced once for all a.
+    second = {(b, c): jax.jit(with_slope(with_slope(value, c), b)) for b, c in pairs}
+    third = {(a, *pair): with_slope(second[pair], a)(r) for a in axes for pair in pairs}
 
     def curvature(a, b):
         """d_a d_b."""

@@ -147,7 +147,7 @@ def test_sampled_gradient_agrees_with_the_exact_one(setting):
             K_key, R_key = jax.random.split(key)
             values = program.draw_classical(model, sites, params, K_key, (GAS,))
             log_prob = program.log_prob(model, sites, params, values, (GAS,))
-            born, R, _, _ = program.draw_measured(model, sites, params, values, R_key, (GAS,))
+            born, R, _ = program.draw_measured(model, sites, params, values, R_key, (GAS,))
             values, e = values | {"R": R}, energies(GAS).local_energy(born, R)
             classical = {"occupation": params["occupation"]}
             quantum = {"flow": params["flow"]}
