@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from pnct.backend import check_cpu_pool
-from pnct.compilation import RUN_ONCE, compile_ahead
+from pnct.compilation import RUN_ONCE, compile_ahead, in_background, zeros
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.launch import connect
@@ -109,13 +109,16 @@ class VariationalFreeEnergy(eqx.Module):
         init_key, key = jax.random.split(checked_key(key))
         hamiltonian = self.hamiltonian_for(args)
         check_observed(self.model, args)
-        params = _init_params(self.model, init_key, as_arrays(args))
-        sites = read_sites(self.model, params, args)
-        check_step_fits(sites, params, self.batching(sites), args)
-        free = unconstrained_params(self.model, sites, params, as_arrays(args))
-        check_that_sites_matter(self.model, sites, hamiltonian, params, as_arrays(args))
-        measured = measured_check(self.model, sites, params, as_arrays(args))
-        potential = potential_check(self.model, sites, hamiltonian, params, as_arrays(args))
+        arrays = as_arrays(args)
+        made = in_background(_init_params, self.model, init_key, arrays)
+        blank = zeros(eqx.filter_eval_shape(_traced_init_params, self.model, init_key, arrays))
+        sites = read_sites(self.model, blank, args)
+        check_step_fits(sites, blank, self.batching(sites), args)
+        check_that_sites_matter(self.model, sites, hamiltonian, blank, arrays)
+        params = made()
+        free = unconstrained_params(self.model, sites, params, arrays)
+        measured = measured_check(self.model, sites, params, arrays)
+        potential = potential_check(self.model, sites, hamiltonian, params, arrays)
         connect(self.sharding)
         none = jnp.zeros((), jnp.int32)
         still = jax.tree.map(jnp.zeros_like, free)
@@ -254,6 +257,5 @@ def draws_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Hamiltonian) -> Dr
 _gathered = eqx.filter_jit(gathered)
 
 
-@eqx.filter_jit(compiler_options=RUN_ONCE)
-def _init_params(model, key, args):
-    return init_params(model, key, args)
+_traced_init_params = eqx.filter_jit(init_params)
+_init_params = eqx.filter_jit(_traced_init_params, compiler_options=RUN_ONCE)

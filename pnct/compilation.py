@@ -80,7 +80,7 @@ def compile_ahead(function: Callable, *args) -> None:
     def submit(traced, program, args):
         shapes = eqx.filter_eval_shape(traced, *args)
         _ahead.pending.append(_THREADS.submit(program.lower(*args).compile))
-        return jax.tree.map(_blank, shapes)
+        return zeros(shapes)
 
     _ahead.submit = submit
     try:
@@ -89,10 +89,16 @@ def compile_ahead(function: Callable, *args) -> None:
         _ahead.submit = None
 
 
-def _blank(x):
-    if not isinstance(x, jax.ShapeDtypeStruct) or jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
-        return x  # no array; or one of keys, of which only the shape is known
-    return np.zeros(x.shape, x.dtype)  # of no memory until somebody writes to it
+def zeros(shapes):
+    """Arrays of these shapes, as of eqx.filter_eval_shape, that take no memory until somebody writes to them.
+    """
+
+    def blank(x):
+        if not isinstance(x, jax.ShapeDtypeStruct) or jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+            return x  # no array; or one of keys, of which only the shape is known
+        return np.zeros(x.shape, x.dtype)
+
+    return jax.tree.map(blank, shapes)
 
 
 def is_traced(*trees) -> bool:
