@@ -90,7 +90,7 @@ def compile_ahead(function: Callable, *args) -> None:
 
 
 def zeros(shapes):
-    """Arrays of these shapes, as of eqx.filter_eval_shape, that take no memory until somebody writes to them."""
+    """Arrays of these shapes, as of eqx.filter_eval_shape, of no memory until somebody writes to them."""
 
     def blank(x):
         if not isinstance(x, jax.ShapeDtypeStruct) or jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):

@@ -15,7 +15,6 @@ from pnct.hamiltonian import Hamiltonian, Values
 from pnct.inference.runs.fingerprint import describe, differences
 from pnct.inference.sampling.dependencies import dependencies
 from pnct.inference.sampling.local_energy import potential_energy
-from pnct.inference.sampling.parallel import as_arrays
 from pnct.inference.sampling.sites import (
     Params,
     Sites,
@@ -40,7 +39,7 @@ def check_observed(model: Callable, args: tuple) -> None:
     """
 
     def look(key):
-        for name, site in trace_sites(model, {}, {}, as_arrays(args), key).items():
+        for name, site in trace_sites(model, {}, {}, args, key).items():
             if site["type"] != "sample" or not site["is_observed"]:
                 continue
             found = distribution(site)
