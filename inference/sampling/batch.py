@@ -93,14 +93,13 @@ def draw_batch(
     """Independent exact samples of the model at these parameters, of weight 1; with scores, those of a
     training step.
 
-    Each part is a program of its own: XLA compiles one while the next is traced, and a training shares those
-    of what is measured and of its energy with the evaluation of its result.
+    Each part is a program of its own: XLA compiles one while the next is traced, and a training shares that
+    of what is measured with the evaluation of its result.
     """
     of = (model, sites, batching, params, args)
     values, log_p, weight, classical, by_site = _classical_sites(*of, key, scores)
     x, label, closeness, is_exact = _measured_site(*of, key, values)
-    kinetic, potential, diagnostics = _energies(*of, hamiltonian, values, x)
-    measured = _measured_scores(*of, hamiltonian, values, x) if scores else {}
+    kinetic, potential, diagnostics, measured = _energies(*of, hamiltonian, values, x, scores)
     diagnostics = diagnostics | by_site
     values, found = values | {sites.measured: x}, classical | measured
     return WalkerBatch(
@@ -170,38 +169,27 @@ def _measured_site(model, sites, batching, params, args, key, values):
 
 
 @compiled
-def _energies(model, sites, batching, params, args, hamiltonian, values, x):
-    """Kinetic and potential energies, and the diagnostics."""
-
-    def one(shared, walker):
-        hamiltonian, params, args = shared
-        values, x = walker
-        measured, others = measured_and_others(model, sites, params, values, args)
-        energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
-        return energy.kinetic, energy.potential, dict(energy.diagnostics) or measured.diagnostics(x)
-
-    shared = hamiltonian_of(hamiltonian, args), params, args
-    return map_walkers(one, shared, (values, x), batching.chunk_size, batching.mesh)
-
-
-@compiled
-def _measured_scores(model, sites, batching, params, args, hamiltonian, values, x):
-    """The scores of what is measured; where all x are summed over, the energy of the state, too."""
-    if not sites.measured_params:
-        return {}
+def _energies(model, sites, batching, params, args, hamiltonian, values, x, scores):
+    """Kinetic and potential energies, the diagnostics, and the scores of what is measured: in one loop, where
+    XLA finds what they share.
+    """
     free_model, free = as_unconstrained(model, sites, params, args)
 
     def one(shared, walker):
-        hamiltonian, free, args = shared
+        hamiltonian, params, free, args = shared
         values, x = walker
-        own = {name: free[name] for name in sites.measured_params}
+        measured, others = measured_and_others(model, sites, params, values, args)
+        energy = local_energy(hamiltonian, measured, others | {sites.measured: x}, sites)
+        diagnostics = dict(energy.diagnostics) or measured.diagnostics(x)
+        own = {name: free[name] for name in sites.measured_params} if scores else {}
+        if not own:
+            return energy.kinetic, energy.potential, diagnostics, {}
         at_x = values | {sites.measured: x}
 
         def log_psi(p):
             return log_modulus_and_phase(free_model, sites, free | p, at_x, args)
 
         found = {"measured": flattened_rows(complex_score(log_psi, own))}
-        measured, others = measured_and_others(free_model, sites, free, values, args)
         if measured.all_values() is not None:
             of_state = state_energy(
                 lambda p: measured_at(free_model, sites, free | p, values, args),
@@ -209,9 +197,9 @@ def _measured_scores(model, sites, batching, params, args, hamiltonian, values, 
                 lambda x: local_energy(hamiltonian, measured, others | {sites.measured: x}, sites).total,
             )
             found["state"] = of_state._replace(slope=flattened(of_state.slope))
-        return found
+        return energy.kinetic, energy.potential, diagnostics, found
 
-    shared = hamiltonian_of(hamiltonian, args), free, args
+    shared = hamiltonian_of(hamiltonian, args), params, free, args
     return map_walkers(one, shared, (values, x), batching.chunk_size, batching.mesh)
 
 
