@@ -111,7 +111,8 @@ class VariationalFreeEnergy(eqx.Module):
         check_observed(self.model, args)
         arrays = as_arrays(args)
         made = in_background(_init_params, self.model, init_key, arrays)
-        blank = zeros(eqx.filter_eval_shape(_traced_init_params, self.model, init_key, arrays))
+        shapes = eqx.filter_eval_shape(_traced_init_params, self.model, init_key, arrays)
+        blank = jax.tree.map(jnp.asarray, zeros(shapes))  # the model sees arrays of jax
         sites = read_sites(self.model, blank, args)
         check_step_fits(sites, blank, self.batching(sites), args)
         check_that_sites_matter(self.model, sites, hamiltonian, blank, arrays)
