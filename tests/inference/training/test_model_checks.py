@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_program import GAS, MadeUpEnergy, routine
+from tiny_program import GAS, Levels, MadeUpEnergy, Shift, routine
 
 import pnct
 import pnct.distributions as dist
@@ -309,3 +309,17 @@ def test_a_flow_for_each_parity_has_to_treat_both_spins_alike(of_parity, message
         return
     with pytest.raises(ValueError, match=message):
         vfe.init(KEY, PAIR)
+
+
+def test_a_model_is_looked_at_with_arrays_of_jax():
+    seen = []
+
+    def spied(gas):
+        levels = pnct.module("levels", lambda key: Levels(jnp.zeros(len(gas.orbitals))))
+        seen.append(levels.logits)
+        K = pnct.sample("K", dist.Occupation(gas, levels))
+        shift = Shift(jnp.zeros(gas.dim), 0.9, 2 * np.pi / gas.L)
+        return pnct.sample("R", dist.Born(gas.orbitals, K, shift))
+
+    routine(model=spied).init(KEY, GAS)
+    assert seen and all(isinstance(logits, jax.Array) for logits in seen)
