@@ -15,7 +15,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pnct.angles import angle, doubled, half_angle
+from pnct.angles import angle, turn
 from pnct.space import Cell, OpenSpace, Space
 from pnct.validation import checked_number
 
@@ -33,9 +33,9 @@ class SmoothCell(Cell):
 
     def even_features(self, r, L):
         """[cos(2 pi r/L), ln(1 + q_b), q_b/(1 + q_b)]."""
-        half = half_angle(r, L)
-        near = _of_square(jnp.sum(((L / np.pi) * half[1]) ** 2, axis=-1, keepdims=True), self.length)
-        return jnp.concatenate([doubled(*half)[0], near], axis=-1)
+        cosine, _, square = turn(r / L)
+        near = _of_square((L / np.pi) ** 2 * jnp.sum(square, axis=-1, keepdims=True), self.length)
+        return jnp.concatenate([cosine, near], axis=-1)
 
     def cusp_slopes(self, L):
         """0 of all."""

@@ -19,11 +19,12 @@ import math
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from pnct.angles import angle, doubled, half_angle
+from pnct.angles import angle, haversine, turn
 
 
 @runtime_checkable
@@ -121,16 +122,15 @@ class Cell(Particles):
     @staticmethod
     def features(r, L):
         """[cos(2 pi r/L), sin(2 pi r/L), s, s sin(2 pi r/L)]."""
-        half = half_angle(r, L)
-        cosine, sine = doubled(*half)
-        s = norm(half[1])
+        cosine, sine, square = turn(r / L)
+        s = root(jnp.sum(square, axis=-1, keepdims=True))
         return jnp.concatenate([cosine, sine, s, s * sine], axis=-1)
 
     @staticmethod
     def even_features(r, L):
         """[cos(2 pi r/L), s]."""
-        half = half_angle(r, L)
-        return jnp.concatenate([doubled(*half)[0], norm(half[1])], axis=-1)
+        cosine, _, square = turn(r / L)
+        return jnp.concatenate([cosine, root(jnp.sum(square, axis=-1, keepdims=True))], axis=-1)
 
     @staticmethod
     def directions(r, L):
@@ -234,13 +234,35 @@ class OpenSpace(Particles):
 
 def norm(r: Float[ArrayLike, "*pairs dim"]) -> Float[Array, "*pairs 1"]:
     """|r|, with all derivatives zero at r = 0, where they do not exist."""
-    q = jnp.sum(r**2, axis=-1, keepdims=True)
-    return jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), 0)
+    return root(jnp.sum(r**2, axis=-1, keepdims=True))
 
 
 def chord(r: Float[ArrayLike, "*pairs dim"], L: float) -> Float[Array, "*pairs 1"]:
     """s = |sin(pi r/L)|, with all derivatives zero at r = 0."""
-    return norm(half_angle(r, L)[1])
+    return root(jnp.sum(haversine(r, L), axis=-1, keepdims=True))
+
+
+def root(q: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """q^(1/2), with all derivatives zero at q = 0, where they do not exist."""
+    return _root_and_inverse(q)[0]
+
+
+@jax.custom_jvp
+def _root_and_inverse(q):
+    """s = q^(1/2) and 1/s, which is 0 at q = 0.
+
+    ds = dq/(2 s) and d(1/s) = -ds/s^2: of these an automatic derivative of any order stays short.
+    """
+    positive = q > 0
+    s = jnp.sqrt(jnp.where(positive, q, 1))
+    return jnp.where(positive, s, 0), jnp.where(positive, 1 / s, 0)
+
+
+@_root_and_inverse.defjvp
+def _(primals, tangents):
+    s, inverse = _root_and_inverse(primals[0])
+    slope = inverse * (0.5 * tangents[0])
+    return (s, inverse), (slope, -inverse * inverse * slope)
 
 
 def near_images(dim: int, reach: float) -> Float[np.ndarray, "images {dim}"]:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from pnct.angles import half_angle
+from pnct.angles import haversine
 from pnct.flows.base import Flow, FlowDerivatives
 from pnct.flows.inverse import Inversion, damped_newton
 from pnct.space import Cell, chord
@@ -66,7 +66,7 @@ class ProtonCusps(Flow):
 
     def alone(self, r: Float[Array, " dim"], X: Float[Array, "P dim"]) -> Float[Array, " P"]:
         """g_j(r)."""
-        s2 = jnp.sum(half_angle(r - X, self.space.L)[1] ** 2, axis=-1)
+        s2 = jnp.sum(haversine(r - X, self.space.L), axis=-1)
         others = ~np.eye(len(X), dtype=bool)
         return jnp.prod(jnp.where(others, s2 / (s2 + WIDTH**2), 1), axis=1)
 

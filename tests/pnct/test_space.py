@@ -9,7 +9,7 @@ import pytest
 
 from pnct.pair_potential import pair_potential
 from pnct.smooth_space import smooth_space
-from pnct.space import Cell, OpenSpace, pair_distances, smallest_distance
+from pnct.space import Cell, OpenSpace, chord, norm, pair_distances, root, smallest_distance
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -94,3 +94,14 @@ def test_a_pair_potential_sees_the_nearest_image_of_each_pair(dim):
 def test_a_pair_potential_of_one_number_is_refused():
     with pytest.raises(ValueError, match=r"Expected v to give an energy for each .* got shape \(\)"):
         pair_potential(OpenSpace((2, 0), 2), jnp.sum)
+
+
+def test_a_distance_has_the_derivatives_of_the_root_and_none_at_zero():
+    q = np.array([0.0, 1e-6, 0.7, 3.0])
+    slope = root
+    for order, factor in enumerate((1 / 2, -1 / 4, 3 / 8), 1):
+        slope = jax.grad(slope)
+        expected = np.append(0, factor * q[1:] ** (0.5 - order))
+        np.testing.assert_allclose(jax.jit(jax.vmap(slope))(q), expected, rtol=1e-14)
+    flat = jax.hessian(lambda r: norm(r)[0])(np.zeros(3)), jax.jacfwd(lambda r: chord(r, 2.0))(np.zeros(2))
+    assert all(np.all(x == 0) for x in flat)

@@ -110,12 +110,14 @@ def feature_jet(flow, R, metric) -> PairJet:
     value = of_coordinates(flow.features, flow.space.L)
     pairs = [(b, c) for b in axes for c in axes if b == c or (metric is not None and b < c)]
     # Under jit so that each is traced once for all a.
-    second = {(b, c): jax.jit(with_slope(with_slope(value, c), b)) for b, c in pairs}
-    third = {(a, *pair): with_slope(second[pair], a)(r) for a in axes for pair in pairs}
+    second = {(b, c): jax.jit(with_slope(with_slope(value, c), b)) for b in axes for c in axes if b <= c}
+    third = {}
+    for triple in {tuple(sorted((a, *pair))) for a in axes for pair in pairs}:
+        third[triple] = with_slope(second[triple[1:]], triple[0])(r)
 
     def curvature(a, b):
         """d_a d_b."""
-        return third[a, b, b][1][0][1]
+        return third[a, b, b][1][1][0]
 
     def laplacian(of_curvature):
         """By all coordinates, of d_b d_c."""
@@ -129,7 +131,7 @@ def feature_jet(flow, R, metric) -> PairJet:
         stacked([third[a, a, a][1][0][0] for a in axes]),
         jnp.stack([stacked([curvature(min(a, b), max(a, b)) for b in axes]) for a in axes], axis=2),
         laplacian(lambda b, c: third[0, b, c][0][1][1]),
-        stacked([laplacian(lambda b, c, a=a: third[a, b, c][1][1][1]) for a in axes]),
+        stacked([laplacian(lambda b, c, a=a: third[tuple(sorted((a, b, c)))][1][1][1]) for a in axes]),
     )
 
 
