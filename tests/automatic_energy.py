@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import random
-from numpyro.handlers import seed, substitute, trace
 
 from pnct import hamiltonian
-from pnct.inference.sampling.sites import init_params
+from pnct.inference.sampling.sites import init_params, trace_sites
 
 
 def moved_modules(model, gas, names, size):
@@ -26,9 +25,11 @@ def moved_modules(model, gas, names, size):
 
 @partial(jax.jit, static_argnums=(0, 2))
 def kinetic_energies(model, params, gas, key):
-    """That of the library and that of automatic differentiation, at one draw of the model."""
-    sites = trace(seed(substitute(model, params), key)).get_trace(gas)
-    born, R = sites["R"]["fn"], sites["R"]["value"]
+    """That of the library and that of automatic differentiation, at one draw of the states, of electrons
+    anywhere.
+    """
+    born = trace_sites(model, params, {}, (gas,), key)["R"]["fn"]
+    R = random.uniform(key, (gas.N, gas.dim)) * gas.L
 
     def log_psi(x):
         return born.log_psi(x.reshape(R.shape))

@@ -52,7 +52,7 @@ BEARTYPE = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 ROOMS = sorted(f"pnct.{path.stem}" for path in (Path(__file__).parents[1] / "pnct").glob("[!_]*"))
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def few_compiled_programs():
     """A compiled program keeps its memory, and some 40 memory maps, of which Linux allows 65530."""
     yield
@@ -66,7 +66,7 @@ def few_compiled_programs():
             trim(0)
 
 
-MEMORY = 1.2e9  # bytes, beyond which a process starts afresh after a file of tests
+MEMORY = 2e9  # bytes, beyond which a process starts afresh after a test
 
 
 @pytest.fixture

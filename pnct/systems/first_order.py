@@ -2,7 +2,9 @@ r"""The first-order bound (Gibbs, Peierls, Bogoliubov):  F <= F_0 + <V>_0, the a
 canonical ideal gas.
 
     <V>_0 = (1/r_s) [ N xi/(2 L) - (1/2) sum_{m != m', same spin} <n_m n_m'> v(k_m - k_m') ],
-    v(q) = 4 pi/(L^3 q^2) in 3D,  2 pi/(L^2 q) in 2D,   <n_m n_m'> = d^2 ln Z/(d b_m d b_m') + <n_m><n_m'>.
+    v(q) = 4 pi/(L^3 q^2) in 3D,  2 pi/(L^2 q) in 2D,   <n_m n_m'> = <n_m> <n_m'>_m,
+
+the last an average over the N - 1 other electrons, without the orbital m.
 
 This is the free energy of the untrained program: identity flow and ideal-gas p(K). Training can only lower
 it.
@@ -10,14 +12,12 @@ it.
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from pnct.memory import check_memory
 from pnct.systems.ewald import madelung
-from pnct.systems.ideal_gas import canonical, ideal_gas, log_partition
+from pnct.systems.ideal_gas import canonical, ideal_gas
 
 CHUNK_NUMBERS = 2**24  # of the largest temporary array
 MATRICES = 5  # of all pairs of orbitals, that are alive together
@@ -61,28 +61,25 @@ def first_order_energies(gas, K: Int[np.ndarray, "S N"]) -> Float[np.ndarray, " 
 
 
 def pair_occupations(b: Float[np.ndarray, " M"], n: int) -> Float[np.ndarray, "M M"]:
-    """<n_m n_m'> of the canonical ideal gas, in float64; <n_m> on the diagonal."""
+    """<n_m n_m'> of the canonical ideal gas, in float64; <n_m> on the diagonal.
+
+    Once for each level: orbitals of one energy share everything.
+    """
     check_memory(
         MATRICES * 8 * len(b) ** 2,
         f"the pairs of {len(b)} orbitals",
         "Lower theta or `cutoff`.",
     )
     occupations = canonical(b, n)[1]
-    with jax.enable_x64(True):
-        covariance = np.asarray(_covariance(jnp.asarray(b, jnp.float64), n))
-    pairs = covariance + np.outer(occupations, occupations)
+    pairs = np.empty((len(b), len(b)))
+    for level in np.unique(b):
+        alike = np.flatnonzero(b == level)
+        m = alike[0]
+        others = np.insert(canonical(np.delete(b, m), n - 1)[1], m, 0.0)  # where one electron is in m
+        others[m] = others[alike[-1]]  # of any other one of the level
+        pairs[alike] = occupations[m] * others
     np.fill_diagonal(pairs, occupations)
     return pairs
-
-
-@jax.jit(static_argnums=1)
-def _covariance(b, n):
-    slope = jax.grad(log_partition)
-
-    def row(direction):
-        return jax.jvp(lambda x: slope(x, n), (b,), (direction,))[1]
-
-    return jax.lax.map(row, jnp.eye(b.shape[0], dtype=b.dtype), batch_size=32)
 
 
 def _exchange(gas, pairs: Float[np.ndarray, "M M"]) -> float:

@@ -4,9 +4,9 @@ With the reduced energies b_m = (e_m - mu)/T of M orbitals in a fixed order, the
 
     T[m, q] = logaddexp(T[m+1, q], T[m+1, q-1] - b_m),   T[., 0] = 0
 
-give ln Z = T[0, N], the occupations <n_m> = -d ln Z/d b_m, and the conditionals of the ordered occupied list
-k_0 < k_1 < ... as a softmax over m > k_{i-1} of  l[i, m] = -b_m + T[m+1, N-1-i].  Every term is positive, so
-nothing cancels.
+give ln Z = T[0, N] and the conditionals of the ordered occupied list k_0 < k_1 < ... as a softmax over m >
+k_{i-1} of  l[i, m] = -b_m + T[m+1, N-1-i].  Such sums from both ends give the occupations.  Every term is
+positive, so nothing cancels.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
-from pnct.compilation import compiled
 from pnct.memory import check_memory
 from pnct.systems.base import System
 
@@ -70,15 +69,11 @@ def log_partition(b: Float[Array, " M"], n: int) -> Float[Array, ""]:
     return suffix_table(b, n)[0, n]
 
 
-@compiled
-def _thermodynamics(b, n):
-    log_z, slope = jax.value_and_grad(log_partition)(b, n)
-    return log_z, -slope
-
-
 def canonical(b: Float[np.ndarray, " M"], n: int) -> tuple[float, Float[np.ndarray, " M"]]:
-    """ln Z and the occupations <n_m> in float64, whatever the global precision. Orbitals with b >= 1e3 count
-    as absent.
+    """ln Z and the occupations <n_m> in float64. Orbitals with b >= 1e3 count as absent.
+
+    With B[q, m] = ln of the summed Boltzmann factors of q electrons in the m first orbitals, and A[q, m] that
+    of those from m on, <n_m> = sum_q exp(B[q, m] - b_m + A[n-1-q, m+1])/Z.
     """
     if n == 0:
         return 0.0, np.zeros(len(b))
@@ -87,9 +82,20 @@ def canonical(b: Float[np.ndarray, " M"], n: int) -> tuple[float, Float[np.ndarr
         f"the canonical tables of {n} electrons in {len(b)} orbitals",
         "Lower theta, `cutoff` or the number of electrons.",
     )
-    with jax.enable_x64(True):
-        log_z, occupations = _thermodynamics(jnp.asarray(b, jnp.float64), int(n))
-        return float(log_z), np.asarray(occupations)
+    b = np.asarray(b, float)
+    before = _log_sums(b, n)
+    after = _log_sums(b[::-1], n)[:, ::-1]
+    others = np.logaddexp.reduce(before[:n, :-1] + after[n - 1 :: -1, 1:], axis=0)
+    return float(after[n, 0]), np.exp(others - b - after[n, 0])
+
+
+def _log_sums(b, n):
+    """B of 0 to n electrons, all orbitals at once for each number of them."""
+    B = np.full((n + 1, len(b) + 1), -np.inf)
+    B[0] = 0
+    for q in range(n):
+        np.logaddexp.accumulate(B[q, :-1] - b, out=B[q + 1, 1:])
+    return B
 
 
 def entropy(b: Float[np.ndarray, " M"], n: int) -> float:

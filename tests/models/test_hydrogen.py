@@ -16,7 +16,7 @@ from pnct.hamiltonian import Values
 from pnct.inference import VariationalFreeEnergy, diagnose, natural_gradient, to_arviz
 from pnct.inference.observables.protons import plasma_correlations
 from pnct.inference.observables.thermodynamics import pressure
-from pnct.inference.sampling.sites import init_params, read_sites
+from pnct.inference.sampling.sites import init_params, read_sites, trace_sites
 from pnct.models import hydrogen
 
 KEY = jax.random.key
@@ -33,14 +33,14 @@ def params():
 
 
 def test_local_energy_is_that_of_log_psi(params):
-    """At a draw of all three levels, with every flow moved."""
+    """At a draw of protons and states, electrons anywhere, with every flow moved."""
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape), params)
 
     @jax.jit
     def both(key):
-        sites = trace(seed(substitute(hydrogen, params), key)).get_trace(SMALL)
-        born, R = sites["R"]["fn"], sites["R"]["value"]
+        sites = trace_sites(hydrogen, params, {}, (SMALL,), key)
+        born, R = sites["R"]["fn"], SMALL.L * jax.random.uniform(key, (SMALL.N, 3))
 
         def log_psi(x):
             value = born.log_psi(x.reshape(R.shape))
