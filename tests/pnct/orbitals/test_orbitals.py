@@ -72,6 +72,16 @@ def made(name: str):
     return ORBITALS[name].make()
 
 
+def functions(orbitals):
+    """`matrix` and `propose` as one program each."""
+    return jax.jit(lambda *x: orbitals.matrix(*x)), jax.jit(lambda *x: orbitals.propose(*x))
+
+
+@lru_cache
+def made_functions(name: str):
+    return functions(made(name)[1])
+
+
 @lru_cache
 def quadrature(space):
     """Points and weights, exact for products of the orbitals of the table with observables."""
@@ -87,9 +97,9 @@ def quadrature(space):
 
 @kinds
 def test_orthonormal(name):
-    _, orbitals = made(name)
+    (_, orbitals), (matrix, _) = made(name), made_functions(name)
     points, weights = quadrature(orbitals.space)
-    phi = np.asarray(orbitals.matrix(jnp.arange(len(orbitals)), points))
+    phi = np.asarray(matrix(jnp.arange(len(orbitals)), points))
     np.testing.assert_allclose((phi.conj().T * weights) @ phi, np.eye(len(orbitals)), rtol=0, atol=1e-12)
 
 
@@ -99,14 +109,14 @@ def test_proposals_follow_an_envelope_of_the_density(name, weighted):
     """The envelope is nowhere below the density and not far above it; proposals weighted with the ratio have
     the moments of the density.
     """
-    _, orbitals = made(name)
+    (_, orbitals), (matrix, propose) = made(name), made_functions(name)
     K = jnp.array([0, 3, 5, 3, len(orbitals) - 1])
     weights = jnp.array([1.0, 0.2, 2.0, 0.7, 0.4]) if weighted else None
     u = random.uniform(random.key(0), (40_000, orbitals.space.dim))
-    r, g = jax.jit(lambda *x: orbitals.propose(*x))(K, u, weights)
+    r, g = propose(K, u, weights)
 
     def density(r):
-        return np.abs(np.asarray(orbitals.matrix(K, r))) ** 2 @ (weights if weighted else np.ones(len(K)))
+        return np.abs(np.asarray(matrix(K, r))) ** 2 @ (weights if weighted else np.ones(len(K)))
 
     ratio = density(r) / np.asarray(g)
     assert np.all(ratio <= 1 + 1e-12) and ORBITALS[name].closest < ratio.mean()
@@ -127,7 +137,7 @@ def test_proposals_follow_an_envelope_of_the_density(name, weighted):
 @tables
 def test_quantum_numbers_are_those_of_a_motion(name):
     """phi(r + a) = exp(i k.a) phi(r), phi(g r) = exp(i m angle) phi(r) for a rotation g."""
-    table, orbitals = made(name)
+    (table, _), (matrix, _) = made(name), made_functions(name)
     r, K = np.random.default_rng(0).normal(size=(3, table.space.dim)), np.arange(len(table))
     Q = np.array([table.quantum_numbers(jnp.array([k])) for k in K])
     if isinstance(table.space, Cell):
@@ -138,14 +148,14 @@ def test_quantum_numbers_are_those_of_a_motion(name):
         turn = np.eye(table.space.dim)
         turn[:2, :2] = [[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]]
         moved = r @ turn
-    before, after = (np.asarray(orbitals.matrix(jnp.asarray(K), jnp.asarray(x))) for x in (r, moved))
+    before, after = (np.asarray(matrix(jnp.asarray(K), jnp.asarray(x))) for x in (r, moved))
     np.testing.assert_allclose(after, np.exp(1j * Q @ motion) * before, rtol=0, atol=1e-12)
 
 
 @kinds
 def test_images_are_those_of_the_wedge_map(name):
     """phi_m(r) = phi_m'(g r)"""
-    table, orbitals = made(name)
+    (table, _), (matrix, _) = made(name), made_functions(name)
     order = None if table is None else table.wedge_map()
     if order is None:
         return
@@ -154,8 +164,8 @@ def test_images_are_those_of_the_wedge_map(name):
         g = np.asarray(order(table.quantum_numbers(jnp.array([k]))))
         image = table.image(g)
         assert sorted(image) == list(range(len(table)))
-        before = orbitals.matrix(jnp.arange(len(table)), jnp.asarray(r))
-        after = orbitals.matrix(jnp.asarray(image), jnp.asarray(r @ g.T))
+        before = matrix(jnp.arange(len(table)), jnp.asarray(r))
+        after = matrix(jnp.asarray(image), jnp.asarray(r @ g.T))
         np.testing.assert_allclose(after, before, rtol=0, atol=1e-12)
 
 
@@ -184,11 +194,12 @@ def test_precision_is_that_of_the_positions(name):
     orbitals = jax.tree.map(
         lambda x: x.astype(single[x.dtype]) if isinstance(x, jax.Array) else x, made(name)[1]
     )
+    matrix, propose = functions(orbitals)
     K, u = jnp.array([0, 2, 1]), random.uniform(random.key(0), (4, orbitals.space.dim), jnp.float32)
-    r, g = orbitals.propose(K, u)
-    D = orbitals.matrix(K, r)
+    r, g = propose(K, u)
+    D = matrix(K, r)
     assert r.dtype == g.dtype == np.float32 and D.dtype in (np.float32, np.complex64)
-    np.testing.assert_allclose(D, orbitals.matrix(K, r.astype(float)), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(D, matrix(K, r.astype(float)), rtol=0, atol=1e-4)
 
 
 def test_twist_in_files_is_that_of_the_gas():
