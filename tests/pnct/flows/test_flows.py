@@ -124,7 +124,7 @@ FLOWS = {
     "separated": Row(separated(small_backflow), 0.12, ("open 2D",), True),
     "separated, continuous": Row(separated(small_continuous), 0.15, ("open 2D",), **BY_STEPS, slow=True),
     "continuous, smooth pairs in 3D": Row(small_continuous, 0.15, ("smooth open 3D",), **BY_STEPS, slow=True),
-    "continuous, smooth pairs": Row(small_continuous, 0.15, ("smooth open 2D",), **BY_STEPS),
+    "continuous, smooth pairs": Row(small_continuous, 0.15, ("smooth open 2D",), **BY_STEPS, slow=True),
     "ferminet, smooth pairs": (small_ferminet, 0.3, ("smooth 2D",)),
     "conjugated": (conjugated, 0.3, ("unpolarised 2D",)),
     "proton cusps": Row(cusps_alone, 0.3, ("unpolarised 3D",), nuclei=True),

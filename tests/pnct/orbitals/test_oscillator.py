@@ -30,17 +30,26 @@ def test_recursion_gives_the_hermite_functions():
     np.testing.assert_allclose(phi32, phi, rtol=0, atol=2e-5)
 
 
+def value_and_energy(table, K):
+    """phi_K(r) and (H phi_K)(r) of one electron, by automatic differentiation."""
+
+    def phi(r):
+        return table.matrix(K, r)[0]
+
+    @jax.jit
+    def both(r):
+        laplacian = jnp.einsum("laa->l", jax.jacfwd(jax.jacfwd(phi))(r)[:, 0, :, 0, :])
+        return phi(r), -laplacian / 2 + jnp.sum(r**2) / 2 * phi(r)
+
+    return both
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 def test_orbitals_are_eigenfunctions(dim):
     trap = HarmonicTrap((1, 0), dim=dim, cutoff=3)
-    K, r = jnp.arange(len(trap.orbitals)), jnp.asarray(np.random.default_rng(0).normal(size=(1, dim)))
-
-    def phi(r):
-        return trap.orbitals.matrix(K, r)[0]
-
-    laplacian = np.einsum("laa->l", np.asarray(jax.jacfwd(jax.jacfwd(phi))(r))[:, 0, :, 0, :])
-    h_phi = -laplacian / 2 + np.sum(r**2) / 2 * phi(r)
-    np.testing.assert_allclose(h_phi, trap.orbital_energies * phi(r), rtol=0, atol=1e-12)
+    K, r = np.arange(len(trap.orbitals)), np.random.default_rng(0).normal(size=(1, dim))
+    phi, h_phi = value_and_energy(trap.orbitals, K)(r)
+    np.testing.assert_allclose(h_phi, trap.orbital_energies * phi, rtol=0, atol=1e-12)
 
 
 def test_angular_momentum():
@@ -86,16 +95,10 @@ def test_high_orbitals_are_eigenfunctions_at_the_centre_and_far_away():
     """q = 16: H phi = (q + 3/2) phi at r = 0 and at the turning point."""
     table = spherical_oscillators(OpenSpace((1, 0), 3), 16)
     K = np.nonzero(table.num_quanta == 16)[0]
+    both = value_and_energy(table, K)
     for r in (np.zeros((1, 3)), np.array([[3.0, -2.0, 4.0]])):
-
-        def phi(r):
-            return table.matrix(K, r)[0]
-
-        laplacian = np.einsum(
-            "laa->l", np.asarray(jax.jacfwd(jax.jacfwd(phi))(jnp.asarray(r)))[:, 0, :, 0, :]
-        )
-        H = -laplacian / 2 + np.sum(r**2) / 2 * phi(r)
-        np.testing.assert_allclose(H, 17.5 * np.asarray(phi(r)), rtol=0, atol=1e-10)
+        phi, h_phi = both(r)
+        np.testing.assert_allclose(h_phi, 17.5 * phi, rtol=0, atol=1e-10)
 
 
 def test_order_of_the_table():

@@ -44,7 +44,7 @@ def test_orbitals_are_orthonormal_wherever_the_others_stand(num_electrons, dim):
     states = states_of(gas, cutoff=3.0)
     A = gas.space.L * random.uniform(random.key(3), (num_electrons[0], dim))
     points = grid(gas, 12)
-    chi = states.given(A).matrix(jnp.arange(len(states)), points)
+    chi = jax.jit(lambda A: states.given(A).matrix(jnp.arange(len(states)), points))(A)
     np.testing.assert_allclose(
         chi.conj().T @ chi * gas.space.L**dim / len(points), np.eye(len(states)), atol=1e-12
     )
@@ -65,7 +65,7 @@ def test_filled_table_is_free_electrons_times_the_factor():
     phi = gas.orbitals.matrix(jnp.arange(5), points) * g[:, None]
     S = phi.conj().T @ phi * gas.space.L**2 / len(points)
     expected = jnp.sum(jnp.log(jnp.abs(states.jastrow.factor(G, R[5:])))) - np.linalg.slogdet(S)[1] / 2
-    found = states.log_amplitude(K, R) - as_states(gas.orbitals).log_amplitude(K, R)
+    found = jax.jit(lambda R: states.log_amplitude(K, R) - as_states(gas.orbitals).log_amplitude(K, R))(R)
     assert float(found.real) == pytest.approx(float(expected), rel=1e-10)
     assert np.sin(float(found.imag)) == pytest.approx(0, abs=1e-10)
 
@@ -128,8 +128,10 @@ def test_samples_follow_the_state(num_electrons):
     gas = ElectronGas(num_electrons, 2, 1.0, 0.0, 0.25)
     states, K = states_of(gas, cutoff=2.0, size=0.06), jnp.asarray(gas.ground_state)
     z = jax.jit(lambda key: Determinantal(states, K).sample(seed=key, sample_shape=(8192,)))(random.key(5))
-    log_ratio = jax.vmap(
-        lambda R: 2 * (as_states(gas.orbitals).log_amplitude(K, R) - states.log_amplitude(K, R)).real
+    log_ratio = jax.jit(
+        jax.vmap(
+            lambda R: 2 * (as_states(gas.orbitals).log_amplitude(K, R) - states.log_amplitude(K, R)).real
+        )
     )(z)
     weight = np.exp(log_ratio)
     up = num_electrons[0]
@@ -143,7 +145,7 @@ def test_at_first_the_states_are_determinants():
     gas = ElectronGas((2, 2), 2, 2.0, 0.2, 0.25)
     states = SlaterJastrow(gas.orbitals, jastrow(gas.space)(random.key(0)))
     R, K = gas.space.L * random.uniform(random.key(2), (4, 2)), jnp.asarray([0, 2, 1, 3])
-    found, free = states.log_amplitude(K, R), as_states(gas.orbitals).log_amplitude(K, R)
+    found, free = jax.jit(lambda R: [x.log_amplitude(K, R) for x in (states, as_states(gas.orbitals))])(R)
     assert complex(np.exp(found)) == pytest.approx(complex(np.exp(free)))
 
 
