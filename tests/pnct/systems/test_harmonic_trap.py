@@ -89,11 +89,9 @@ def test_free_electrons_have_no_variance():
     K = jnp.array([1, 6, 3])
     flow = jax.tree.map(jnp.zeros_like, random_flow(continuous(trap.space, width=3), 1.0))
     R = random.normal(random.key(0), (3, 2))
-    local = jax.jit(
-        lambda interaction, R: hamiltonian(trap, interaction).local_energy(Born(trap.orbitals, K, flow), R),
-        static_argnums=0,
-    )
-    free, interacting = local(None, R), local(coulomb, R)
+    born = Born(trap.orbitals, K, flow)
+    local = jax.jit(lambda R: [hamiltonian(trap, x).local_energy(born, R) for x in (None, coulomb)])
+    free, interacting = local(R)
     np.testing.assert_allclose(free.total, np.sum(trap.orbital_energies[np.asarray(K)]), rtol=1e-12)
     distances = [np.linalg.norm(R[i] - R[j]) for i, j in itertools.combinations(range(3), 2)]
     np.testing.assert_allclose(
