@@ -20,18 +20,17 @@ from pnct.compilation import RUN_ONCE, compile_ahead, in_background, zeros
 from pnct.hamiltonian import Hamiltonian
 from pnct.inference.optimisation.natural_gradient import as_optax
 from pnct.inference.runs.launch import connect
-from pnct.inference.sampling.batch import WalkerBatch, draw_batch
+from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
 from pnct.inference.sampling.draws import Draws
 from pnct.inference.sampling.inputs import checked_key
 from pnct.inference.sampling.local_energy import hamiltonian_of
 from pnct.inference.sampling.parallel import (
-    Batching,
     as_arrays,
     default_chunk_size,
     default_mesh,
+    gathered,
     replicated,
 )
-from pnct.inference.sampling.processes import in_one_piece, own_mesh
 from pnct.inference.sampling.sites import Params, Sites, init_params, read_sites
 from pnct.inference.training.failures import warn_of_draws
 from pnct.inference.training.loop import Options, RunResult, in_precision, run_steps
@@ -157,7 +156,7 @@ class VariationalFreeEnergy(eqx.Module):
         return update
 
     def _compile_step(self, state, *args):
-        if own_mesh(self.sharding) is None:  # else the shapes of results do not say where they lie
+        if self.sharding is None:  # else the shapes of results do not say where they lie
             compile_ahead(self._update, state, *args)
 
     def _update(self, state, *args):
@@ -214,12 +213,15 @@ class VariationalFreeEnergy(eqx.Module):
         batches = []
         for i in range(-(-num_samples // self.num_walkers)):
             batch_key = jax.random.fold_in(key, i)
-            given = params, as_arrays(args), batch_key, self.batching(sites)
-            walkers = draw_batch(self.model, sites, self.hamiltonian, *given)
-            batches.append(jax.device_get(in_one_piece(walkers, self.num_walkers, self.sharding)))
+            batches.append(jax.device_get(self._draw(params, batch_key, sites, *as_arrays(args))))
         walkers = jax.tree.map(lambda *x: np.concatenate(x)[:num_samples], *batches)
         warn_of_draws(sites, walkers)
         return draws_of(walkers, sites, hamiltonian)
+
+    def _draw(self, params, key, sites, *args):
+        batching = self.batching(sites)
+        walkers = draw_batch(self.model, sites, self.hamiltonian, params, args, key, batching)
+        return walkers if self.sharding is None else _gathered(walkers, self.sharding)
 
     def hamiltonian_for(self, args: tuple) -> Hamiltonian:
         """The Hamiltonian for these arguments of the model. Raises ValueError where it is that of another
@@ -251,6 +253,9 @@ def draws_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Hamiltonian) -> Dr
         unit=hamiltonian.unit,
         parts=hamiltonian.parts,
     )
+
+
+_gathered = eqx.filter_jit(gathered)
 
 
 _traced_init_params = eqx.filter_jit(init_params)

@@ -80,23 +80,13 @@ def compile_ahead(function: Callable, *args) -> None:
     def submit(traced, program, args):
         shapes = eqx.filter_eval_shape(traced, *args)
         _ahead.pending.append(_THREADS.submit(program.lower(*args).compile))
-        return _at_home(zeros(shapes), args)
+        return zeros(shapes)
 
     _ahead.submit = submit
     try:
         function(*args)
     finally:
         _ahead.submit = None
-
-
-def _at_home(results, args):
-    """Results bound to a device where the arguments are: jax compiles other programs for such arrays."""
-    arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array) and leaf.committed]
-    homes = set().union(*(leaf.devices() for leaf in arrays))
-    if len(homes) != 1:
-        return results
-    (home,) = homes
-    return jax.tree.map(lambda x: jax.device_put(x, home) if isinstance(x, np.ndarray) else x, results)
 
 
 def zeros(shapes):

@@ -32,9 +32,9 @@ from pnct.distributions import Born, TabulatedOccupation
 from pnct.inference.closed_form.boltzmann_weights import shell_occupations
 from pnct.inference.closed_form.fits import jackknife_error, ridge
 from pnct.inference.free_energy import VariationalFreeEnergy
+from pnct.inference.sampling.batch import Batching
 from pnct.inference.sampling.local_energy import local_energy
-from pnct.inference.sampling.parallel import Batching, as_arrays, map_walkers
-from pnct.inference.sampling.processes import in_one_piece, over_processes
+from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.sites import Params, at_zero, measured_at, module_of_kind, read_sites, state_at
 from pnct.networks.base import OccupationNetwork
 from pnct.states.configuration_interaction import CIStates, ConfigurationInteraction
@@ -136,7 +136,6 @@ def sampled_elements(
     keys = jax.random.split(key, counts.sum())
     laid_out = (params, as_arrays(args))
     batching = vfe.batching(sites)
-    program = partial(_amplitudes, vfe.model, sites, hamiltonian)
     for some in alike(sizes):
         widest = sizes[some].max()
         members = np.array([np.resize(blocks[i], widest) for i in some])
@@ -148,8 +147,9 @@ def sampled_elements(
             batch = which[start : start + BATCH]
             full = np.resize(batch, min(BATCH, len(which)))
             walkers = own[start + np.arange(len(full)) % len(batch)], members[full], sizes[some][full]
-            found = over_processes(program, laid_out, walkers, batching)
-            psi, energy = jax.device_get(in_one_piece(found, len(full), batching.mesh))
+            psi, energy = jax.device_get(
+                _amplitudes(vfe.model, sites, hamiltonian, laid_out, walkers, batching)
+            )
             psi = psi[: len(batch)] * signs[batch]
             energy = energy[: len(batch)]
             entries = first[some][batch]
@@ -263,7 +263,7 @@ def _amplitudes(model, sites, hamiltonian, shared, walkers, batching: Batching):
     block's size.
     """
     one = partial(_sample, model, sites, hamiltonian)
-    return map_walkers(one, shared, walkers, batching)
+    return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)
 
 
 def _sample(model, sites, hamiltonian, shared, walker) -> tuple[Array, Array]:

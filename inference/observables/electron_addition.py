@@ -40,9 +40,9 @@ from pnct.inference.observables.electron_pair import (
     momenta,
     quantum_numbers,
 )
+from pnct.inference.sampling.batch import Batching
 from pnct.inference.sampling.inputs import checked_key
-from pnct.inference.sampling.parallel import Batching, as_arrays, map_walkers
-from pnct.inference.sampling.processes import in_one_piece, over_processes
+from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.sites import measured_at
 from pnct.validation import checked_integer
 
@@ -147,14 +147,12 @@ def _samples(key, pair, k, sources, targets, num_samples, from_both, widths=(1, 
     shared = as_arrays((*gases, wave, jnp.asarray(sizes), *full, log_shares))
     batching = pair.more.vfe.batching(pair.sites[1])
     models = (pair.less.vfe.model, pair.more.vfe.model)
-    program = partial(_sampled, models, pair.sites, pair.spin)
     found = []
     for origin, (first, count) in enumerate(zip((0, counts[0]), counts, strict=True)):
         for start in range(0, count, BATCH):
             some = keys[first + (start + np.arange(min(BATCH, counts[0]))) % count]
             given = (*shared, jnp.asarray(bool(origin)))
-            values = over_processes(program, given, some, batching)
-            values = jax.device_get(in_one_piece(values, len(some), batching.mesh))
+            values = jax.device_get(_sampled(models, pair.sites, pair.spin, given, some, batching))
             found.append([x[: count - start] for x in values])
     psi, added = (np.concatenate(x) for x in zip(*found, strict=True))
     psi = psi[:, : sizes[1]]
@@ -210,7 +208,7 @@ def _within(x, is_of_sources):
 @compiled
 def _sampled(models, sites, spin, shared, keys, batching: Batching):
     one = partial(_sample, models, sites, spin)
-    return map_walkers(one, shared, keys, batching)
+    return gathered(map_walkers(one, shared, keys, batching.chunk_size, batching.mesh), batching.mesh)
 
 
 def _sample(models, sites, spin, shared, key) -> tuple[Array, Array]:

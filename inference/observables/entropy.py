@@ -6,7 +6,6 @@ of them than F.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import numpy as np
@@ -14,8 +13,7 @@ import numpy as np
 from pnct.compilation import compiled
 from pnct.estimate import Estimate, mean_of_independent
 from pnct.inference.sampling.inputs import checked_key
-from pnct.inference.sampling.parallel import Batching, as_arrays, default_mesh, map_walkers
-from pnct.inference.sampling.processes import in_one_piece, over_processes
+from pnct.inference.sampling.parallel import as_arrays, default_mesh, gathered, map_walkers
 from pnct.inference.sampling.sites import Params, draw_classical, log_prob, read_sites
 from pnct.validation import checked_integer
 
@@ -33,24 +31,22 @@ def entropy(model: Callable, key, params: Params, num_samples: int, *args) -> Es
     num_samples = checked_integer("num_samples", num_samples, 2)
     key = checked_key(key)
     sites = read_sites(model, params, args)
+    mesh = default_mesh()
     if not sites.classical:
         raise ValueError("Expected a model with an unobserved site before that of the electrons; got none.")
     found = []
-    batching = Batching(min(BATCH, num_samples), CHUNK, default_mesh())
-    program = partial(_log_prob, model, sites)
-    for i, start in enumerate(range(0, num_samples, batching.num_walkers)):
-        keys = jax.random.split(jax.random.fold_in(key, i), batching.num_walkers)
-        drawn = over_processes(program, (params, as_arrays(args)), keys, batching)
-        drawn = in_one_piece(drawn, batching.num_walkers, batching.mesh)
+    batch = min(BATCH, num_samples)
+    for i, start in enumerate(range(0, num_samples, batch)):
+        drawn = _log_prob(model, sites, mesh, params, jax.random.fold_in(key, i), as_arrays(args), batch)
         found.append(np.asarray(drawn, float)[: num_samples - start])
     return mean_of_independent(-np.concatenate(found))
 
 
 @compiled
-def _log_prob(model, sites, shared, keys, batching):
+def _log_prob(model, sites, mesh, params, key, args, number):
     def one(shared, key):
         params, args = shared
         values = draw_classical(model, sites, params, key, args)
         return log_prob(model, sites, params, values, args)
 
-    return map_walkers(one, shared, keys, batching)
+    return gathered(map_walkers(one, (params, args), jax.random.split(key, number), CHUNK, mesh), mesh)

@@ -14,7 +14,6 @@ has the noise of mu alone; else E_K and E_K' are means of E_loc. What the states
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -42,10 +41,10 @@ from pnct.inference.observables.electron_pair import (
     quantum_numbers,
 )
 from pnct.inference.observables.poles import Poles
+from pnct.inference.sampling.batch import Batching
 from pnct.inference.sampling.inputs import checked_key
 from pnct.inference.sampling.local_energy import local_energy
-from pnct.inference.sampling.parallel import Batching, as_arrays, map_walkers
-from pnct.inference.sampling.processes import in_one_piece, over_processes
+from pnct.inference.sampling.parallel import as_arrays, gathered, map_walkers
 from pnct.inference.sampling.sites import measured_at, read_sites, state_at
 from pnct.states.lowest_configurations import lowest_configurations
 from pnct.validation import checked_integer, checked_number
@@ -148,14 +147,11 @@ def state_energies(key, trained: TrainedGas, Ks, num_samples: int) -> list[Estim
     hamiltonian = vfe.hamiltonian_for(args)
     which = np.repeat(np.arange(len(Ks)), num_samples)
     keys = jax.random.split(checked_key(key), len(which))
-    batching = vfe.batching(sites)
-    program = partial(_local_energies, vfe.model, sites, hamiltonian)
     energies = []
     for start in range(0, len(which), BATCH):
         some = (start + np.arange(min(BATCH, len(which)))) % len(which)
         walkers = keys[some], jnp.asarray(Ks, jnp.int32)[which[some]]
-        found = over_processes(program, shared, walkers, batching)
-        found = in_one_piece(found, len(walkers[0]), batching.mesh)
+        found = _local_energies(vfe.model, sites, hamiltonian, shared, walkers, vfe.batching(sites))
         energies.append(np.asarray(found, float)[: len(which) - start])
     energies = np.concatenate(energies).reshape(len(Ks), num_samples)
     return [mean_of_independent(e[np.isfinite(e)]) for e in energies]
@@ -172,7 +168,7 @@ def _local_energies(model, sites, hamiltonian, shared, walkers, batching: Batchi
         energy = local_energy(hamiltonian, born, values, sites)
         return jnp.where(is_exact, energy.kinetic.real + energy.potential, jnp.nan)
 
-    return map_walkers(one, shared, walkers, batching)
+    return gathered(map_walkers(one, shared, walkers, batching.chunk_size, batching.mesh), batching.mesh)
 
 
 class _Side(NamedTuple):

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from pnct.compilation import compiled
 from pnct.inference.sampling.local_energy import hamiltonian_of, local_energy
 from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_exact
-from pnct.inference.sampling.parallel import Batching, map_walkers
-from pnct.inference.sampling.processes import over_processes
+from pnct.inference.sampling.parallel import map_walkers
 from pnct.inference.sampling.scores import complex_score, flattened, flattened_rows, value_and_score
 from pnct.inference.sampling.sites import (
     Params,
@@ -72,6 +72,14 @@ class WalkerBatch(NamedTuple):
         return self.diagnostics.get("det_sign", jnp.ones(len(self.log_prob))) <= 0
 
 
+class Batching(NamedTuple):
+    """How many walkers, how many of them at once on a device, on which devices."""
+
+    num_walkers: int
+    chunk_size: int
+    mesh: Mesh | None
+
+
 def draw_batch(
     model: Callable,
     sites: Sites,
@@ -88,19 +96,9 @@ def draw_batch(
     Each part is a program of its own: XLA compiles one while the next is traced, and a training shares that
     of what is measured with the evaluation of its result.
     """
-
-    def drawn(shared, which, batching):
-        return _draw(model, sites, batching, *shared, which, scores)
-
-    shared = params, args, hamiltonian, key
-    return over_processes(drawn, shared, jnp.arange(batching.num_walkers), batching)
-
-
-def _draw(model, sites, batching, params, args, hamiltonian, key, which, scores) -> WalkerBatch:
-    """Some of the walkers of a batch: which, their numbers."""
     of = (model, sites, batching, params, args)
-    values, log_p, weight, classical, by_site = _classical_sites(*of, key, which, scores)
-    x, label, closeness, is_exact = _measured_site(*of, key, which, values)
+    values, log_p, weight, classical, by_site = _classical_sites(*of, key, scores)
+    x, label, closeness, is_exact = _measured_site(*of, key, values)
     kinetic, potential, diagnostics, measured = _energies(*of, hamiltonian, values, x, scores)
     diagnostics = diagnostics | by_site
     values, found = values | {sites.measured: x}, classical | measured
@@ -116,7 +114,7 @@ def ladder(num_walkers: int) -> np.ndarray:
 
 
 @compiled
-def _classical_sites(model, sites, batching, params, args, key, which, scores):
+def _classical_sites(model, sites, batching, params, args, key, scores):
     """The values, ln p, the weight, the scores, and the part of each site in ln p."""
     powers = ladder(batching.num_walkers) if scores and sites.classical else np.ones(batching.num_walkers)
     free_model, free = as_unconstrained(model, sites, params, args)
@@ -140,9 +138,9 @@ def _classical_sites(model, sites, batching, params, args, key, which, scores):
             }
         return values, value, weight, {"classical": flattened_rows(rows)} if own else {}, by_site
 
-    each = keys_of_walkers(key, 0, batching)[which], jnp.asarray(powers)[which]
-    batching = batching._replace(chunk_size=max(batching.chunk_size, CLASSICAL_CHUNK))
-    return map_walkers(one, (params, free, args), each, batching)
+    each = keys_of_walkers(key, 0, batching), jnp.asarray(powers)
+    chunk_size = max(batching.chunk_size, CLASSICAL_CHUNK)
+    return map_walkers(one, (params, free, args), each, chunk_size, batching.mesh)
 
 
 def _log_mixture(model, sites, powers, params, values, args):
@@ -156,7 +154,7 @@ def _log_mixture(model, sites, powers, params, values, args):
 
 
 @compiled
-def _measured_site(model, sites, batching, params, args, key, which, values):
+def _measured_site(model, sites, batching, params, args, key, values):
     """x, which state it is in, how close it is to danger, and whether its draw was exact."""
 
     def one(shared, walker):
@@ -166,9 +164,8 @@ def _measured_site(model, sites, batching, params, args, key, which, values):
         x = metropolis_if_not_exact(fallback_key, measured, x, is_exact)
         return x, measured.label, measured.closeness(x), jnp.asarray(is_exact)
 
-    keys = (keys_of_walkers(key, stream, batching)[which] for stream in (1, 2))
-    each = *keys, values
-    return map_walkers(one, (params, args), each, batching)
+    each = keys_of_walkers(key, 1, batching), keys_of_walkers(key, 2, batching), values
+    return map_walkers(one, (params, args), each, batching.chunk_size, batching.mesh)
 
 
 @compiled
@@ -203,7 +200,7 @@ def _energies(model, sites, batching, params, args, hamiltonian, values, x, scor
         return energy.kinetic, energy.potential, diagnostics, found
 
     shared = hamiltonian_of(hamiltonian, args), params, free, args
-    return map_walkers(one, shared, (values, x), batching)
+    return map_walkers(one, shared, (values, x), batching.chunk_size, batching.mesh)
 
 
 def keys_of_walkers(key, stream: int, batching: Batching):

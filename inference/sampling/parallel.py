@@ -5,7 +5,6 @@ Walker i always gets the i-th input, so results depend neither on the chunk size
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +12,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "walkers"
-
-
-class Batching(NamedTuple):
-    """How many walkers, how many of them at once on a device, on which devices."""
-
-    num_walkers: int
-    chunk_size: int
-    mesh: Mesh | None
 
 
 def default_mesh() -> Mesh | None:
@@ -65,14 +56,13 @@ def gathered(results, mesh: Mesh | None):
     )
 
 
-def map_walkers(f: Callable, shared, each, batching: Batching):
+def map_walkers(f: Callable, shared, each, chunk_size: int, mesh: Mesh | None):
     """f(shared, x) for the x of every walker, the leading axis (B,) of all leaves of `each`; results stacked
     likewise.
 
     `shared` (parameters, arguments) is the same for all walkers. At most chunk_size walkers per device are
     alive at once.
     """
-    chunk_size, mesh = batching.chunk_size, batching.mesh
     num_walkers = len(jax.tree.leaves(each)[0])
     num_devices = 1 if mesh is None else mesh.size
     chunk_size = min(chunk_size, -(-num_walkers // num_devices))

@@ -9,8 +9,7 @@ each several times over; what else there is does not grow with the table of orbi
 import jax
 import numpy as np
 
-from pnct.inference.sampling.batch import CLASSICAL_CHUNK
-from pnct.inference.sampling.parallel import Batching
+from pnct.inference.sampling.batch import CLASSICAL_CHUNK, Batching
 from pnct.inference.sampling.sites import Params, Sites
 from pnct.memory import check_memory, machine_memory
 from pnct.systems.base import System

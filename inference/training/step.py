@@ -25,9 +25,9 @@ from pnct.inference.optimisation.gradients import (
     total,
     weighted_mean,
 )
-from pnct.inference.sampling.batch import WalkerBatch, draw_batch
+from pnct.inference.sampling.batch import Batching, WalkerBatch, draw_batch
 from pnct.inference.sampling.local_energy import hamiltonian_of
-from pnct.inference.sampling.parallel import Batching, gathered
+from pnct.inference.sampling.parallel import gathered
 from pnct.inference.sampling.sites import Params, Sites, transforms
 from pnct.inference.sampling.unconstrained import to_constrained, to_unconstrained
 from pnct.inference.training.failures import (
@@ -112,7 +112,7 @@ def training_step(
     """
     key = walkers_key(state.key)
     walkers = draw_batch(model, sites, hamiltonian, state.params, args, key, batching, scores=True)
-    return moved(model, sites, hamiltonian, optim, batching, state, args, walkers)
+    return moved(model, sites, hamiltonian, optim, batching.mesh, state, args, walkers)
 
 
 @jax.jit
@@ -122,12 +122,11 @@ def walkers_key(key):
 
 
 @compiled
-def moved(model, sites, made, optim, batching, state: TrainState, args, walkers: WalkerBatch):
+def moved(model, sites, made, optim, mesh, state: TrainState, args, walkers: WalkerBatch):
     """The next state, and what its walkers told. Every device has all of both.
 
     Parameters with a constraint are moved in the unconstrained space, where the model is one of u.
     """
-    walkers = jax.tree.map(lambda leaf: leaf[: batching.num_walkers], walkers)  # see over_processes
     hamiltonian = hamiltonian_of(made, args)
     maps = transforms(model, sites, state.params, args)
     state = state._replace(
@@ -158,7 +157,7 @@ def moved(model, sites, made, optim, batching, state: TrainState, args, walkers:
     state = state._replace(
         params=to_constrained(maps, state.params), average=to_constrained(maps, state.average)
     )
-    return gathered((state, info), batching.mesh)
+    return gathered((state, info), mesh)
 
 
 def scores_of(walkers: WalkerBatch, sites: Sites, hamiltonian: Callable, valid) -> dict:

@@ -68,12 +68,8 @@ def test_a_program_from_the_background():
     assert name == "phase"
 
 
-@pytest.mark.parametrize("bound", [False, True])
-def test_programs_compiled_ahead_are_those_that_run(bound, caplog):
-    """None is run before, and none is compiled again; what they return is followed by its shapes. bound: to a
-    device, as parameters are that lie on those of several processes.
-    """
-    x = jax.device_put(X, jax.devices()[0]) if bound else X
+def test_programs_compiled_ahead_are_those_that_run(caplog):
+    """None is run before, and none is compiled again; what they return is followed by its shapes."""
     traces = []
 
     @compiled
@@ -91,12 +87,12 @@ def test_programs_compiled_ahead_are_those_that_run(bound, caplog):
         assert name == "name"
         return summed(y, KEY)
 
-    compile_ahead(both, x)
+    compile_ahead(both, X)
     assert traces == ["name", "sum"]
     with jax.log_compiles():
-        found = both(x)
+        found = both(X)
         assert traces == ["name", "sum"] and "XLA" not in caplog.text
-        both(x[0])
+        both(X[0])
         assert len(traces) == 4 and "XLA" in caplog.text
     np.testing.assert_allclose(found, 2 * jnp.sum(X) + jax.random.uniform(KEY), rtol=1e-14)
 

@@ -14,8 +14,7 @@ from pnct import ElectronGas, hamiltonian, ideal_gas
 from pnct.distributions import transformer
 from pnct.inference.free_energy import _init_params
 from pnct.inference.sampling import sites as program
-from pnct.inference.sampling.batch import BROADENED_SHARE, draw_batch, ladder
-from pnct.inference.sampling.parallel import Batching
+from pnct.inference.sampling.batch import BROADENED_SHARE, Batching, draw_batch, ladder
 
 GAS = ElectronGas((3, 0), dim=2, rs=2.0, theta=0.15, twist=0.25)
 B = 2048

@@ -17,9 +17,8 @@ from tiny_program import GAS, MadeUpEnergy, routine
 
 from pnct.distributions import Born
 from pnct.inference import NumericalWarning, TrainingFailedError
-from pnct.inference.sampling.batch import draw_batch
+from pnct.inference.sampling.batch import Batching, draw_batch
 from pnct.inference.sampling.metropolis_fallback import metropolis_if_not_exact
-from pnct.inference.sampling.parallel import Batching
 from pnct.inference.sampling.sites import read_sites
 from pnct.inference.training import failures
 from pnct.inference.training.step import MAX_BACKTRACKS
