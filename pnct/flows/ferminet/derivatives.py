@@ -31,7 +31,7 @@ from pnct.flows.ferminet.hessians import (
     total_elementwise,
     total_of_one_electron,
 )
-from pnct.flows.ferminet.jets import Jet, elementwise, pair_jets, single_jet
+from pnct.flows.ferminet.jets import Jet, elementwise, of_symmetric, pair_jets, single_jet
 from pnct.flows.pairs import scatter
 from pnct.networks.layers import residual
 
@@ -61,7 +61,7 @@ def derivatives(
     h, own = single_jet(flow, R, frame)
     H = own.shape[-1]
     u, rank = of_one_electron(own) if H else (zeros(N, D, 0), zeros(N, 0, 0))
-    hess = Hessians(u, rank, zeros(N, N, dim, dim, H), zeros(S, D, D, 0), zeros(N, 0, H))
+    hess = Hessians(u, rank, zeros(N, N, dim * (dim + 1) // 2, H), zeros(S, D, D, 0), zeros(N, 0, H))
     # the sums of the Hessians over each species
     total = jnp.stack([total_of_one_electron(own, i) for i in species]) if H else zeros(S, D, D, 0)
 
@@ -100,17 +100,18 @@ def log_det_derivatives(
     """g and T1 - T2 from J, Lap zeta (D,), d_a (Lap zeta_mu) (mu, a), and the Hessians of zeta."""
     D = len(J)
     M = jnp.linalg.inv(J)
+    pair = hess.pair[:, :, of_symmetric(D // len(zeta))]
     scaled = hess.u[:, None] * jnp.swapaxes(hess.rank, 1, 2)[:, :, None, :]
 
     def along_some_axes(block):
         X = M @ dense(hess, scaled, block, species).reshape(D, -1)
-        X = computed_once(X.reshape(D, D, -1) + pair_blocks(M, hess.pair, block))
+        X = computed_once(X.reshape(D, D, -1) + pair_blocks(M, pair, block))
         g = jnp.sum(X[jnp.arange(D), jnp.arange(D)], axis=0)
         # Added up for each axis first: one long sum would be taken number by number.
         return g, jnp.sum(X * jnp.swapaxes(X, 0, 1), axis=(0, 1)) if frame is None else X
 
     # Block by block, because D^3 numbers do not fit into a cache.
-    g, T2 = jax.lax.map(along_some_axes, blocks(hess))
+    g, T2 = jax.lax.map(along_some_axes, blocks(hess, pair))
     if frame is not None:
         X = jnp.moveaxis(T2, 0, 2).reshape(D, D, -1)[:, :, :D] @ frame
         T2 = jnp.einsum("knc,nkc->", X, X)
@@ -127,10 +128,10 @@ def block_size(N: int, dim: int) -> int:
     return min(range(largest, largest // 2, -1), key=lambda m: -(-N // m) * m)
 
 
-def blocks(hess: Hessians) -> Block:
+def blocks(hess: Hessians, pair: Float[Array, "N N d d H"]) -> Block:
     """All electrons m in groups, the last ones filled up with electrons that do not exist."""
     N, D, n = hess.u.shape
-    d = hess.pair.shape[2]
+    d = pair.shape[2]
     size = block_size(N, d)
     count = -(-N // size)
 
@@ -146,7 +147,7 @@ def blocks(hess: Hessians) -> Block:
     return Block(
         jnp.arange(count * size).reshape(count, size),
         grouped(u, 1),
-        grouped(hess.pair, 1),
+        grouped(pair, 1),
         grouped(mean, 2),
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pnct.compilation import computed_once
+from pnct.flows.ferminet.jets import of_symmetric, symmetric_times
 from pnct.flows.pairs import scatter, spin_channels
 from pnct.networks.layers import residual
 
@@ -26,7 +27,7 @@ class Hessians(NamedTuple):
 
     u: Float[Array, "N D n"]
     rank: Float[Array, "N n H"]
-    pair: Float[Array, "N N d d H"]
+    pair: Float[Array, "N N p H"]
     mean: Float[Array, "S D D m"]
     share: Float[Array, "N m H"]
 
@@ -84,7 +85,7 @@ def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
     new = Hessians(
         join(hess.u, u, axis=2),
         residual(extended(hess.rank), join(own.rank * s1[:, None, :], diagonal(s2), axis=1)),
-        residual(hess.pair, own.pair * s1[:, None, None, None, :]),
+        residual(hess.pair, own.pair * s1[:, None, None, :]),
         hess.mean,
         residual(hess.share, own.share * s1[:, None, :]),
     )
@@ -96,15 +97,14 @@ def add_elementwise(hess: Hessians, own: Hessians, mean, u, slopes) -> Hessians:
 
 def times(hess: Hessians, w: Float[Array, "N D H"], species) -> Float[Array, "N D H"]:
     """(Hess h_ik) w_ik."""
-    N, _, dim, _, H = hess.pair.shape
+    N, D, H = w.shape
     # Of small matrices XLA multiplies only rows by columns fast.
     ut = computed_once(jnp.swapaxes(hess.u, 1, 2))
     rank = jnp.einsum("iDn,ink->iDk", hess.u, hess.rank * (ut @ w))
 
-    w_ij = w.reshape(N, N, dim, H)
+    w_ij = w.reshape(N, N, D // N, H)
     w_ii = w_ij[jnp.arange(N), jnp.arange(N)][:, None]
-    along = w_ii - w_ij
-    pair = scatter(sum(hess.pair[:, :, :, a] * along[:, :, a, None] for a in range(dim)))
+    pair = scatter(symmetric_times(hess.pair, w_ii - w_ij))
 
     share = [jnp.einsum("DEn,ink,iEk->iDk", hess.mean[s], hess.share[i], w[i]) for s, i in enumerate(species)]
     return rank + pair + jnp.concatenate(share)
@@ -125,16 +125,17 @@ def total_elementwise(own: Hessians, mean, u, slopes, species) -> Float[Array, "
         rank = jnp.einsum("iDn,ink,iEn->DEk", own.u[i], own.rank[i] * s1[i, None, :], own.u[i])
         new_rank = jnp.einsum("iDk,ik,iEk->DEk", u[i], s2[i], u[i])
         share = own.mean[s] @ jnp.einsum("ink,ik->nk", own.share[i], s1[i])
-        q = jnp.zeros_like(own.pair).at[i].set(own.pair[i] * s1[i, None, None, None, :])
-        pair = pair_laplacian(q + jnp.swapaxes(q, 0, 1))
+        q = jnp.zeros_like(own.pair).at[i].set(own.pair[i] * s1[i, None, None, :])
+        pair = pair_laplacian(q + jnp.swapaxes(q, 0, 1), u.shape[1] // len(u))
         means = 0 if mean is None else mean[s] * jnp.sum(s1[i], axis=0)
         return rank + new_rank + share + means + pair
 
     return jnp.stack([total(s, i) for s, i in enumerate(species)])
 
 
-def pair_laplacian(q: Float[Array, "N N d d H"]) -> Float[Array, "D D H"]:
+def pair_laplacian(q: Float[Array, "N N p H"], d: int) -> Float[Array, "D D H"]:
     """The Hessian of a sum over pairs: -q_ij at (ij), sum_j q_ij at (ii), for q_ij = q_ji and q_ii = 0."""
-    N, _, d, _, H = q.shape
-    eye = jnp.eye(N, dtype=q.dtype)[:, :, None, None, None]
-    return jnp.swapaxes(eye * jnp.sum(q, axis=1, keepdims=True) - q, 1, 2).reshape(N * d, N * d, H)
+    N, _, _, H = q.shape
+    eye = jnp.eye(N, dtype=q.dtype)[:, :, None, None]
+    blocks = (eye * jnp.sum(q, axis=1, keepdims=True) - q)[:, :, of_symmetric(d)]
+    return jnp.swapaxes(blocks, 1, 2).reshape(N * d, N * d, H)

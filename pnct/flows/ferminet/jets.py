@@ -6,8 +6,9 @@ With u = grad z, Q = Hess z, c = grad Lap z, v = u, or v = C C^T u where Lap is 
     grad y = s' u,   Hess y = s' Q + s'' u u^T,   Lap y = s' Lap z + s'' u.v
     grad Lap y = s' c + s'' (u Lap z + 2 Q v) + s''' u (u.v)
 
-and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components. By all
-coordinates, G = C C^T,
+and all else is linear. A pair term depends on r_ij alone, so its jets have `dim` components, and of its
+symmetric Hessian by r_ij the p = dim (dim + 1)/2 elements d_a d_b with a <= b are held. By all coordinates,
+G = C C^T,
 
     Lap f(r_ij) = sum_bc g_bc d_b d_c f,   g = G_ii + G_jj - G_ij - G_ji, without a frame 2.
 """
@@ -17,7 +18,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from pnct.compilation import computed_once
 from pnct.flows.pairs import displacements
@@ -30,7 +32,7 @@ class PairJet(NamedTuple):
 
     value: Float[Array, "N N F"]
     grad: Float[Array, "N N d F"]
-    hess: Float[Array, "N N d d F"]
+    hess: Float[Array, "N N p F"]
     lap: Float[Array, "N N F"]
     grad_lap: Float[Array, "N N d F"]
 
@@ -42,6 +44,14 @@ class Jet(NamedTuple):
     grad: Float[Array, "N D H"]
     lap: Float[Array, "N H"]
     grad_lap: Float[Array, "N D H"]
+
+
+def of_symmetric(d: int) -> Int[np.ndarray, "d d"]:
+    """Where the elements (a, b) of a symmetric matrix are among those with a <= b, in the order of rows."""
+    a, b = np.triu_indices(d)
+    place = np.zeros((d, d), int)
+    place[a, b] = place[b, a] = np.arange(len(a))
+    return place
 
 
 def pair_metric(frame: Float[Array, "D D"] | None, R) -> Float[Array, "N N d d"] | None:
@@ -129,7 +139,7 @@ def feature_jet(flow, R, metric) -> PairJet:
     return PairJet(
         third[0, 0, 0][0][0][0],
         stacked([third[a, a, a][1][0][0] for a in axes]),
-        jnp.stack([stacked([curvature(min(a, b), max(a, b)) for b in axes]) for a in axes], axis=2),
+        stacked([curvature(a, b) for a in axes for b in axes if a <= b]),
         laplacian(lambda b, c: third[0, b, c][0][1][1]),
         stacked([laplacian(lambda b, c, a=a: third[tuple(sorted((a, b, c)))][1][1][1]) for a in axes]),
     )
@@ -168,13 +178,20 @@ def single_jet(flow, R, frame=None) -> tuple[Jet, Float[Array, "N d d H"]]:
 def pair_elementwise(activation: Activation, z: PairJet, metric) -> PairJet:
     """The jet of s(z)."""
     slopes = activation.slopes(z.value)
-    d1, d2, _ = (x[:, :, None, None, :] for x in slopes)
-    hess = d1 * z.hess + d2 * z.grad[:, :, :, None] * z.grad[:, :, None]
+    d1, d2, _ = (x[:, :, None, :] for x in slopes)
+    squares = [z.grad[:, :, a, None] * z.grad[:, :, a:] for a in range(z.grad.shape[2])]
+    hess = d1 * z.hess + d2 * jnp.concatenate(squares, axis=2)
     v = 2 * z.grad if metric is None else jnp.sum(metric[..., None] * z.grad[:, :, None], axis=3)
-    Qv = sum(z.hess[:, :, :, a] * v[:, :, a, None] for a in range(z.grad.shape[2]))
+    Qv = symmetric_times(z.hess, v)
     y = elementwise(activation, Jet(z.value, z.grad, z.lap, z.grad_lap), v, Qv, slopes)
     # Otherwise XLA would take all this into the matrix products that follow, number by number.
     return computed_once(PairJet(y.value, y.grad, hess, y.lap, y.grad_lap))
+
+
+def symmetric_times(Q: Float[Array, "N N p F"], v: Float[Array, "N N d F"]) -> Float[Array, "N N d F"]:
+    """Q v of every pair."""
+    place = of_symmetric(v.shape[2])
+    return stacked([sum(Q[:, :, at] * v[:, :, a] for a, at in enumerate(row)) for row in place])
 
 
 def elementwise(activation: Activation, z: Jet, v, Qv, slopes) -> Jet:
