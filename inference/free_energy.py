@@ -148,16 +148,16 @@ class VariationalFreeEnergy(eqx.Module):
         def update(state):
             nonlocal begun
             if not begun:
-                self._compile_step(state, *arrays)
+                self._compile_ahead(self._update, state, *arrays)
             begun = True
             return self._update(state, *arrays)
 
         begun = False
         return update
 
-    def _compile_step(self, state, *args):
+    def _compile_ahead(self, function, *args):
         if self.sharding is None:  # else the shapes of results do not say where they lie
-            compile_ahead(self._update, state, *args)
+            compile_ahead(function, *args)
 
     def _update(self, state, *args):
         sites = read_sites(self.model, state.params, args)
@@ -188,15 +188,15 @@ class VariationalFreeEnergy(eqx.Module):
         after a few updates in a row that were not made, TrainingFailedError.
         """
         num_steps = checked_integer("num_steps", num_steps, 0)
-        start = self._start(key, *args) if init_state is None else checked_state(init_state)
+        start = self.start(key, *args) if init_state is None else checked_state(init_state)
         update = self.updates(*args)
         return run_steps(self, update, start, num_steps, args, Options(progress_bar, checkpoint, callback))
 
-    def _start(self, key, *args) -> TrainState:
-        """`init`, with the step traced while its checks are compiled."""
+    def start(self, key, *args) -> TrainState:
+        """`init` for what goes on with steps: the step is traced while the checks are compiled."""
         state, checks = self._unchecked_init(key, *args)
         try:
-            self._compile_step(state, *as_arrays(args))
+            self._compile_ahead(self._update, state, *as_arrays(args))
         finally:  # what they say of a wrong model comes before what its trace does
             checks()
         return state
@@ -208,12 +208,17 @@ class VariationalFreeEnergy(eqx.Module):
         key = checked_key(key)
         params = params if self.precision is None else in_precision(params, jnp.result_type(float))
         sites = read_sites(self.model, params, args)
-        potential_check(self.model, sites, hamiltonian, params, as_arrays(args))()
+        arrays = as_arrays(args)
+        check = potential_check(self.model, sites, hamiltonian, params, arrays)
+        try:
+            self._compile_ahead(self._draw, params, key, sites, *arrays)
+        finally:  # as in `start`
+            check()
         connect(self.sharding)
         batches = []
         for i in range(-(-num_samples // self.num_walkers)):
             batch_key = jax.random.fold_in(key, i)
-            batches.append(jax.device_get(self._draw(params, batch_key, sites, *as_arrays(args))))
+            batches.append(jax.device_get(self._draw(params, batch_key, sites, *arrays)))
         walkers = jax.tree.map(lambda *x: np.concatenate(x)[:num_samples], *batches)
         warn_of_draws(sites, walkers)
         return draws_of(walkers, sites, hamiltonian)

@@ -75,7 +75,7 @@ def run_to_plateau(
     block = checked_integer("block", block, 1)
     num_samples = checked_integer("num_samples", num_samples, 2)
     patience = checked_integer("patience", patience, 1)
-    state = vfe.init(key, *args)
+    state = vfe.start(key, *args)
     workflow = Plateau(vfe, key, args, max_steps, block, num_samples, patience, state.params)
 
     options = Options(progress_bar, checkpoint, callback)

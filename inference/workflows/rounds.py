@@ -42,7 +42,7 @@ def run_in_rounds(
     """
     num_steps = checked_integer("num_steps", num_steps, 0)
     rounds = checked_integer("rounds", rounds, 1)
-    state = vfe.init(key, system) if init_state is None else checked_state(init_state)
+    state = vfe.start(key, system) if init_state is None else checked_state(init_state)
     ends = num_steps * np.arange(1, rounds + 1) // rounds
     workflow = Rounds(vfe, key, ends, num_samples, system)
 

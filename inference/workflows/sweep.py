@@ -55,7 +55,7 @@ def sweep(
     for i, system in enumerate(systems):
         run_key, draw_key = jax.random.split(jax.random.fold_in(key, i))
         vfe = VariationalFreeEnergy(model, make_hamiltonian(system), optim, num_walkers)
-        state = vfe.init(run_key, system)
+        state = vfe.start(run_key, system)
         steps = num_steps
         if params is not None:
             state = state._replace(params=params, average=params)
