@@ -36,6 +36,11 @@ def pytest_configure(config):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.compiled.name
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.03")
     importlib.import_module("pnct")  # before anything starts XLA
+    with pytest.MonkeyPatch.context() as started:
+        # One thread: operations are handed to others that are shorter than that takes. Programs that tests
+        # start have all threads.
+        started.setenv("PJRT_NPROC", "1")
+        jax.devices()
     gc.collect()
     gc.freeze()  # modules stay
     gc.set_threshold(50_000, 20, 50)  # a collection walks over every trace that is kept; there are many
