@@ -112,7 +112,8 @@ class VariationalFreeEnergy(eqx.Module):
         arrays = as_arrays(args)
         made = in_background(_init_params, self.model, init_key, arrays)
         shapes = eqx.filter_eval_shape(_traced_init_params, self.model, init_key, arrays)
-        blank = jax.tree.map(jnp.asarray, zeros(shapes))  # the model sees arrays of jax
+        # The model sees arrays of jax; one transfer, where jnp.asarray would be one for each.
+        blank = jax.device_put(zeros(shapes))
         sites = read_sites(self.model, blank, args)
         check_step_fits(sites, blank, self.batching(sites), args)
         check_that_sites_matter(self.model, sites, hamiltonian, blank, arrays)
@@ -122,7 +123,7 @@ class VariationalFreeEnergy(eqx.Module):
         potential = potential_check(self.model, sites, hamiltonian, params, arrays)
         connect(self.sharding)
         none = jnp.zeros((), jnp.int32)
-        still = jax.tree.map(jnp.zeros_like, free)
+        still = jax.device_put(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), free))
         state = TrainState(params, params, self.optim.init(free), key, none, still, none)
         state = state if self.precision is None else in_precision(state, self.precision)
 
