@@ -57,6 +57,14 @@ def test_two_runs_with_one_key_are_identical(vfe, result):
     assert np.all(result.history.updated) and not np.any(result.history.num_failed)
 
 
+def test_before_the_first_step_nothing_has_moved(vfe):
+    state = vfe.init(random.key(0), GAS)
+    assert equal(state.average, state.params)
+    assert jax.tree.structure(state.last_update) == jax.tree.structure(state.params)
+    assert not any(np.any(x) for x in jax.tree.leaves(state.last_update))
+    assert any(np.any(x) for x in jax.tree.leaves(state.params))
+
+
 def test_three_and_three_steps_are_six_bitwise(vfe, result):
     half = vfe.run(random.key(0), 3, GAS, progress_bar=False)
     rest = vfe.run(random.key(7), 3, GAS, init_state=half.state, progress_bar=False)
